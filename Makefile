@@ -1,0 +1,31 @@
+# One command each: `make demo` and `make test` set up what they need first.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: demo test check bench build clean
+
+demo: $(VENV)/ready
+	$(BIN)/python benchmarks/demo.py
+
+test: $(VENV)/ready
+	$(BIN)/coverage erase && $(BIN)/coverage run -m pytest $(ARGS)
+	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=100
+
+check: $(VENV)/ready
+	$(BIN)/ruff check && $(BIN)/ruff format --check
+	$(BIN)/mypy && $(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/hits.py
+
+build: $(VENV)/ready
+	$(BIN)/python -m build --outdir dist .
+
+clean:
+	rm -rf .venv .venv-* dist build .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+
+$(VENV)/ready: pyproject.toml requirements.lock
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c requirements.lock --editable '.[dev]'
+	touch $@

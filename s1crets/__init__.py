@@ -1,0 +1,86 @@
+"""Secrets from AWS Systems Manager Parameter Store and AWS Secrets Manager.
+
+The functions here block; `s1crets.aio` has the same as coroutines, and `s1crets.providers.aws` the
+classes behind both. The first argument is the provider's name: `'aws.ps'` or `'aws.sm'`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s1crets._values import conceal
+from s1crets.errors import (
+    AccessDeniedError,
+    BadResponseError,
+    BatchError,
+    ConfigurationError,
+    CredentialsError,
+    DeadlineExceededError,
+    DecryptionError,
+    InsecureCacheWarning,
+    InvalidNameError,
+    InvalidValueError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+from s1crets.providers import provider as _provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s1crets._values import KeyPath
+
+__version__ = "1.0.0"
+
+__all__ = [
+    "AccessDeniedError",
+    "BadResponseError",
+    "BatchError",
+    "ConfigurationError",
+    "CredentialsError",
+    "DeadlineExceededError",
+    "DecryptionError",
+    "InsecureCacheWarning",
+    "InvalidNameError",
+    "InvalidValueError",
+    "S1cretsError",
+    "SecretNotFoundError",
+    "ThrottledError",
+    "UnavailableError",
+    "__version__",
+    "get",
+    "get_by_path",
+    "get_many",
+    "path_exists",
+    "update",
+]
+
+
+def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
+    """Return a secret's value; the options are those of the provider's `get`."""
+    return _provider(provider).get(path, keypath=keypath, **options)
+
+
+def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
+    """Return several secrets' values; the options are those of the provider's `get_many`."""
+    found: dict[str, Any] = _provider(provider).get_many(paths, **options)
+    return found
+
+
+def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
+    """Return all secrets below a path; the options are those of the provider's `get_by_path`."""
+    found: dict[str, Any] = _provider(provider).get_by_path(path, **options)
+    return found
+
+
+def path_exists(provider: str, path: str) -> bool:
+    """Say whether there is such a path or key."""
+    return bool(_provider(provider).path_exists(path))
+
+
+def update(provider: str, path: str, value: Any) -> None:
+    """Store a new value of a secret that is there."""
+    value = conceal(value)
+    _provider(provider).update(path, value)

@@ -1,0 +1,188 @@
+"""The facade: the same coroutines for callers that are not async, on one thread of their own."""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+
+import anyio
+import anyio.from_thread
+
+from s1crets._fork import renew_after_fork
+from s1crets._values import MISSING
+from s1crets.providers.base import AsyncProvider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from types import TracebackType
+
+    from anyio.from_thread import BlockingPortal
+
+    from s1crets.providers.base import Stats
+
+T = TypeVar("T", bound=AsyncProvider)
+P = ParamSpec("P")
+R = TypeVar("R")
+Self = TypeVar("Self", bound="Facade[Any]")
+
+_EXIT = 0.5  # seconds that the portal may take to close connections when the process exits
+
+
+class _Portal:
+    """The one thread of the process that runs all facades' coroutines, so connections are shared.
+
+    A daemon thread: a portal that a context manager starts hangs the interpreter's exit.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._portal: Future[BlockingPortal] | None = None
+        self._thread: threading.Thread | None = None
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Start another one when it is wanted: threads do not survive in a child."""
+        self._lock = threading.Lock()
+        self._portal = None
+        self._thread = None
+
+    def run(self, call: _Call) -> Any:
+        """Run `call` on the portal's thread; wait for it.
+
+        Raises:
+            RuntimeError: this is the portal's thread, which would wait for itself.
+        """
+        if threading.current_thread() is self._thread:
+            message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
+            raise RuntimeError(message)
+        future = self._running().start_task_soon(call.run)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # after Ctrl-C the request would go on otherwise
+            raise
+
+    def _running(self) -> BlockingPortal:
+        with self._lock:
+            if self._portal is None:
+                self._portal = Future()
+                self._thread = threading.Thread(
+                    target=anyio.run, args=(self._main, self._portal), name="s1crets", daemon=True
+                )
+                self._thread.start()
+            portal = self._portal
+        return portal.result()
+
+    @staticmethod
+    async def _main(started: Future[BlockingPortal]) -> None:
+        async with anyio.from_thread.BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    def stop(self) -> None:
+        """Close what is open, if that is quickly done."""
+        with self._lock:
+            portal, thread = self._portal, self._thread
+            self._portal = self._thread = None
+        if portal is not None and thread is not None:
+            portal.result().start_task_soon(portal.result().stop, True)
+            thread.join(_EXIT)
+
+
+_portal = _Portal()
+atexit.register(_portal.stop)
+
+
+class _Call:
+    """A method and its arguments, on the way to the portal; the repr does not show them."""
+
+    def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+        self._bound = functools.partial(method, *args, **kwargs)
+
+    def now(self) -> Any:
+        """Call a method that is not a coroutine."""
+        return self._bound()
+
+    async def run(self) -> Any:
+        """Call a coroutine."""
+        return await self._bound()
+
+
+class Facade(Generic[T]):
+    """A provider for callers that are not async; it has an async one that does the work."""
+
+    _provider: T
+
+    @property
+    def awaited(self) -> T:
+        """The async provider behind this one, with the same cache."""
+        return self._provider
+
+    @property
+    def stats(self) -> Stats:
+        """What this provider has done since it was made."""
+        return self._provider.stats
+
+    def __enter__(self: Self) -> Self:
+        """Return the provider; it opens by itself, on first use."""
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close connections and files; a later call opens them again."""
+        _portal.run(_Call(self._provider.aclose))
+
+    def __repr__(self) -> str:
+        return repr(self._provider).replace("<Async", "<", 1)
+
+    def __reduce__(self) -> str:
+        return self._provider.__reduce__()
+
+
+def blocking(
+    method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]],
+    local: Callable[Concatenate[T, P], Any] | None = None,
+) -> Callable[Concatenate[Facade[T], P], R]:
+    """Return a facade's form of an async method: the same arguments, result and errors.
+
+    Args:
+        method: the coroutine function of the async class.
+        local: answers from a local cache in the caller's own thread, or returns `MISSING`.
+    """
+
+    @functools.wraps(method)
+    def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        provider = self._provider
+        if local is not None:
+            provider.open_cache()
+            found: R = local(provider, *args, **kwargs)
+            if found is not MISSING:
+                return found
+        wanted = _Call(method, provider, *args, **kwargs)
+        del args, kwargs  # the value of an update: not to be seen in a traceback
+        result: R = _portal.run(wanted)
+        return result
+
+    return call
+
+
+def direct(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Facade[T], P], R]:
+    """Return a facade's form of a method that is not a coroutine and never waits."""
+
+    @functools.wraps(method)
+    def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
+        self._provider.open_cache()
+        return method(self._provider, *args, **kwargs)
+
+    return call

@@ -1,0 +1,199 @@
+"""What AWS stores is text or bytes; what a caller gets is a value. Pure functions between them."""
+
+from __future__ import annotations
+
+import base64
+import enum
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Union
+
+from s1crets.errors import InvalidValueError
+
+Raw = Union[str, bytes, Mapping[str, Union[str, bytes]]]
+"""What a cache stores: a secret as AWS sent it, or all that are below a path, by name."""
+
+KeyPath = Union[str, int, Sequence[Union[str, int]]]
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`: "this argument was not given", since `None` is a legal default."""
+
+    UNSET = enum.auto()
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+class Missing(enum.Enum):
+    """The type of `MISSING`: "there is nothing there"."""
+
+    MISSING = enum.auto()
+
+
+UNSET: Final = Unset.UNSET
+MISSING: Final = Missing.MISSING
+
+
+class Concealed:
+    """A value on its way to AWS, in a box whose repr does not show it.
+
+    Every frame that a value passes holds this instead, so no traceback with locals has it.
+    """
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: object) -> None:
+        self._value = value
+
+    def reveal(self) -> Any:
+        """Return the value."""
+        return self._value
+
+
+def conceal(value: object) -> Concealed:
+    """Put `value` into a box, unless it is in one."""
+    return value if isinstance(value, Concealed) else Concealed(value)
+
+
+class Held:
+    """A secret as a cache holds it: what AWS sent, and, once asked for, what that decodes to."""
+
+    __slots__ = ("_copy", "_decoded", "raw")
+
+    def __init__(self, raw: Raw) -> None:
+        self.raw = raw
+        self._copy: Any = None
+
+    def value(self) -> Any:
+        """Return the decoded value, which is the caller's own to change."""
+        if self._copy is None:
+            self._decoded = _decode(self.raw)
+            self._copy = _copier(self._decoded)
+        return self._copy(self._decoded)
+
+    def pick(self, keypath: KeyPath) -> Any:
+        """Return what is at `keypath` in the value, or `MISSING`."""
+        found = self.value()
+        for key in keys_of(keypath):
+            found = _step(found, key)
+        return found
+
+
+def keys_of(keypath: KeyPath) -> Sequence[str | int]:
+    """Return the single keys of a `keypath` argument: one key alone, or a sequence of them."""
+    return (keypath,) if isinstance(keypath, (str, int)) else keypath
+
+
+def _step(value: Any, key: object) -> Any:
+    if isinstance(value, dict) and isinstance(key, str):
+        return value.get(key, MISSING)
+    if isinstance(value, list) and type(key) is int and -len(value) <= key < len(value):
+        return value[key]
+    return MISSING
+
+
+def _decode(raw: Raw) -> Any:
+    """Parse `raw` if it is a JSON object or array; every other text stays as it is."""
+    if isinstance(raw, Mapping):
+        return {name: _decode(one) for name, one in raw.items()}
+    if isinstance(raw, str) and raw.lstrip(" \t\r\n")[:1] in ("{", "["):
+        try:
+            return json.loads(raw)
+        except (ValueError, RecursionError):
+            return raw
+    return raw
+
+
+def _copier(value: Any) -> Any:
+    """Choose the cheapest way to copy a decoded value."""
+    if not isinstance(value, (dict, list)):
+        return _itself
+    nested = value.values() if isinstance(value, dict) else value
+    if any(isinstance(one, (dict, list)) for one in nested):
+        return _deep_copy
+    return type(value).copy
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def _deep_copy(value: Any) -> Any:
+    """Copy decoded JSON; `copy.deepcopy` takes ten times as long."""
+    if isinstance(value, dict):
+        return {key: _deep_copy(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_deep_copy(one) for one in value]
+    return value
+
+
+def dump(raw: Raw) -> str:
+    """Return `raw` as the one text form that disks and servers store. The inverse of `load`."""
+    if isinstance(raw, str):
+        return "t" + raw
+    if isinstance(raw, bytes):
+        return "b" + base64.b64encode(raw).decode()
+    return "m" + json.dumps({name: dump(one) for name, one in raw.items()})
+
+
+def load(text: str) -> Raw | None:
+    """Return what `dump` was given, or None if `text` did not come from there."""
+    kind, body = text[:1], text[1:]
+    try:
+        if kind == "t":
+            return body
+        if kind == "b":
+            return base64.b64decode(body, validate=True)
+        if kind == "m":
+            return {str(name): _load_one(one) for name, one in json.loads(body).items()}
+    except (ValueError, AttributeError, TypeError, RecursionError):
+        pass
+    return None
+
+
+def _load_one(text: object) -> str | bytes:
+    raw = load(text) if isinstance(text, str) else None
+    if not isinstance(raw, (str, bytes)):
+        raise TypeError
+    return raw
+
+
+def encode(value: Concealed, *, binary: bool, limit: int) -> str | bytes:
+    """Return what to send for `value`: text, JSON of a dict or list, bytes where `binary`.
+
+    Raises:
+        InvalidValueError: the type is another, JSON can't express it, it is empty, or it is
+            longer than `limit` bytes.
+    """
+    raw, problem = _serialized(value, binary=binary)
+    size = len(raw.encode() if isinstance(raw, str) else raw)
+    if not problem and not 0 < size <= limit:
+        problem = f"it has {size:,} bytes, and the service takes 1 to {limit:,}"
+    if problem:
+        del raw
+        message = f"the value can't be stored: {problem}"
+        raise InvalidValueError(message)
+    return raw
+
+
+def _serialized(value: Concealed, *, binary: bool) -> tuple[str | bytes, str]:
+    """Return the bytes or text to store, and what is wrong with it, if anything."""
+    kind = type(value.reveal()).__name__
+    allowed = "str, dict, list" + (", bytes" if binary else "")
+    if isinstance(value.reveal(), bytes) and binary:
+        return bytes(value.reveal()), ""
+    if isinstance(value.reveal(), (dict, list)):
+        try:
+            text = json.dumps(value.reveal(), allow_nan=False, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            return "", f"there is something in the {kind} that JSON can't express"
+    elif isinstance(value.reveal(), str):
+        text = str(value.reveal())
+    else:
+        return "", f"it is {kind}, and only {allowed} can be"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "it has a lone surrogate in it, which UTF-8 can't express"
+    return text, ""

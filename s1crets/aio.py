@@ -1,0 +1,47 @@
+"""The module-level functions as coroutines; the first argument is the provider's name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s1crets._values import conceal
+from s1crets.providers import provider as _provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from s1crets._values import KeyPath
+
+__all__ = ["get", "get_by_path", "get_many", "path_exists", "update"]
+
+
+async def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
+    """Return a secret's value; the options are those of the provider's `get`."""
+    return await _awaited(provider).get(path, keypath=keypath, **options)
+
+
+async def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
+    """Return several secrets' values; the options are those of the provider's `get_many`."""
+    found: dict[str, Any] = await _awaited(provider).get_many(paths, **options)
+    return found
+
+
+async def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
+    """Return all secrets below a path; the options are those of the provider's `get_by_path`."""
+    found: dict[str, Any] = await _awaited(provider).get_by_path(path, **options)
+    return found
+
+
+async def path_exists(provider: str, path: str) -> bool:
+    """Say whether there is such a path or key."""
+    return bool(await _awaited(provider).path_exists(path))
+
+
+async def update(provider: str, path: str, value: Any) -> None:
+    """Store a new value of a secret that is there."""
+    value = conceal(value)
+    await _awaited(provider).update(path, value)
+
+
+def _awaited(provider: str) -> Any:
+    return _provider(provider).awaited

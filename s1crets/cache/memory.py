@@ -1,0 +1,105 @@
+"""An aiocache backend in memory: bounded, least recently used first out, expiry checked at read."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from typing import TYPE_CHECKING, Any
+
+from aiocache.base import BaseCache
+from aiocache.serializers import NullSerializer
+
+from s1crets._fork import renew_after_fork
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Mapping
+
+
+class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
+    """Entries in this process's memory.
+
+    No timer and no event loop is behind it (aiocache's own one has both, and no bound), so it can be
+    used from any thread and any loop. A hit takes no lock.
+
+    Args:
+        size: how many entries it holds.
+        timer: a clock in seconds; injected by tests.
+    """
+
+    NAME = "s1crets-memory"
+
+    def __init__(self, *, size: int = 1000, timer: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(serializer=NullSerializer(), timeout=None)
+        self.size = size
+        self._timer = timer
+        self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
+        self._lock = threading.Lock()
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def peek(self, key: Hashable) -> Any:
+        """Return the value of `key`, or None. Does not wait for anything."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if entry[1] <= self._timer():
+            self._forget(key, entry)
+            return None
+        try:
+            self._entries.move_to_end(key)
+        except KeyError:
+            pass  # another thread has just dropped it; what was read is still good
+        return entry[0]
+
+    def _forget(self, key: Hashable, entry: tuple[Any, float]) -> None:
+        with self._lock:
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+
+    async def _get(self, key: Hashable, encoding: object = None, _conn: object = None) -> Any:
+        return self.peek(key)
+
+    async def _set(
+        self,
+        key: Hashable,
+        value: object,
+        ttl: float | None = None,
+        _cas_token: Callable[[], bool] | None = None,
+        _conn: object = None,
+    ) -> bool:
+        deadline = float("inf") if ttl is None else self._timer() + ttl
+        with self._lock:
+            if _cas_token is not None and not _cas_token():
+                return False
+            self._entries[key] = (value, deadline)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.size:
+                self._entries.popitem(last=False)
+        return True
+
+    async def fill(
+        self, entries: Mapping[Hashable, object], ttl: float, still_wanted: Callable[[], bool]
+    ) -> None:
+        """Store as many of `entries` as there is room for."""
+        for key, value in entries.items():
+            if len(self._entries) >= self.size:
+                break
+            await self._set(key, value, ttl, still_wanted)
+
+    async def _delete(self, key: Hashable, _conn: object = None) -> int:
+        with self._lock:
+            return 0 if self._entries.pop(key, None) is None else 1
+
+    async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
+        with self._lock:
+            for key in list(self._entries):
+                if namespace is None or str(key).startswith(namespace):
+                    del self._entries[key]
+        return True

@@ -1,0 +1,199 @@
+"""The `s1crets` command."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from s1crets import __version__
+from s1crets._values import conceal
+from s1crets.errors import (
+    AccessDeniedError,
+    CredentialsError,
+    DeadlineExceededError,
+    InsecureCacheWarning,
+    InvalidNameError,
+    InvalidValueError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+from s1crets.providers import provider_class
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from s1crets.cache import CacheArgs
+    from s1crets.providers.aws.client import StsArgs
+
+_EPILOG = """\b
+Exit codes:
+  0  done; `exists`: yes
+  1  `exists`: no
+  2  usage: a wrong option, name or value
+  3  not found
+  4  access denied
+  5  unreachable: no answer, too slow, throttled
+  6  no credentials, or none that AWS accepts
+  7  anything else
+"""
+_CODES: dict[type[Exception], int] = {
+    SecretNotFoundError: 3,
+    AccessDeniedError: 4,
+    UnavailableError: 5,
+    DeadlineExceededError: 5,
+    ThrottledError: 5,
+    CredentialsError: 6,
+    InvalidNameError: 2,
+    InvalidValueError: 2,
+}
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Turn an error into one line on stderr and an exit code."""
+    try:
+        yield
+    except (S1cretsError, PermissionError, ValueError) as error:
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 7)
+        words = " ".join(str(error).split())
+    else:
+        return
+    click.echo(f"s1crets: {words}", err=True)
+    sys.exit(code)
+
+
+def _options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add what every command takes."""
+    options = [
+        click.option(
+            "--provider",
+            type=click.Choice(["aws.sm", "aws.ps"]),
+            default="aws.sm",
+            show_default=True,
+            help="Secrets Manager or Parameter Store.",
+        ),
+        click.option("--region", help="AWS region; else botocore's chain decides."),
+        click.option("--role-arn", help="A role to assume."),
+        click.option("--profile", help="A profile of the AWS config files."),
+        click.option(
+            "--cache-dir",
+            type=click.Path(file_okay=False),
+            help="Keep what was read in this folder for 15 minutes: unencrypted, yours alone.",
+        ),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _open(
+    provider: str,
+    region: str | None,
+    role_arn: str | None,
+    profile: str | None,
+    cache_dir: str | None,
+) -> Any:
+    if profile:
+        os.environ["AWS_PROFILE"] = profile
+    sts_args: StsArgs = {}
+    cache_args: CacheArgs = {}
+    if region:
+        sts_args["aws_region"] = region
+    if role_arn:
+        sts_args["RoleArn"] = role_arn
+    if cache_dir:
+        cache_args["cache_on_disk"] = True
+        cache_args["key_cache_dir"] = os.path.join(cache_dir, "keys")  # noqa: PTH118  # no pathlib
+        cache_args["path_cache_dir"] = os.path.join(cache_dir, "paths")  # noqa: PTH118
+    # Whoever names a folder has been told by --help.
+    warnings.simplefilter("ignore", InsecureCacheWarning)
+    return provider_class(provider)(sts_args=sts_args, cache_args=cache_args)
+
+
+def _print(value: Any) -> None:
+    """Write text as it is with a newline, JSON as JSON, and bytes raw."""
+    if isinstance(value, bytes):
+        sys.stdout.buffer.write(value)
+    elif isinstance(value, str):
+        sys.stdout.buffer.write(value.encode("utf-8", "surrogateescape") + b"\n")
+    else:
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_as_text))
+
+
+def _as_text(value: bytes) -> str:
+    import base64
+
+    return base64.b64encode(value).decode()
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="s1crets")
+def main() -> None:
+    """Read and write secrets in AWS Secrets Manager and Parameter Store."""
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("path")
+@click.argument("key", nargs=-1)
+@_options
+def get(path: str, key: tuple[str, ...], **options: Any) -> None:
+    """Print a secret; with KEYs, what they lead to in its JSON (a number indexes an array)."""
+    with _told():
+        store = _open(**options)
+        try:
+            _print(store.get(path, keypath=key))
+        except SecretNotFoundError:
+            if not any(one.isdecimal() for one in key):
+                raise
+            # Only now, as a number may be a key of an object too.
+            _print(store.get(path, keypath=[int(one) if one.isdecimal() else one for one in key]))
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("path")
+@_options
+def get_by_path(path: str, **options: Any) -> None:
+    """Print all secrets below PATH as one JSON object; binary ones in base64."""
+    with _told():
+        _print(_open(**options).get_by_path(path))
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("path")
+@_options
+def exists(path: str, **options: Any) -> None:
+    """Exit with 0 if there is such a path or secret, with 1 if not."""
+    with _told():
+        there = _open(**options).path_exists(path)
+    sys.exit(0 if there else 1)
+
+
+@main.command(epilog=_EPILOG)
+@click.argument("path")
+@click.argument("value")
+@_options
+def update(path: str, value: str, **options: Any) -> None:
+    """Store VALUE as a secret's new value; `-` reads it from stdin.
+
+    Only stdin keeps it out of the shell's history and of `ps`. One newline at its end is dropped.
+    """
+    hidden = conceal(_from_stdin() if value == "-" else value)
+    del value
+    with _told():
+        _open(**options).update(path, hidden)
+
+
+def _from_stdin() -> str | bytes:
+    data = sys.stdin.buffer.read()
+    try:
+        return data.decode().removesuffix("\n")
+    except UnicodeDecodeError:
+        return data

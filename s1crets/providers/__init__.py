@@ -1,0 +1,49 @@
+"""Providers by name: `'aws.ps'` and `'aws.sm'`; each is made once and shared."""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from s1crets._sync import Facade
+
+_CLASSES = {
+    "aws.ps": "s1crets.providers.aws:ParameterStore",
+    "aws.sm": "s1crets.providers.aws:SecretsManager",
+}
+_providers: dict[str, Any] = {}
+_lock = threading.RLock()
+
+
+def provider(name: str) -> Facade[Any]:
+    """Return the process's own provider of that name, made with all defaults.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    found: Facade[Any] | None = _providers.get(name) if isinstance(name, str) else None
+    return found or _make(name)
+
+
+def provider_class(name: str) -> Any:
+    """Return the blocking class of that name.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if not isinstance(name, str) or name not in _CLASSES:
+        message = f"there is no provider {name!r}; known are {', '.join(map(repr, _CLASSES))}"
+        raise ValueError(message)
+    module, _, cls = _CLASSES[name].partition(":")
+    return getattr(importlib.import_module(module), cls)
+
+
+def _make(name: str) -> Facade[Any]:
+    made = provider_class(name)
+    with _lock:
+        if name not in _providers:
+            _providers[name] = made()
+        found: Facade[Any] = _providers[name]
+        return found

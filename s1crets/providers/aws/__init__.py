@@ -1,0 +1,46 @@
+"""The four classes: two services, each awaited or blocking."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from s1crets._sync import Facade, blocking, direct
+from s1crets.providers.aws.parameter_store import AsyncParameterStore
+from s1crets.providers.aws.secrets_manager import AsyncSecretsManager
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from s1crets.providers.aws.options import ProviderOptions
+
+__all__ = ["AsyncParameterStore", "AsyncSecretsManager", "ParameterStore", "SecretsManager"]
+
+
+class ParameterStore(Facade[AsyncParameterStore]):
+    """AWS Systems Manager Parameter Store, blocking; the arguments are `AsyncParameterStore`'s."""
+
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        self._provider = AsyncParameterStore(**options)
+
+    get = blocking(AsyncParameterStore.get, AsyncParameterStore.get_local)
+    get_many = blocking(AsyncParameterStore.get_many)
+    get_by_path = blocking(AsyncParameterStore.get_by_path, AsyncParameterStore.get_by_path_local)
+    path_exists = blocking(AsyncParameterStore.path_exists)
+    update = blocking(AsyncParameterStore.update)
+    invalidate = blocking(AsyncParameterStore.invalidate)
+    peek = direct(AsyncParameterStore.peek)
+
+
+class SecretsManager(Facade[AsyncSecretsManager]):
+    """AWS Secrets Manager, blocking; the arguments are `AsyncSecretsManager`'s."""
+
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        self._provider = AsyncSecretsManager(**options)
+
+    get = blocking(AsyncSecretsManager.get, AsyncSecretsManager.get_local)
+    get_many = blocking(AsyncSecretsManager.get_many)
+    get_by_path = blocking(AsyncSecretsManager.get_by_path, AsyncSecretsManager.get_by_path_local)
+    path_exists = blocking(AsyncSecretsManager.path_exists)
+    update = blocking(AsyncSecretsManager.update)
+    invalidate = blocking(AsyncSecretsManager.invalidate)
+    peek = direct(AsyncSecretsManager.peek)

@@ -1,0 +1,191 @@
+"""botocore's errors -> ours, in one context manager."""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from s1crets.errors import (
+    AccessDeniedError,
+    BadResponseError,
+    ConfigurationError,
+    CredentialsError,
+    DecryptionError,
+    InvalidNameError,
+    InvalidValueError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from botocore.exceptions import BotoCoreError, ClientError
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked of AWS, as an error message tells it.
+
+    Attributes:
+        service: the service's name.
+        region: where.
+        operation: AWS's name of the operation.
+        subject: the name or path that it is about.
+        writes: whether a secret's value is in the request, so that AWS's words may repeat it.
+    """
+
+    service: str
+    region: str
+    operation: str
+    subject: str
+    writes: bool = False
+
+    def told(self, problem: str, remedy: str) -> str:
+        """Return a whole message."""
+        return f"{self.service} ({self.region}): {self.operation} {self.subject!r}: {problem}; {remedy}"
+
+
+_NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
+_DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
+_KMS = "see that the KMS key is enabled and the caller may use it", DecryptionError
+_SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
+_CREDENTIALS = "see that the credentials are current and the clock is right", CredentialsError
+_DOWN = "AWS may be in trouble: try again later", UnavailableError
+_BAD_NAME = "correct the name", InvalidNameError
+_BAD_VALUE = "correct the value", InvalidValueError
+
+_CODES: dict[str, tuple[str, type[S1cretsError]]] = {
+    "ParameterNotFound": _NOT_FOUND,
+    "ParameterVersionNotFound": _NOT_FOUND,
+    "ResourceNotFoundException": _NOT_FOUND,
+    "AccessDenied": _DENIED,
+    "AccessDeniedException": _DENIED,
+    "UnauthorizedOperation": _DENIED,
+    "DecryptionFailure": _KMS,
+    "EncryptionFailure": _KMS,
+    "InvalidKeyId": _KMS,
+    "KMSAccessDeniedException": _KMS,
+    "KMSDisabledException": _KMS,
+    "KMSInvalidStateException": _KMS,
+    "KMSNotFoundException": _KMS,
+    "LimitExceededException": _SLOW_DOWN,
+    "RequestLimitExceeded": _SLOW_DOWN,
+    "RequestThrottled": _SLOW_DOWN,
+    "Throttling": _SLOW_DOWN,
+    "ThrottlingException": _SLOW_DOWN,
+    "ThrottledException": _SLOW_DOWN,
+    "TooManyRequestsException": _SLOW_DOWN,
+    "TooManyUpdates": _SLOW_DOWN,
+    "AuthFailure": _CREDENTIALS,
+    "ExpiredToken": _CREDENTIALS,
+    "ExpiredTokenException": _CREDENTIALS,
+    "IncompleteSignature": _CREDENTIALS,
+    "InvalidAccessKeyId": _CREDENTIALS,
+    "InvalidClientTokenId": _CREDENTIALS,
+    "InvalidSignatureException": _CREDENTIALS,
+    "MissingAuthenticationToken": _CREDENTIALS,
+    "MissingAuthenticationTokenException": _CREDENTIALS,
+    "RequestExpired": _CREDENTIALS,
+    "RequestTimeTooSkewed": _CREDENTIALS,
+    "SignatureDoesNotMatch": _CREDENTIALS,
+    "UnrecognizedClientException": _CREDENTIALS,
+    "InternalFailure": _DOWN,
+    "InternalServerError": _DOWN,
+    "InternalServiceError": _DOWN,
+    "ServiceUnavailable": _DOWN,
+    "InvalidParameterException": _BAD_NAME,
+    "ValidationException": _BAD_NAME,
+    "ParameterPatternMismatchException": _BAD_VALUE,
+}
+THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
+EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
+
+# The first class that an error is one of decides; names, as botocore is imported late.
+_KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
+    "NoCredentialsError": (
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run where a role is attached",
+        CredentialsError,
+    ),
+    "PartialCredentialsError": ("set all of the credentials", CredentialsError),
+    "CredentialRetrievalError": ("see where the credentials come from", CredentialsError),
+    "MetadataRetrievalError": ("see whether the metadata service answers", CredentialsError),
+    "SSOError": ("log in again: aws sso login", CredentialsError),
+    "TokenRetrievalError": ("log in again: aws sso login", CredentialsError),
+    "UnauthorizedSSOTokenError": ("log in again: aws sso login", CredentialsError),
+    "ProfileNotFound": ("set AWS_PROFILE to a profile that exists", ConfigurationError),
+    "ConfigParseError": ("correct the AWS config file", ConfigurationError),
+    "InvalidRegionError": ("set the region to one of AWS's", ConfigurationError),
+    "InvalidEndpointConfigurationError": ("correct the endpoint", ConfigurationError),
+    "PaginationError": ("the service or a proxy is faulty", BadResponseError),
+    "ResponseParserError": ("the service or a proxy is faulty", BadResponseError),
+    "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
+    "ClientError": ("see AWS's documentation of the operation", S1cretsError),
+    "ClientPayloadError": ("the connection broke off: try again", UnavailableError),
+    "OSError": ("see whether the service can be reached from here", UnavailableError),
+}  # fmt: skip
+
+
+def code_of(error: BaseException | None) -> str:
+    """Return AWS's error code, or an empty text where the error is none of AWS's."""
+    response = getattr(error, "response", None) or {}
+    return str(response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def translated(request: Request) -> Iterator[None]:
+    """Raise ours for what botocore raises.
+
+    The cause keeps its words but not its traceback: botocore's frames have the secret in them.
+    """
+    try:
+        yield
+    except S1cretsError:
+        raise
+    except Exception as theirs:  # noqa: BLE001  # it is raised again as what it is known to be
+        ours = _from_service(request, theirs) if code_of(theirs) else _from_client(request, theirs)
+        cause = None if request.writes else _bare(theirs)
+    else:
+        return
+    raise ours from cause
+
+
+def _bare(error: BaseException) -> BaseException:
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def _from_service(request: Request, error: ClientError | Any) -> S1cretsError:
+    code = code_of(error)
+    words = str(error.response["Error"].get("Message", "")).strip()
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    fallback = _DOWN if status >= 500 else ("see AWS's documentation of the operation", S1cretsError)
+    remedy, kind = _CODES.get(code, fallback)
+    if code == "InvalidRequestException" and re.search(r"delet", words):
+        words = "it is scheduled for deletion"
+        remedy, kind = "restore it, or read another", SecretNotFoundError
+    elif code == "ResourceNotFoundException" and re.search(r"stag|version", words):
+        remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
+    if request.operation == "AssumeRole" and kind is AccessDeniedError:
+        remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
+        kind = CredentialsError
+    if request.writes and kind is not SecretNotFoundError:
+        words = ""  # a validation error of AWS's repeats the value
+    return kind(request.told(f"{words} [{code}]".strip(), remedy))
+
+
+def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
+    for base in type(error).__mro__:
+        if base.__name__ in _KINDS:
+            remedy, kind = _KINDS[base.__name__]
+            break
+    else:
+        if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            return error  # a bug of ours, to be seen as what it is
+        remedy, kind = "see the cause", S1cretsError
+    words = type(error).__name__ if request.writes else f"{error} [{type(error).__name__}]"
+    return kind(request.told(words, remedy))

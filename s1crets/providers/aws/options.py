@@ -1,0 +1,115 @@
+"""The arguments of the four classes' constructors, and their checks before anything is opened."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from typing import TYPE_CHECKING, Any, TypedDict
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s1crets.cache import CacheArgs
+    from s1crets.providers.aws.client import StsArgs
+
+
+class ProviderOptions(TypedDict, total=False):
+    """The keyword arguments of every provider on AWS.
+
+    Attributes:
+        sts_args: a role to assume, and the region.
+        cache_args: what to keep, where, for how long.
+        retry: attempts in total, the first included; 3.
+        timeout: seconds that one attempt may take to connect, and to answer; 5.0.
+        deadline: seconds that one public call may take in all, None for no bound; 60.0.
+        max_connections: connections to AWS, and so requests in flight; 50.
+        session: an aiobotocore session of the caller's own.
+    """
+
+    sts_args: StsArgs
+    cache_args: CacheArgs
+    retry: int
+    timeout: float
+    deadline: float | None
+    max_connections: int
+    session: Any
+
+
+_PATH = (str, os.PathLike)
+_CACHE_ARGS: Mapping[str, Any] = {
+    "cache_size": int,
+    "cache_ttl": (int, float),
+    "cache_on_disk": bool,
+    "key_cache_dir": _PATH,
+    "path_cache_dir": _PATH,
+    "backend": object,
+    "namespace": str,
+}
+_STS_ARGS: Mapping[str, Any] = {
+    "RoleArn": str,
+    "RoleSessionName": str,
+    "DurationSeconds": int,
+    "ExternalId": str,
+    "aws_region": str,
+}
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "cache_size": (1, math.inf),
+    "cache_ttl": (0, math.inf),
+    "DurationSeconds": (900, 43200),
+    "retry": (1, math.inf),
+    "timeout": (0.001, math.inf),
+    "deadline": (0.001, math.inf),
+    "max_connections": (1, math.inf),
+}
+
+
+def check_cache_args(args: Mapping[str, object]) -> None:
+    """Refuse an unknown key (`TypeError`) and a value out of range (`ValueError`)."""
+    _check("cache_args", args, _CACHE_ARGS)
+    if args.get("cache_on_disk") and "backend" in args:
+        raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    backend = args.get("backend")
+    if backend is not None and not all(hasattr(backend, verb) for verb in ("get", "set", "delete")):
+        raise TypeError("cache_args: backend must be an aiocache cache")
+
+
+def check_sts_args(args: Mapping[str, object]) -> None:
+    """Refuse an unknown key (`TypeError`) and a value out of range (`ValueError`)."""
+    _check("sts_args", args, _STS_ARGS)
+
+
+def check_numbers(**numbers: object) -> None:
+    """Refuse a `retry`, `timeout`, `deadline` or `max_connections` that makes no sense."""
+    for name, number in numbers.items():
+        kind = (int, float) if name in ("timeout", "deadline") else int
+        _check_type("", name, number, kind)
+        _check_range("", name, number)
+
+
+def _check(where: str, args: Mapping[str, object], known: Mapping[str, Any]) -> None:
+    for name, value in dict(args).items():
+        if name not in known:
+            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
+            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            message = f"{where} has no {name!r}: {hint}"
+            raise TypeError(message)
+        _check_type(f"{where}: ", name, value, known[name])
+        _check_range(f"{where}: ", name, value)
+
+
+def _check_type(where: str, name: str, value: object, kind: Any) -> None:
+    # A bool is an int to Python, but not to anybody who writes cache_size=True.
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
+        message = f"{where}{name} can't be {type(value).__name__}"
+        raise TypeError(message)
+
+
+def _check_range(where: str, name: str, value: Any) -> None:
+    low, high = _BOUNDS.get(name, (-math.inf, math.inf))
+    if name in _BOUNDS and not low <= value <= high:
+        message = f"{where}{name} is {value}, and must be from {low} to {high}"
+        raise ValueError(message)
+    if name in ("RoleArn", "RoleSessionName", "aws_region", "namespace") and not value:
+        message = f"{where}{name} is empty"
+        raise ValueError(message)

@@ -1,0 +1,397 @@
+"""AWS Systems Manager Parameter Store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal
+
+import anyio
+
+from s1crets._values import MISSING, UNSET, conceal, encode
+from s1crets.cache import Key
+from s1crets.errors import (
+    InvalidNameError,
+    InvalidValueError,
+    S1cretsError,
+    SecretNotFoundError,
+)
+from s1crets.providers.aws.provider import AwsProvider, tokens_differ
+from s1crets.providers.base import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from s1crets._values import Concealed, Held, KeyPath, Raw
+
+_REFERENCE = "/aws/reference/secretsmanager/"
+_STANDARD, _ADVANCED = 4096, 8192  # bytes of a value, by tier
+_KEPT = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
+
+
+class AsyncParameterStore(AwsProvider):
+    """AWS Systems Manager Parameter Store, awaited."""
+
+    service = "Parameter Store"
+    _botocore_name = "ssm"
+
+    async def get(
+        self,
+        path: str,
+        *,
+        keypath: KeyPath = (),
+        default: Any = UNSET,
+        cached: bool = True,
+        decrypt: bool = True,
+    ) -> Any:
+        """Return a parameter's value: `GetParameter`.
+
+        Args:
+            path: a name, with AWS's own `:version` or `:label` if wanted, or an ARN. Below
+                `/aws/reference/secretsmanager/NAME`, what follows looks into the secret's JSON.
+            keypath: a key, or a sequence of them, to look up in a value that is JSON.
+            default: what to return when there is no such parameter or key.
+            cached: whether a cache may answer.
+            decrypt: whether a SecureString is decrypted.
+
+        Returns:
+            A dict or list if the text is a JSON object or array, else the text. It is yours.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such parameter, version, label or key.
+            S1cretsError: everything else that goes wrong, as the class of its own.
+        """
+        found = self.get_local(
+            path, keypath=keypath, default=default, cached=cached, decrypt=decrypt
+        )
+        if found is not MISSING:
+            return found
+        try:
+            if path.startswith(_REFERENCE):
+                return await self._get_reference(path, keypath, default, decrypt, cached)
+            held = await self._held(path, decrypt, cached)
+        except SecretNotFoundError:
+            if default is UNSET:
+                raise
+            return default
+        return self._answer(held, path, keypath, default)
+
+    def get_local(
+        self,
+        path: str,
+        *,
+        keypath: KeyPath = (),
+        default: Any = UNSET,
+        cached: bool = True,
+        decrypt: bool = True,
+    ) -> Any:
+        """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
+        return self._local(_key(path, decrypt), keypath, default, cached=cached)
+
+    def peek(
+        self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True
+    ) -> Any:
+        """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
+        held = self._peek(_key(path, decrypt))
+        return default if held is None else self._answer(held, path, keypath, default)
+
+    async def get_many(
+        self,
+        paths: Iterable[str],
+        *,
+        cached: bool = True,
+        decrypt: bool = True,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> dict[str, Any]:
+        """Return the values of several parameters, in the order asked for, each asked for once.
+
+        Args:
+            paths: names, as `get` takes them.
+            cached: whether a cache may answer.
+            decrypt: whether SecureStrings are decrypted.
+            errors: `"return"` puts errors in the values' places.
+
+        Raises:
+            BatchError: some could not be read; it has what was read, and an error a name.
+        """
+        return await self._get_many(
+            paths,
+            lambda path: self.get(path, cached=cached, decrypt=decrypt),
+            self._max_connections,
+            errors,
+        )
+
+    async def get_by_path(
+        self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
+    ) -> dict[str, Any]:
+        """Return all parameters below a path, by full name: `GetParametersByPath`.
+
+        Args:
+            path: begins with `/`.
+            decrypt: whether SecureStrings are decrypted.
+            recursive: whether deeper levels are read too.
+            cached: whether a cache may answer.
+
+        Returns:
+            Names and values; nothing below the path is an empty dict.
+
+        Raises:
+            S1cretsError: anything that goes wrong.
+        """
+        found = self.get_by_path_local(
+            path, decrypt=decrypt, recursive=recursive, cached=cached
+        )
+        if found is not MISSING:
+            return dict(found)
+        key = _path_key(path, decrypt, recursive)
+        check_name(path)
+        if not path.startswith("/"):
+            message = f"{path!r} can't be a path: it does not begin with /"
+            raise InvalidNameError(message)
+        held = await self._read(
+            key, lambda: self._fetch_path(key.name, decrypt, recursive), cached=cached
+        )
+        return dict(held.value())
+
+    def get_by_path_local(
+        self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
+    ) -> Any:
+        """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
+        return self._local(_path_key(path, decrypt, recursive), (), UNSET, cached=cached)
+
+    async def path_exists(self, path: str) -> bool:
+        """Say whether there is such a parameter, or one below: both asked at once.
+
+        `GetParameter` and `GetParametersByPath`, without decryption; the first yes wins. A yes is
+        cached, a no is not.
+
+        Raises:
+            S1cretsError: neither said yes, and one could not say no.
+        """
+        key = _exists_key(path)
+        if self._local(key, (), UNSET, cached=True) is not MISSING:
+            return True
+        try:
+            await self._read(key, lambda: self._fetch_exists(path), cached=True)
+        except SecretNotFoundError:
+            return False
+        return True
+
+    async def update(self, path: str, value: Any) -> None:
+        """Store a new value: `DescribeParameters`, then `PutParameter` with all that it showed.
+
+        Args:
+            path: the name of a parameter that is there.
+            value: text, or a dict or list that is stored as JSON.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such parameter; nothing was written.
+            InvalidValueError: the value is of another type or too long; nothing was written.
+            S1cretsError: anything else that goes wrong.
+        """
+        value = conceal(value)
+        check_name(path)
+        raw = conceal(encode(value, binary=False, limit=_ADVANCED))
+        with self._bounded("updating", path):
+            described = await self._clients.run(
+                "DescribeParameters", path, lambda client: _describe(client, path)
+            )
+            if described is None:
+                message = (
+                    f"{self.service}: there is no parameter {path!r} to update (by its name: an"
+                    " ARN or a version can't be updated); nothing was written"
+                )
+                raise SecretNotFoundError(message)
+            _check_tier(described, raw)
+            await self._put(path, described, raw)
+
+    async def invalidate(self, path: str | None = None) -> None:
+        """Forget what the caches hold of one parameter and of all paths, or all."""
+        if path is None:
+            await self._cache.clear()
+            return
+        check_name(path)
+        await self._cache.drop(_key(path, True), _key(path, False))
+
+    async def _held(self, path: str, decrypt: bool, cached: bool) -> Held:
+        return await self._read(
+            _key(path, decrypt), lambda: self._fetch(path, decrypt), cached=cached
+        )
+
+    async def _fetch(self, path: str, decrypt: bool) -> Raw:
+        async def work(client: Any) -> str:
+            answer = await client.get_parameter(Name=path, WithDecryption=decrypt)
+            return self._text(answer.get("Parameter"), "GetParameter", path)[1]
+
+        return await self._clients.run("GetParameter", path, work)
+
+    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Raw:
+        still_wanted = self._cache.lease()
+
+        async def work(client: Any) -> dict[str, str]:
+            pages = client.get_paginator("get_parameters_by_path").paginate(
+                Path=path, WithDecryption=decrypt, Recursive=recursive
+            )
+            values = {}
+            async for page in tokens_differ(pages):
+                for one in self._listed(page, path):
+                    name, values[name] = self._text(one, "GetParametersByPath", path)
+            return values
+
+        values = await self._clients.run("GetParametersByPath", path, work)
+        await self._cache.fill(
+            {_key(name, decrypt): text for name, text in values.items()}, still_wanted
+        )
+        return values
+
+    def _listed(self, page: Mapping[str, Any], path: str) -> list[Any]:
+        listed = page.get("Parameters")
+        if isinstance(listed, list):
+            return listed
+        raise self._bad_response("GetParametersByPath", path)
+
+    def _text(self, parameter: Any, operation: str, path: str) -> tuple[str, str]:
+        """Return the name and the text of a parameter in an answer."""
+        if isinstance(parameter, dict):
+            name, text = parameter.get("Name"), parameter.get("Value")
+            if isinstance(name, str) and isinstance(text, str):
+                return name, text
+            del text
+        del parameter
+        raise self._bad_response(operation, path)
+
+    async def _fetch_exists(self, path: str) -> Raw:
+        """Return if there is such a key or path.
+
+        Raises:
+            SecretNotFoundError: there is neither.
+        """
+        failures: list[S1cretsError] = []
+        yes = False
+
+        async with anyio.create_task_group() as group:
+
+            async def ask(question: Any) -> None:
+                nonlocal yes
+                try:
+                    await question(path)
+                except S1cretsError as error:
+                    failures.append(error)
+                else:
+                    yes = True
+                    group.cancel_scope.cancel()
+
+            group.start_soon(ask, self._ask_key)
+            if path.startswith("/"):
+                group.start_soon(ask, self._ask_path)
+        if yes:
+            return "yes"
+        raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
+
+    async def _ask_key(self, path: str) -> None:
+        if path.startswith(_REFERENCE):
+            await self._get_reference(path, (), UNSET, True, False)
+        else:
+            await self._fetch(path, False)
+
+    async def _ask_path(self, path: str) -> None:
+        async def work(client: Any) -> bool:
+            pages = client.get_paginator("get_parameters_by_path").paginate(
+                Path=_trimmed(path), Recursive=True, WithDecryption=False
+            )
+            async for page in tokens_differ(pages):
+                if self._listed(page, path):
+                    return True
+            return False
+
+        if not await self._clients.run("GetParametersByPath", path, work):
+            message = f"{self.service}: there is nothing below {path!r}"
+            raise SecretNotFoundError(message)
+
+    async def _get_reference(
+        self, path: str, keypath: KeyPath, default: Any, decrypt: bool, cached: bool
+    ) -> Any:
+        """Return a secret by way of Parameter Store, or what the rest of the path names in it.
+
+        Secrets' names may have slashes, so the longest name that exists is the secret's.
+        """
+        resolution = Key(path, "reference", derived=True)
+
+        async def resolve() -> Raw:
+            name = path
+            while True:
+                try:
+                    await self._held(name, decrypt, cached)
+                except SecretNotFoundError:
+                    name = name.rpartition("/")[0]
+                    if not name.startswith(_REFERENCE):
+                        raise
+                else:
+                    return name
+
+        resolved = self._peek(resolution) if cached else None
+        if resolved is None:
+            resolved = await self._read(resolution, resolve, cached=cached)
+        name = str(resolved.raw)
+        held = self._peek(_key(name, decrypt)) or await self._held(name, decrypt, cached)
+        rest = [part for part in path[len(name) :].split("/") if part]
+        inner = [keypath] if isinstance(keypath, (str, int)) else keypath
+        return self._answer(held, name, (*rest, *inner), default)
+
+    async def _put(self, path: str, described: Mapping[str, Any], raw: Concealed) -> None:
+        kept = {name: described[name] for name in _KEPT if described.get(name)}
+        policies = [one["PolicyText"] for one in described.get("Policies") or []]
+        if policies:
+            kept["Policies"] = f"[{','.join(policies)}]"
+        try:
+            answer = await self._clients.run(
+                "PutParameter",
+                path,
+                lambda client: client.put_parameter(
+                    Name=path, Value=raw.reveal(), Overwrite=True, **kept
+                ),
+                writes=True,
+            )
+        finally:
+            # Also after an error: whether AWS has stored it may not be known.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
+        if not isinstance(answer.get("Version"), int):
+            raise self._bad_response("PutParameter", path)
+
+
+def _key(path: str, decrypt: bool) -> Key:
+    # A selector or an ARN is another name of a parameter: it goes when that is updated.
+    return Key(path, decrypt, ":" in path if type(path) is str else False)
+
+
+def _trimmed(path: str) -> str:
+    return path.rstrip("/") or "/"
+
+
+def _path_key(path: str, decrypt: bool, recursive: bool) -> Key:
+    name = _trimmed(path) if isinstance(path, str) else path
+    return Key(name, ("path", decrypt, recursive), derived=True)
+
+
+def _exists_key(path: str) -> Key:
+    return Key(path, "exists", derived=True)
+
+
+async def _describe(client: Any, path: str) -> dict[str, Any] | None:
+    pages = client.get_paginator("describe_parameters").paginate(
+        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
+    )
+    async for page in tokens_differ(pages):
+        for described in page.get("Parameters") or []:
+            if described.get("Name") == path:
+                return dict(described)
+    return None
+
+
+def _check_tier(described: Mapping[str, Any], raw: Concealed) -> None:
+    size = len(raw.reveal().encode())
+    if described.get("Tier", "Standard") == "Standard" and size > _STANDARD:
+        message = (
+            f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
+            f" tier takes {_STANDARD:,}: make it an advanced one first"
+        )
+        raise InvalidValueError(message)
