@@ -108,7 +108,8 @@ ps = ParameterStore(cache_args={"cache_on_disk": True, "key_cache_dir": folder +
 ps.get("/demo/service1/setting1")
 took = (time.perf_counter() - start) * 1000
 requests = sum(ps.stats.requests.values())
-print(f"{took:.0f} ms, {requests} AWS requests, aiobotocore imported: {'aiobotocore' in sys.modules}")
+slow = "aiobotocore" in sys.modules
+print(f"{took:.0f} ms, {requests} AWS requests, aiobotocore imported: {slow}")
 """
 
 

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from anyio.from_thread import BlockingPortal
+    from typing_extensions import Self
 
     from s1crets.providers.base import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
 P = ParamSpec("P")
 R = TypeVar("R")
-Self = TypeVar("Self", bound="Facade[Any]")
 
 _EXIT = 0.5  # seconds that the portal may take to close connections when the process exits
 
@@ -88,7 +88,9 @@ class _Portal:
             portal, thread = self._portal, self._thread
             self._portal = self._thread = None
         if portal is not None and thread is not None:
-            portal.result().start_task_soon(portal.result().stop, True)
+            portal.result().start_task_soon(
+                functools.partial(portal.result().stop, cancel_remaining=True)
+            )
             thread.join(_EXIT)
 
 
@@ -126,7 +128,7 @@ class Facade(Generic[T]):
         """What this provider has done since it was made."""
         return self._provider.stats
 
-    def __enter__(self: Self) -> Self:
+    def __enter__(self) -> Self:
         """Return the provider; it opens by itself, on first use."""
         return self
 

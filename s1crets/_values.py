@@ -6,14 +6,14 @@ import base64
 import enum
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Union
+from typing import Any, Final, TypeAlias
 
 from s1crets.errors import InvalidValueError
 
-Raw = Union[str, bytes, Mapping[str, Union[str, bytes]]]
+Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 """What a cache stores: a secret as AWS sent it, or all that are below a path, by name."""
 
-KeyPath = Union[str, int, Sequence[Union[str, int]]]
+KeyPath: TypeAlias = str | int | Sequence[str | int]
 
 
 class Unset(enum.Enum):
@@ -88,8 +88,11 @@ def keys_of(keypath: KeyPath) -> Sequence[str | int]:
 def _step(value: Any, key: object) -> Any:
     if isinstance(value, dict) and isinstance(key, str):
         return value.get(key, MISSING)
-    if isinstance(value, list) and type(key) is int and -len(value) <= key < len(value):
-        return value[key]
+    if isinstance(value, list):
+        # An array has no text keys, so text that is a number, as from a path, is an index.
+        index = int(key) if isinstance(key, str) and key.isdecimal() else key
+        if type(index) is int and -len(value) <= index < len(value):
+            return value[index]
     return MISSING
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from s1crets.cache import CacheArgs
-    from s1crets.providers.aws.client import StsArgs
+    from s1crets.providers.aws.session import StsArgs
 
 _EPILOG = """\b
 Exit codes:
@@ -147,14 +147,7 @@ def main() -> None:
 def get(path: str, key: tuple[str, ...], **options: Any) -> None:
     """Print a secret; with KEYs, what they lead to in its JSON (a number indexes an array)."""
     with _told():
-        store = _open(**options)
-        try:
-            _print(store.get(path, keypath=key))
-        except SecretNotFoundError:
-            if not any(one.isdecimal() for one in key):
-                raise
-            # Only now, as a number may be a key of an object too.
-            _print(store.get(path, keypath=[int(one) if one.isdecimal() else one for one in key]))
+        _print(_open(**options).get(path, keypath=key))
 
 
 @main.command(epilog=_EPILOG)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from blockbuster import blockbuster_ctx
+from wire import Wire, wire
 
 from s1crets.providers.aws import (
     AsyncParameterStore,
@@ -106,3 +107,11 @@ def blocking_sm() -> Iterator[SecretsManager]:
     """Yield a blocking Secrets Manager, closed at the end."""
     with SecretsManager() as provider:
         yield provider
+
+
+@pytest.fixture
+def scripted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
+    """Yield a server that answers as the test says, and point everything at it."""
+    with wire() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+        yield server

@@ -122,12 +122,16 @@ class SecretCache:
             held = self._held(await self._tier(key).get(self._row(key)))
         return await self._fetch(key, fetch) if held is None else held
 
-    async def _fetch(self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]]) -> Held:
-        still_wanted = self.lease()
-        held = Held(await fetch())
+    async def put(self, key: Key, raw: Raw, still_wanted: Callable[[], bool]) -> Held:
+        """Store what was fetched, unless that is not wanted any more."""
+        held = Held(raw)
         if self.ttl:
             await self._store(key, held, still_wanted)
         return held
+
+    async def _fetch(self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]]) -> Held:
+        still_wanted = self.lease()
+        return await self.put(key, await fetch(), still_wanted)
 
     async def _store(self, key: Key, held: Held, still_wanted: Callable[[], bool]) -> None:
         tier, row = self._tier(key), self._row(key)
@@ -146,9 +150,7 @@ class SecretCache:
         generation = self._generation
         return lambda: self._generation == generation
 
-    async def fill(
-        self, values: Mapping[Key, Raw], still_wanted: Callable[[], bool]
-    ) -> None:
+    async def fill(self, values: Mapping[Key, Raw], still_wanted: Callable[[], bool]) -> None:
         """Store what a path's fetch has read of keys, as far as there is room."""
         if self.ttl and hasattr(self._keys, "fill"):
             entries = {self._row(key): self._entry(Held(raw)) for key, raw in values.items()}

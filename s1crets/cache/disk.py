@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("s1crets.cache")
 _STAMP = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
-_BUSY = 0.05  # seconds that a reader waits for a foreign lock
+_BUSY: Any = 0.05  # Any, as diskcache wants an int; seconds that a reader waits for a foreign lock
 _REOPEN = 5.0  # seconds after which a file that could not be opened is tried again
 _FAILURES = (sqlite3.Error, diskcache.Timeout, OSError, ValueError)
 _SETTINGS = {
@@ -52,7 +52,7 @@ _SETTINGS = {
 class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
     """Stores str keys and bytes values in the database itself; refuses all else that a row may say.
 
-    diskcache's own unpickles what a row tells it to, and reads and deletes any file that a row names.
+    diskcache's own unpickles what a row tells it to, and reads and deletes any file it names.
     """
 
     def put(self, key: str) -> tuple[str, bool]:
@@ -66,12 +66,21 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type h
         return key
 
     def store(
-        self, value: bytes, read: bool, key: object = None
+        self,
+        value: bytes,
+        read: object,  # noqa: ARG002
+        key: object = None,  # noqa: ARG002
     ) -> tuple[int, int, None, sqlite3.Binary]:
         """Return a row's size, mode, file name and value."""
         return len(value), diskcache.core.MODE_RAW, None, sqlite3.Binary(value)
 
-    def fetch(self, mode: int, filename: object, value: object, read: bool) -> bytes:
+    def fetch(
+        self,
+        mode: int,
+        filename: object,
+        value: object,
+        read: object,  # noqa: ARG002
+    ) -> bytes:
         """Return a row's value."""
         if mode != diskcache.core.MODE_RAW or filename is not None or not isinstance(value, bytes):
             raise ValueError("a row has a value that s1crets did not write")
@@ -105,7 +114,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
         size: int = 1000,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        super().__init__(serializer=StringSerializer(), timeout=None)
+        super().__init__(serializer=StringSerializer(), timeout=0)
         self.folder = Path(folder)
         self.size = size
         self._clock = clock
@@ -167,7 +176,12 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
                 self.folder, verb, type(error).__name__, error,
             )  # fmt: skip
 
-    async def _get(self, key: str, encoding: object = None, _conn: object = None) -> str | None:
+    async def _get(
+        self,
+        key: str,
+        encoding: object = None,  # noqa: ARG002
+        _conn: object = None,
+    ) -> str | None:
         if self._cache is None:
             await anyio.to_thread.run_sync(self.open)
         return self.peek(key)
@@ -214,7 +228,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
             await anyio.to_thread.run_sync(self._cache.close)
 
     async def _write(self, write: Callable[..., Any], *args: object) -> Any:
-        """Run `write` in a worker thread, since it may wait for a lock. None when the disk failed."""
+        """Run `write` in a worker thread, as it may wait for a lock. None if the disk failed."""
         return await anyio.to_thread.run_sync(self._write_now, write, *args)
 
     def _write_now(self, write: Callable[..., Any], *args: object) -> Any:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 
-class _Grounded(Exception):
+class _GroundedError(Exception):
     """The fetch ended without a result, because the event loop that it ran on did."""
 
 
@@ -34,7 +34,7 @@ class _Flight(Generic[R]):
 
     def _land(self, task: asyncio.Task[R]) -> None:
         if task.cancelled():
-            self.landed.set_exception(_Grounded())
+            self.landed.set_exception(_GroundedError())
         elif (error := task.exception()) is not None:
             self.landed.set_exception(error)
         else:
@@ -49,7 +49,7 @@ class _Flight(Generic[R]):
 
 
 class Flights:
-    """The fetches under way in this process, whichever task, thread or event loop asked for them."""
+    """The fetches under way in this process, whichever task, thread or event loop asked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -71,7 +71,7 @@ class Flights:
             flight = self._board(key, fetch)
             try:
                 return await asyncio.wrap_future(flight.landed)
-            except _Grounded:
+            except _GroundedError:
                 continue
             except S1cretsError as error:
                 # One object raised in many tasks would pile up the tracebacks of all.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiocache.base import BaseCache
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     """Entries in this process's memory.
 
-    No timer and no event loop is behind it (aiocache's own one has both, and no bound), so it can be
-    used from any thread and any loop. A hit takes no lock.
+    No timer and no event loop is behind it (aiocache's own one has both, and no bound), so it can
+    be used from any thread and any loop. A hit takes no lock.
 
     Args:
         size: how many entries it holds.
@@ -30,7 +31,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
     NAME = "s1crets-memory"
 
     def __init__(self, *, size: int = 1000, timer: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(serializer=NullSerializer(), timeout=None)
+        super().__init__(serializer=NullSerializer(), timeout=0)
         self.size = size
         self._timer = timer
         self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
@@ -52,10 +53,8 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         if entry[1] <= self._timer():
             self._forget(key, entry)
             return None
-        try:
+        with suppress(KeyError):  # another thread has just dropped it; what was read is good
             self._entries.move_to_end(key)
-        except KeyError:
-            pass  # another thread has just dropped it; what was read is still good
         return entry[0]
 
     def _forget(self, key: Hashable, entry: tuple[Any, float]) -> None:
@@ -63,7 +62,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
             if self._entries.get(key) is entry:
                 del self._entries[key]
 
-    async def _get(self, key: Hashable, encoding: object = None, _conn: object = None) -> Any:
+    async def _get(self, key: Hashable, encoding: object = None, _conn: object = None) -> Any:  # noqa: ARG002
         return self.peek(key)
 
     async def _set(

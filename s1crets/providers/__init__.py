@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from s1crets._sync import Facade
+from typing import Any
 
 _CLASSES = {
     "aws.ps": "s1crets.providers.aws:ParameterStore",
@@ -17,13 +14,13 @@ _providers: dict[str, Any] = {}
 _lock = threading.RLock()
 
 
-def provider(name: str) -> Facade[Any]:
+def provider(name: str) -> Any:
     """Return the process's own provider of that name, made with all defaults.
 
     Raises:
         ValueError: there is none of that name.
     """
-    found: Facade[Any] | None = _providers.get(name) if isinstance(name, str) else None
+    found = _providers.get(name) if isinstance(name, str) else None
     return found or _make(name)
 
 
@@ -40,10 +37,9 @@ def provider_class(name: str) -> Any:
     return getattr(importlib.import_module(module), cls)
 
 
-def _make(name: str) -> Facade[Any]:
+def _make(name: str) -> Any:
     made = provider_class(name)
     with _lock:
         if name not in _providers:
             _providers[name] = made()
-        found: Facade[Any] = _providers[name]
-        return found
+        return _providers[name]

@@ -6,7 +6,7 @@ import re
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -23,11 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
     from types import TracebackType
 
+    from typing_extensions import Self
+
     from s1crets._values import Held, KeyPath
     from s1crets.cache import SecretCache
-
-R = TypeVar("R")
-Self = TypeVar("Self", bound="AsyncProvider")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
@@ -131,7 +130,7 @@ class AsyncProvider(ABC):
             retried=counted.retried,
         )
 
-    async def __aenter__(self: Self) -> Self:
+    async def __aenter__(self) -> Self:
         """Return the provider; it opens by itself, on first use."""
         return self
 
@@ -169,7 +168,9 @@ class AsyncProvider(ABC):
         if default is not UNSET:
             return default
         keys = " / ".join(map(repr, keys_of(keypath)))
-        message = f"{self.service}: {path!r} has no key {keys} (it is there, but not that key in it)"
+        message = (
+            f"{self.service}: {path!r} has no key {keys} (it is there, but not that key in it)"
+        )
         raise SecretNotFoundError(message)
 
     @contextmanager
@@ -233,8 +234,9 @@ class AsyncProvider(ABC):
 
     def _batch_error(self, batch: Batch) -> BatchError:
         total = len(batch.errors) + len(batch.values)
+        one = next(iter(batch.errors.values()))
         message = (
             f"{self.service}: {len(batch.errors)} of {total} could not be read: .errors has one"
-            f" error a name, .values what was read; one of them: {next(iter(batch.errors.values()))}"
+            f" error a name, .values what was read; one of them: {one}"
         )
         return BatchError(message, batch.values, batch.errors)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from s1crets.errors import (
@@ -23,8 +24,6 @@ from s1crets.errors import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from botocore.exceptions import BotoCoreError, ClientError
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Request:
 
     def told(self, problem: str, remedy: str) -> str:
         """Return a whole message."""
-        return f"{self.service} ({self.region}): {self.operation} {self.subject!r}: {problem}; {remedy}"
+        asked = f"{self.service} ({self.region}): {self.operation} {self.subject!r}"
+        return f"{asked}: {problem}; {remedy}"
 
 
 _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
@@ -159,11 +159,15 @@ def _bare(error: BaseException) -> BaseException:
     return error.with_traceback(None)
 
 
-def _from_service(request: Request, error: ClientError | Any) -> S1cretsError:
+def _from_service(request: Request, error: Any) -> S1cretsError:
     code = code_of(error)
     words = str(error.response["Error"].get("Message", "")).strip()
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    fallback = _DOWN if status >= 500 else ("see AWS's documentation of the operation", S1cretsError)
+    fallback = (
+        _DOWN
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        else ("see AWS's documentation of the operation", S1cretsError)
+    )
     remedy, kind = _CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):
         words = "it is scheduled for deletion"

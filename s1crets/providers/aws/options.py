@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from s1crets.cache import CacheArgs
-    from s1crets.providers.aws.client import StsArgs
+    from s1crets.providers.aws.session import StsArgs
 
 
 class ProviderOptions(TypedDict, total=False):

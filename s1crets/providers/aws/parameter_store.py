@@ -10,21 +10,18 @@ from s1crets._values import MISSING, UNSET, conceal, encode
 from s1crets.cache import Key
 from s1crets.errors import (
     InvalidNameError,
-    InvalidValueError,
     S1cretsError,
     SecretNotFoundError,
 )
 from s1crets.providers.aws.provider import AwsProvider, tokens_differ
+from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
+from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier, describe
 from s1crets.providers.base import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from s1crets._values import Concealed, Held, KeyPath, Raw
-
-_REFERENCE = "/aws/reference/secretsmanager/"
-_STANDARD, _ADVANCED = 4096, 8192  # bytes of a value, by tier
-_KEPT = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
 
 class AsyncParameterStore(AwsProvider):
@@ -65,9 +62,11 @@ class AsyncParameterStore(AwsProvider):
         if found is not MISSING:
             return found
         try:
-            if path.startswith(_REFERENCE):
-                return await self._get_reference(path, keypath, default, decrypt, cached)
-            held = await self._held(path, decrypt, cached)
+            if path.startswith(REFERENCE):
+                return await self._get_reference(
+                    path, keypath, default, decrypt=decrypt, cached=cached
+                )
+            held = await self._held(path, decrypt=decrypt, cached=cached)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
@@ -84,13 +83,13 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
     ) -> Any:
         """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
-        return self._local(_key(path, decrypt), keypath, default, cached=cached)
+        return self._local(_key(path, decrypt=decrypt), keypath, default, cached=cached)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True
     ) -> Any:
         """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
-        held = self._peek(_key(path, decrypt))
+        held = self._peek(_key(path, decrypt=decrypt))
         return default if held is None else self._answer(held, path, keypath, default)
 
     async def get_many(
@@ -136,18 +135,18 @@ class AsyncParameterStore(AwsProvider):
         Raises:
             S1cretsError: anything that goes wrong.
         """
-        found = self.get_by_path_local(
-            path, decrypt=decrypt, recursive=recursive, cached=cached
-        )
+        found = self.get_by_path_local(path, decrypt=decrypt, recursive=recursive, cached=cached)
         if found is not MISSING:
             return dict(found)
-        key = _path_key(path, decrypt, recursive)
+        key = _path_key(path, decrypt=decrypt, recursive=recursive)
         check_name(path)
         if not path.startswith("/"):
             message = f"{path!r} can't be a path: it does not begin with /"
             raise InvalidNameError(message)
         held = await self._read(
-            key, lambda: self._fetch_path(key.name, decrypt, recursive), cached=cached
+            key,
+            lambda: self._fetch_path(key.name, decrypt=decrypt, recursive=recursive),
+            cached=cached,
         )
         return dict(held.value())
 
@@ -155,7 +154,9 @@ class AsyncParameterStore(AwsProvider):
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
     ) -> Any:
         """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
-        return self._local(_path_key(path, decrypt, recursive), (), UNSET, cached=cached)
+        return self._local(
+            _path_key(path, decrypt=decrypt, recursive=recursive), (), UNSET, cached=cached
+        )
 
     async def path_exists(self, path: str) -> bool:
         """Say whether there is such a parameter, or one below: both asked at once.
@@ -189,10 +190,10 @@ class AsyncParameterStore(AwsProvider):
         """
         value = conceal(value)
         check_name(path)
-        raw = conceal(encode(value, binary=False, limit=_ADVANCED))
+        raw = conceal(encode(value, binary=False, limit=LARGEST))
         with self._bounded("updating", path):
             described = await self._clients.run(
-                "DescribeParameters", path, lambda client: _describe(client, path)
+                "DescribeParameters", path, lambda client: describe(client, path)
             )
             if described is None:
                 message = (
@@ -200,7 +201,7 @@ class AsyncParameterStore(AwsProvider):
                     " ARN or a version can't be updated); nothing was written"
                 )
                 raise SecretNotFoundError(message)
-            _check_tier(described, raw)
+            check_tier(described, raw)
             await self._put(path, described, raw)
 
     async def invalidate(self, path: str | None = None) -> None:
@@ -209,21 +210,21 @@ class AsyncParameterStore(AwsProvider):
             await self._cache.clear()
             return
         check_name(path)
-        await self._cache.drop(_key(path, True), _key(path, False))
+        await self._cache.drop(_key(path, decrypt=True), _key(path, decrypt=False))
 
-    async def _held(self, path: str, decrypt: bool, cached: bool) -> Held:
+    async def _held(self, path: str, *, decrypt: bool, cached: bool) -> Held:
         return await self._read(
-            _key(path, decrypt), lambda: self._fetch(path, decrypt), cached=cached
+            _key(path, decrypt=decrypt), lambda: self._fetch(path, decrypt=decrypt), cached=cached
         )
 
-    async def _fetch(self, path: str, decrypt: bool) -> Raw:
+    async def _fetch(self, path: str, *, decrypt: bool) -> Raw:
         async def work(client: Any) -> str:
             answer = await client.get_parameter(Name=path, WithDecryption=decrypt)
             return self._text(answer.get("Parameter"), "GetParameter", path)[1]
 
         return await self._clients.run("GetParameter", path, work)
 
-    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Raw:
+    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Raw:
         still_wanted = self._cache.lease()
 
         async def work(client: Any) -> dict[str, str]:
@@ -238,7 +239,7 @@ class AsyncParameterStore(AwsProvider):
 
         values = await self._clients.run("GetParametersByPath", path, work)
         await self._cache.fill(
-            {_key(name, decrypt): text for name, text in values.items()}, still_wanted
+            {_key(name, decrypt=decrypt): text for name, text in values.items()}, still_wanted
         )
         return values
 
@@ -287,10 +288,10 @@ class AsyncParameterStore(AwsProvider):
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _ask_key(self, path: str) -> None:
-        if path.startswith(_REFERENCE):
-            await self._get_reference(path, (), UNSET, True, False)
+        if path.startswith(REFERENCE):
+            await self._get_reference(path, (), UNSET, decrypt=True, cached=False)
         else:
-            await self._fetch(path, False)
+            await self._fetch(path, decrypt=False)
 
     async def _ask_path(self, path: str) -> None:
         async def work(client: Any) -> bool:
@@ -307,40 +308,29 @@ class AsyncParameterStore(AwsProvider):
             raise SecretNotFoundError(message)
 
     async def _get_reference(
-        self, path: str, keypath: KeyPath, default: Any, decrypt: bool, cached: bool
+        self, path: str, keypath: KeyPath, default: Any, *, decrypt: bool, cached: bool
     ) -> Any:
         """Return a secret by way of Parameter Store, or what the rest of the path names in it.
 
         Secrets' names may have slashes, so the longest name that exists is the secret's.
         """
+        still_wanted = self._cache.lease()
         resolution = Key(path, "reference", derived=True)
-
-        async def resolve() -> Raw:
-            name = path
-            while True:
-                try:
-                    await self._held(name, decrypt, cached)
-                except SecretNotFoundError:
-                    name = name.rpartition("/")[0]
-                    if not name.startswith(_REFERENCE):
-                        raise
-                else:
-                    return name
-
-        resolved = self._peek(resolution) if cached else None
-        if resolved is None:
-            resolved = await self._read(resolution, resolve, cached=cached)
-        name = str(resolved.raw)
-        held = self._peek(_key(name, decrypt)) or await self._held(name, decrypt, cached)
-        rest = [part for part in path[len(name) :].split("/") if part]
-        inner = [keypath] if isinstance(keypath, (str, int)) else keypath
-        return self._answer(held, name, (*rest, *inner), default)
+        known = self._peek(resolution) if cached else None
+        names = [str(known.raw)] if known else candidates(path)
+        failed = None
+        for name in names:
+            try:
+                held = await self._held(name, decrypt=decrypt, cached=cached)
+            except SecretNotFoundError as error:
+                failed = failed or error
+            else:
+                await self._cache.put(resolution, name, still_wanted)
+                return self._answer(held, name, inner_keys(path, name, keypath), default)
+        raise failed or AssertionError
 
     async def _put(self, path: str, described: Mapping[str, Any], raw: Concealed) -> None:
-        kept = {name: described[name] for name in _KEPT if described.get(name)}
-        policies = [one["PolicyText"] for one in described.get("Policies") or []]
-        if policies:
-            kept["Policies"] = f"[{','.join(policies)}]"
+        kept = attributes(described)
         try:
             answer = await self._clients.run(
                 "PutParameter",
@@ -358,7 +348,7 @@ class AsyncParameterStore(AwsProvider):
             raise self._bad_response("PutParameter", path)
 
 
-def _key(path: str, decrypt: bool) -> Key:
+def _key(path: str, *, decrypt: bool) -> Key:
     # A selector or an ARN is another name of a parameter: it goes when that is updated.
     return Key(path, decrypt, ":" in path if type(path) is str else False)
 
@@ -367,31 +357,10 @@ def _trimmed(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _path_key(path: str, decrypt: bool, recursive: bool) -> Key:
+def _path_key(path: str, *, decrypt: bool, recursive: bool) -> Key:
     name = _trimmed(path) if isinstance(path, str) else path
     return Key(name, ("path", decrypt, recursive), derived=True)
 
 
 def _exists_key(path: str) -> Key:
     return Key(path, "exists", derived=True)
-
-
-async def _describe(client: Any, path: str) -> dict[str, Any] | None:
-    pages = client.get_paginator("describe_parameters").paginate(
-        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
-    )
-    async for page in tokens_differ(pages):
-        for described in page.get("Parameters") or []:
-            if described.get("Name") == path:
-                return dict(described)
-    return None
-
-
-def _check_tier(described: Mapping[str, Any], raw: Concealed) -> None:
-    size = len(raw.reveal().encode())
-    if described.get("Tier", "Standard") == "Standard" and size > _STANDARD:
-        message = (
-            f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
-            f" tier takes {_STANDARD:,}: make it an advanced one first"
-        )
-        raise InvalidValueError(message)

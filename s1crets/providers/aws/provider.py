@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 from s1crets._values import MISSING
 from s1crets.cache import Key, SecretCache
 from s1crets.errors import BadResponseError
-from s1crets.providers.aws.client import Clients, StsArgs, surroundings
+from s1crets.providers.aws.client import Clients
+from s1crets.providers.aws.identity import session_identity, surroundings
 from s1crets.providers.aws.options import check_cache_args, check_numbers, check_sts_args
+from s1crets.providers.aws.session import ClientSpec, StsArgs
 from s1crets.providers.base import AsyncProvider, Counters, check_name
 
 if TYPE_CHECKING:
@@ -59,20 +61,23 @@ class AwsProvider(AsyncProvider):
         self._session = session
         self._namespace = cache_args.get("namespace")
         self._max_connections = max_connections
+        self._sts_args = sts_args
         self._clients = Clients(
-            service=self._botocore_name,
-            title=self.service,
-            sts_args=sts_args,
-            retry=retry,
-            timeout=timeout,
-            max_connections=max_connections,
-            session=session,
-            counters=self._counters,
+            ClientSpec(
+                service=self._botocore_name,
+                title=self.service,
+                sts_args=sts_args,
+                retry=retry,
+                timeout=timeout,
+                max_connections=max_connections,
+                session=session,
+                counters=self._counters,
+            )
         )
         self._cache = SecretCache(cache_args, self._identity)
 
     def __repr__(self) -> str:
-        region = self._clients.sts_args.get("aws_region", "by botocore")
+        region = self._sts_args.get("aws_region", "by botocore")
         return f"<{type(self).__name__} of {self.service}, region {region}>"
 
     def _identity(self) -> str:
@@ -80,8 +85,8 @@ class AwsProvider(AsyncProvider):
         parts = [
             self._botocore_name,
             self._namespace or "",
-            *(f"{name}={value}" for name, value in sorted(self._clients.sts_args.items())),
-            *_session_identity(self._session, self._namespace),
+            *(f"{name}={value}" for name, value in sorted(self._sts_args.items())),
+            *session_identity(self._session, self._namespace),
             *surroundings(),
         ]
         return "\0".join(parts)
@@ -133,25 +138,3 @@ async def tokens_differ(pages: AsyncIterator[dict[str, Any]]) -> AsyncIterator[d
         if token is not None and token in seen:
             raise PaginationError(message="the service sent a page token that it had sent before")
         seen.add(token)
-
-
-def _session_identity(session: Any, namespace: str | None) -> list[str]:
-    """Return what a session of the caller's own adds to the identity.
-
-    Raises:
-        ValueError: whose account it is can't be told without asking AWS.
-    """
-    if session is None:
-        return []
-    region, profile = session.get_config_variable("region"), session.profile
-    credentials = getattr(session, "_credentials", None)
-    key = getattr(credentials, "__dict__", {}).get("access_key", "")
-    if credentials is not None and not key and not namespace:
-        message = (
-            "cache_args: name a namespace: the session's credentials don't say whose they are,"
-            " and the cache is shared"
-        )
-        raise ValueError(message)
-    return [f"session={region},{profile},{key}"]
-
-

@@ -65,8 +65,8 @@ class AsyncSecretsManager(AwsProvider):
         found = self._local(key, keypath, default, cached=cached)
         if found is not MISSING:
             return found
-        version = {"VersionId": version_id, "VersionStage": version_stage}
-        version = {name: one for name, one in version.items() if one is not None}
+        asked = {"VersionId": version_id, "VersionStage": version_stage}
+        version = {name: one for name, one in asked.items() if one is not None}
         for one in version.values():
             check_name(one)
         try:
@@ -156,7 +156,11 @@ class AsyncSecretsManager(AwsProvider):
         return dict(held.value())
 
     def get_by_path_local(
-        self, path: str, *, cached: bool = True, fail_on_error: bool = True
+        self,
+        path: str,
+        *,
+        cached: bool = True,
+        fail_on_error: bool = True,  # noqa: ARG002  # what is cached is whole
     ) -> Any:
         """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
         return self._local(_path_key(path), (), UNSET, cached=cached)
@@ -200,9 +204,7 @@ class AsyncSecretsManager(AwsProvider):
                 answer = await self._clients.run(
                     "PutSecretValue",
                     path,
-                    lambda client: client.put_secret_value(
-                        SecretId=path, **{field: raw.reveal()}
-                    ),
+                    lambda client: client.put_secret_value(SecretId=path, **{field: raw.reveal()}),
                     writes=True,
                 )
             finally:
@@ -292,4 +294,3 @@ def _path_key(path: str) -> Key:
 
 def _below(name: object, path: str) -> bool:
     return isinstance(name, str) and (name == path or name.startswith(path.rstrip("/") + "/"))
-

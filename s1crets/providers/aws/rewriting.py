@@ -1,0 +1,52 @@
+"""What an update of a parameter must send again: `PutParameter` resets what it is not given."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s1crets.errors import InvalidValueError
+from s1crets.providers.aws.provider import tokens_differ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from s1crets._values import Concealed
+
+_STANDARD, LARGEST = 4096, 8192  # bytes of a value in the standard tier, and in any
+_KEPT = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
+
+
+async def describe(client: Any, path: str) -> dict[str, Any] | None:
+    """Return what `DescribeParameters` shows of exactly this parameter, or None."""
+    pages = client.get_paginator("describe_parameters").paginate(
+        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
+    )
+    async for page in tokens_differ(pages):
+        for described in page.get("Parameters") or []:
+            if described.get("Name") == path:
+                return dict(described)
+    return None
+
+
+def attributes(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `PutParameter` that keep a parameter as it is."""
+    kept = {name: described[name] for name in _KEPT if described.get(name)}
+    policies = [one["PolicyText"] for one in described.get("Policies") or []]
+    if policies:
+        kept["Policies"] = f"[{','.join(policies)}]"
+    return kept
+
+
+def check_tier(described: Mapping[str, Any], raw: Concealed) -> None:
+    """Refuse a value that is too long for the parameter's tier.
+
+    Raises:
+        InvalidValueError: it is.
+    """
+    size = len(raw.reveal().encode())
+    if described.get("Tier", "Standard") == "Standard" and size > _STANDARD:
+        message = (
+            f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
+            f" tier takes {_STANDARD:,}: make it an advanced one first"
+        )
+        raise InvalidValueError(message)
