@@ -188,8 +188,21 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
             remedy, kind = _KINDS[base.__name__]
             break
     else:
-        if not type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+        if _in_parser(error):
+            remedy, kind = _KINDS["ResponseParserError"]
+        elif type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
+            remedy, kind = "see the cause", S1cretsError
+        else:
             return error  # a bug of ours, to be seen as what it is
-        remedy, kind = "see the cause", S1cretsError
     words = type(error).__name__ if request.writes else f"{error} [{type(error).__name__}]"
     return kind(request.told(words, remedy))
+
+
+def _in_parser(error: Exception) -> bool:
+    """Say whether botocore's parser fell over an answer that has other types than it expects."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
+            return True
+        traceback = traceback.tb_next
+    return False

@@ -15,7 +15,7 @@ from s1crets.errors import (
 )
 from s1crets.providers.aws.provider import AwsProvider, tokens_differ
 from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
-from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier, describe
+from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier
 from s1crets.providers.base import check_name
 
 if TYPE_CHECKING:
@@ -192,9 +192,7 @@ class AsyncParameterStore(AwsProvider):
         check_name(path)
         raw = conceal(encode(value, binary=False, limit=LARGEST))
         with self._bounded("updating", path):
-            described = await self._clients.run(
-                "DescribeParameters", path, lambda client: describe(client, path)
-            )
+            described = await self._describe(path)
             if described is None:
                 message = (
                     f"{self.service}: there is no parameter {path!r} to update (by its name: an"
@@ -233,7 +231,7 @@ class AsyncParameterStore(AwsProvider):
             )
             values = {}
             async for page in tokens_differ(pages):
-                for one in self._listed(page, path):
+                for one in self._listed(page, "Parameters", "GetParametersByPath", path):
                     name, values[name] = self._text(one, "GetParametersByPath", path)
             return values
 
@@ -242,12 +240,6 @@ class AsyncParameterStore(AwsProvider):
             {_key(name, decrypt=decrypt): text for name, text in values.items()}, still_wanted
         )
         return values
-
-    def _listed(self, page: Mapping[str, Any], path: str) -> list[Any]:
-        listed = page.get("Parameters")
-        if isinstance(listed, list):
-            return listed
-        raise self._bad_response("GetParametersByPath", path)
 
     def _text(self, parameter: Any, operation: str, path: str) -> tuple[str, str]:
         """Return the name and the text of a parameter in an answer."""
@@ -299,7 +291,7 @@ class AsyncParameterStore(AwsProvider):
                 Path=_trimmed(path), Recursive=True, WithDecryption=False
             )
             async for page in tokens_differ(pages):
-                if self._listed(page, path):
+                if self._listed(page, "Parameters", "GetParametersByPath", path):
                     return True
             return False
 
@@ -328,6 +320,21 @@ class AsyncParameterStore(AwsProvider):
                 await self._cache.put(resolution, name, still_wanted)
                 return self._answer(held, name, inner_keys(path, name, keypath), default)
         raise failed or AssertionError
+
+    async def _describe(self, path: str) -> dict[str, Any] | None:
+        """Return what AWS shows of exactly this parameter, or None."""
+
+        async def work(client: Any) -> dict[str, Any] | None:
+            pages = client.get_paginator("describe_parameters").paginate(
+                ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
+            )
+            async for page in tokens_differ(pages):
+                for described in self._listed(page, "Parameters", "DescribeParameters", path):
+                    if described.get("Name") == path:
+                        return dict(described)
+            return None
+
+        return await self._clients.run("DescribeParameters", path, work)
 
     async def _put(self, path: str, described: Mapping[str, Any], raw: Concealed) -> None:
         kept = attributes(described)

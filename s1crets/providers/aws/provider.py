@@ -116,6 +116,17 @@ class AwsProvider(AsyncProvider):
         self._counters.hits += 1
         return self._answer(held, key.name, keypath, default)
 
+    def _listed(self, page: Any, field: str, operation: str, path: str) -> list[Any]:
+        """Return what a page of a listing lists.
+
+        Raises:
+            BadResponseError: it lists nothing, not even an empty list.
+        """
+        listed = page.get(field)
+        if isinstance(listed, list):
+            return listed
+        raise self._bad_response(operation, path)
+
     def _bad_response(self, operation: str, path: str) -> BadResponseError:
         message = (
             f"{self.service}: {operation} {path!r}: the answer is not what the API promises; see"

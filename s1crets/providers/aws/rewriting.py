@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s1crets.errors import InvalidValueError
-from s1crets.providers.aws.provider import tokens_differ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,18 +13,6 @@ if TYPE_CHECKING:
 
 _STANDARD, LARGEST = 4096, 8192  # bytes of a value in the standard tier, and in any
 _KEPT = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
-
-
-async def describe(client: Any, path: str) -> dict[str, Any] | None:
-    """Return what `DescribeParameters` shows of exactly this parameter, or None."""
-    pages = client.get_paginator("describe_parameters").paginate(
-        ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
-    )
-    async for page in tokens_differ(pages):
-        for described in page.get("Parameters") or []:
-            if described.get("Name") == path:
-                return dict(described)
-    return None
 
 
 def attributes(described: Mapping[str, Any]) -> dict[str, Any]:

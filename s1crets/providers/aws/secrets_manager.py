@@ -256,9 +256,7 @@ class AsyncSecretsManager(AwsProvider):
         async for page in tokens_differ(
             client.get_paginator("list_secrets").paginate(Filters=filters)
         ):
-            listed = page.get("SecretList")
-            if not isinstance(listed, list):
-                raise self._bad_response("ListSecrets", path)
+            listed = self._listed(page, "SecretList", "ListSecrets", path)
             names += [one["Name"] for one in listed if _below(one.get("Name"), path)]
         return names
 

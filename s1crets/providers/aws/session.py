@@ -183,6 +183,10 @@ def _new_session() -> Any:
 def _load_models(session: Any, service: str) -> None:
     """Read the JSON that a client is made from, so that making it does not stall the loop."""
     session.warm_up_loader_caches(service)
+    loader = session.get_component("data_loader")
+    # The loader remembers by arguments, and a paginator asks with the version.
+    version = loader.determine_latest_version(service, "service-2")
+    loader.load_service_model(service, "paginators-1", version)
 
 
 async def _instance_region(session: Any) -> str | None:
