@@ -97,6 +97,10 @@ class BatchError(S1cretsError):
         self.values = values
         self.errors = errors
 
+    def __copy__(self) -> BatchError:
+        """Return another of the same, for another waiter."""
+        return type(self)(str(self), dict(self.values), dict(self.errors))
+
     def __reduce__(self) -> tuple[type[S1cretsError], tuple[str]]:
         """Pickle the message alone: the values are secrets."""
         return S1cretsError, (str(self),)

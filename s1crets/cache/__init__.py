@@ -15,6 +15,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
 
+import anyio.to_thread
+
 from s1crets._fork import renew_after_fork
 from s1crets._values import Held, dump, load
 from s1crets.cache.freshness import Flights
@@ -78,7 +80,7 @@ class SecretCache:
         # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
         self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
         self._get_identity = identity
-        self._identity = ""
+        self._identity: str | None = None
         self._flights = Flights()
         self._lock = threading.Lock()
         self._generation = 0
@@ -89,10 +91,18 @@ class SecretCache:
         self._lock = threading.Lock()
 
     def open(self) -> None:
-        """Open what can only be opened by blocking, for callers that may block."""
+        """Find out what takes reading files, and open them. Blocks."""
+        if self._local:
+            return
         for tier in (self._keys, self._derived):
             if hasattr(tier, "open"):
                 tier.open()
+        if self._identity is None:
+            self._identity = hashlib.sha256(self._get_identity().encode()).hexdigest()[:32]
+
+    async def _open(self) -> None:
+        if not self._local and self._identity is None:
+            await anyio.to_thread.run_sync(self.open)
 
     def peek(self, key: Key) -> Held | None:
         """Return what a local tier holds, or None; waits for nothing."""
@@ -100,7 +110,9 @@ class SecretCache:
         if self._local:
             held: Held | None = tier.peek(key)
             return held
-        return self._held(tier.peek(self._row(key))) if hasattr(tier, "peek") else None
+        if self._identity is None or not hasattr(tier, "peek"):
+            return None
+        return self._held(tier.peek(self._row(key)))
 
     async def read(
         self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]], *, cached: bool
@@ -109,6 +121,7 @@ class SecretCache:
 
         Where `cached` is false, no tier and no other caller's fetch answers, but it is stored.
         """
+        await self._open()
         if not cached:
             return await self._fetch(key, fetch)
         # A fetch from before an update is not joined by callers from after it.
@@ -160,6 +173,7 @@ class SecretCache:
         """Forget these, and all that may be derived from them, also what is being fetched now."""
         with self._lock:
             self._generation += 1
+        await self._open()
         for key in keys:
             await self._keys.delete(self._row(key))
         await self._derived.clear(namespace=self._prefix("derived"))
@@ -194,8 +208,6 @@ class SecretCache:
     def _prefix(self, tier: str) -> str | None:
         if self._local:
             return None
-        if not self._identity:
-            self._identity = hashlib.sha256(self._get_identity().encode()).hexdigest()[:32]
         return f"s1crets:{self._identity}:{tier}"
 
 

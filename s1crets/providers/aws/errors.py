@@ -172,7 +172,7 @@ def _from_service(request: Request, error: Any) -> S1cretsError:
     if code == "InvalidRequestException" and re.search(r"delet", words):
         words = "it is scheduled for deletion"
         remedy, kind = "restore it, or read another", SecretNotFoundError
-    elif code == "ResourceNotFoundException" and re.search(r"stag|version", words):
+    elif code == "ResourceNotFoundException" and re.search(r"staging label|VersionId", words):
         remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
     if request.operation == "AssumeRole" and kind is AccessDeniedError:
         remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
