@@ -6,6 +6,7 @@ import re
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from traceback import walk_tb
 from typing import TYPE_CHECKING, Any
 
 from s1crets.errors import (
@@ -124,6 +125,7 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "PaginationError": ("the service or a proxy is faulty", BadResponseError),
     "ResponseParserError": ("the service or a proxy is faulty", BadResponseError),
     "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
+    "ConnectionError": ("see whether the service can be reached from here", UnavailableError),
     "ClientError": ("see AWS's documentation of the operation", S1cretsError),
     "ClientPayloadError": ("the connection broke off: try again", UnavailableError),
     "OSError": ("see whether the service can be reached from here", UnavailableError),
@@ -188,8 +190,11 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
             remedy, kind = _KINDS[base.__name__]
             break
     else:
-        if _in_parser(error):
+        if _passed(error, "botocore.parsers"):
+            # It fell over an answer that has other types than it expects.
             remedy, kind = _KINDS["ResponseParserError"]
+        elif isinstance(error, ValueError) and _passed(error, "aiobotocore.endpoint"):
+            remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
         elif type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
             remedy, kind = "see the cause", S1cretsError
         else:
@@ -198,11 +203,7 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
     return kind(request.told(words, remedy))
 
 
-def _in_parser(error: Exception) -> bool:
-    """Say whether botocore's parser fell over an answer that has other types than it expects."""
-    traceback = error.__traceback__
-    while traceback is not None:
-        if traceback.tb_frame.f_globals.get("__name__") == "botocore.parsers":
-            return True
-        traceback = traceback.tb_next
-    return False
+def _passed(error: Exception, module: str) -> bool:
+    """Say whether an error came by way of a module."""
+    frames = (frame for frame, _ in walk_tb(error.__traceback__))
+    return any(frame.f_globals.get("__name__") == module for frame in frames)

@@ -69,10 +69,8 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
     Raises:
         ConfigurationError: there is no region.
     """
-    # The import takes 220 ms and the models 60 ms: not on the event loop.
-    session = spec.session or await anyio.to_thread.run_sync(_new_session)
-    await anyio.to_thread.run_sync(_load_models, session, spec.service)
-    region = spec.sts_args.get("aws_region") or session.get_config_variable("region")
+    # The import takes 220 ms, the models 60 ms: not on the event loop.
+    session, region = await anyio.to_thread.run_sync(_load, spec)
     region = region or await _instance_region(session)
     if not region:
         message = (
@@ -138,8 +136,7 @@ async def _assume(role: str, spec: ClientSpec, session: Any, region: str, config
         advisory_timeout=min(900, lifetime // 3),
         mandatory_timeout=min(600, lifetime // 6),
     )
-    assumed = await anyio.to_thread.run_sync(_new_session)
-    assumed.register_component("data_loader", session.get_component("data_loader"))
+    assumed = await anyio.to_thread.run_sync(_twin, session)
     assumed.register_component("credential_provider", _Known(credentials))
     return assumed
 
@@ -180,13 +177,25 @@ def _new_session() -> Any:
     return AioSession()
 
 
-def _load_models(session: Any, service: str) -> None:
-    """Read the JSON that a client is made from, so that making it does not stall the loop."""
-    session.warm_up_loader_caches(service)
+def _twin(session: Any) -> Any:
+    """Return a new session with what another one has read from files."""
+    twin = _new_session()
+    twin.register_component("data_loader", session.get_component("data_loader"))
+    twin.full_config  # noqa: B018  # reads the config files, and keeps them
+    return twin
+
+
+def _load(spec: ClientSpec) -> tuple[Any, str | None]:
+    """Read all that is read from files, so that making a client does not stall the loop."""
+    session = spec.session or _new_session()
+    session.full_config  # noqa: B018  # reads the config files, and keeps them
     loader = session.get_component("data_loader")
-    # The loader remembers by arguments, and a paginator asks with the version.
-    version = loader.determine_latest_version(service, "service-2")
-    loader.load_service_model(service, "paginators-1", version)
+    for service in (spec.service, *(("sts",) if "RoleArn" in spec.sts_args else ())):
+        session.warm_up_loader_caches(service)
+        # The loader remembers by arguments: a client asks without the version, a paginator with.
+        version = loader.determine_latest_version(service, "service-2")
+        loader.load_service_model(service, "paginators-1", version)
+    return session, spec.sts_args.get("aws_region") or session.get_config_variable("region")
 
 
 async def _instance_region(session: Any) -> str | None:
