@@ -18,8 +18,6 @@ from s1crets.errors import (
     CredentialsError,
     DeadlineExceededError,
     InsecureCacheWarning,
-    InvalidNameError,
-    InvalidValueError,
     S1cretsError,
     SecretNotFoundError,
     ThrottledError,
@@ -37,12 +35,13 @@ _EPILOG = """\b
 Exit codes:
   0  done; `exists`: yes
   1  `exists`: no
-  2  usage: a wrong option, name or value
+  2  usage: a wrong option, setting, name or value
   3  not found
   4  access denied
   5  unreachable: no answer, too slow, throttled
   6  no credentials, or none that AWS accepts
   7  anything else
+  130  interrupted
 """
 _CODES: dict[type[Exception], int] = {
     SecretNotFoundError: 3,
@@ -51,9 +50,9 @@ _CODES: dict[type[Exception], int] = {
     DeadlineExceededError: 5,
     ThrottledError: 5,
     CredentialsError: 6,
-    InvalidNameError: 2,
-    InvalidValueError: 2,
+    ValueError: 2,  # also InvalidNameError, InvalidValueError, ConfigurationError
 }
+_INTERRUPTED = 130  # as a shell says it; click's own 1 would be the "no" of `exists`
 
 
 @contextmanager
@@ -61,6 +60,8 @@ def _told() -> Iterator[None]:
     """Turn an error into one line on stderr and an exit code."""
     try:
         yield
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
     except (S1cretsError, PermissionError, ValueError) as error:
         code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 7)
         words = " ".join(str(error).split())
@@ -68,6 +69,13 @@ def _told() -> Iterator[None]:
         return
     click.echo(f"s1crets: {words}", err=True)
     sys.exit(code)
+
+
+def _not_empty(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """Refuse what an unset variable of a script leaves: it would mean another account or region."""
+    if text == "":
+        raise click.BadParameter("it is empty")
+    return text
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -80,12 +88,15 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             show_default=True,
             help="Secrets Manager or Parameter Store.",
         ),
-        click.option("--region", help="AWS region; else botocore's chain decides."),
-        click.option("--role-arn", help="A role to assume."),
-        click.option("--profile", help="A profile of the AWS config files."),
+        click.option(
+            "--region", callback=_not_empty, help="AWS region; else botocore's chain decides."
+        ),
+        click.option("--role-arn", callback=_not_empty, help="A role to assume."),
+        click.option("--profile", callback=_not_empty, help="A profile of the AWS config files."),
         click.option(
             "--cache-dir",
             type=click.Path(file_okay=False),
+            callback=_not_empty,
             help="Keep what was read in this folder for 15 minutes: unencrypted, yours alone.",
         ),
     ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import pickle
 import threading
 import traceback
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from wire import HANG_UP, Reply, Wire, parameter, refusal
 
 import s1crets
+from s1crets import providers
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
 
 CANARY = "canary-7f3a"
 
@@ -88,7 +93,7 @@ async def test_a_service_that_does_not_answer(scripted: Wire) -> None:
 
     scripted.answers["GetParameter"] = slow
     async with AsyncParameterStore(retry=1, timeout=0.2) as ps:
-        with pytest.raises(ConnectionError, match="[Tt]imeout"):
+        with pytest.raises(ConnectionError, match=r"[Tt]imeout"):
             await ps.get("/a")
     go.set()
 
@@ -162,21 +167,17 @@ async def test_an_update_that_fails_shows_no_value(scripted: Wire, kind: str) ->
 
 
 @pytest.mark.parametrize("call", ["facade", "module"])
-def test_a_blocking_update_that_fails_shows_no_value(scripted: Wire, call: str) -> None:
+def test_a_blocking_update_that_fails_shows_no_value(
+    scripted: Wire, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nor do the frames of the facade."""
     scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", "Type": "String"}]}
     scripted.answers["PutParameter"] = refusal("ValidationException", CANARY)
-    with ParameterStore(retry=1) as ps, pytest.raises(s1crets.S1cretsError) as caught:
-        if call == "facade":
-            ps.update("/a", CANARY)
-        else:
-            from s1crets import providers
-
-            providers._providers["aws.ps"] = ps
-            try:
-                s1crets.update("aws.ps", "/a", CANARY)
-            finally:
-                del providers._providers["aws.ps"]
+    with ParameterStore(retry=1) as ps:
+        monkeypatch.setitem(providers._providers, "aws.ps", ps)
+        update = {"facade": ps.update, "module": functools.partial(s1crets.update, "aws.ps")}[call]
+        with pytest.raises(s1crets.S1cretsError) as caught:
+            update("/a", CANARY)
     assert CANARY not in shown(caught.value)
 
 
@@ -192,7 +193,7 @@ async def test_reads_that_fail_show_no_value(scripted: Wire) -> None:
         refusal("AccessDeniedException"),
     ]
     async with AsyncParameterStore(retry=1) as ps:
-        calls = [
+        calls: list[Callable[[], Awaitable[Any]]] = [
             lambda: ps.get("/a"),
             lambda: ps.get("/b", keypath=("a", "x")),
             lambda: ps.get_by_path("/a"),

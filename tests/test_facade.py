@@ -290,7 +290,7 @@ class TestSingleFlight:
 
         scripted.answers["GetParameter"] = slow
         async with AsyncParameterStore(deadline=0.3) as ps:
-            with pytest.raises(TimeoutError, match="'/a'.*deadline of 0.3 s") as caught:
+            with pytest.raises(TimeoutError, match=r"'/a'.*deadline of 0.3 s") as caught:
                 await ps.get("/a")
         go.set()
         assert isinstance(caught.value, s1crets.DeadlineExceededError)
@@ -396,9 +396,9 @@ assert ps.get("/c") == "v"
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-@pytest.mark.parametrize("disk", [False, True])
+@pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_fork_with_a_live_portal_and_a_fetch_in_flight(
-    scripted: Wire, tmp_path: Path, disk: bool
+    scripted: Wire, tmp_path: Path, cache: str
 ) -> None:
     """The child's calls work, the parent goes on, both exit."""
     log, go = tmp_path / "log", tmp_path / "go"
@@ -421,7 +421,7 @@ def test_fork_with_a_live_portal_and_a_fetch_in_flight(
             "key_cache_dir": str(tmp_path / "k"),
             "path_cache_dir": str(tmp_path / "p"),
         }
-        if disk
+        if cache == "disk"
         else {}
     )
     script = FORK.format(log=str(log), go=str(go), cache_args=cache_args)

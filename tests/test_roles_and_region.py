@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +17,14 @@ from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s1crets.providers.aws.session import StsArgs
+
 ROLE = "arn:aws:iam::123456789012:role/reader"
-STS = {"RoleArn": ROLE, "RoleSessionName": "myscript"}
+STS: StsArgs = {"RoleArn": ROLE, "RoleSessionName": "myscript"}
 
 
 def expires_in(seconds: float) -> str:
-    then = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=seconds)
+    then = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=seconds)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
@@ -38,7 +40,7 @@ async def test_a_role_is_assumed_once_for_all(scripted: Wire) -> None:
     """With the arguments given, and the defaults; requests are signed with its key."""
     scripted.answers["AssumeRole"] = assumed("role-key")
     scripted.answers["GetParameter"] = parameter("/a", "v")
-    async with AsyncParameterStore(sts_args={**STS, "ExternalId": "x"}) as ps:  # type: ignore[typeddict-item]
+    async with AsyncParameterStore(sts_args={**STS, "ExternalId": "x"}) as ps:
         await asyncio.gather(*(ps.get(f"/{i}") for i in range(20)))
 
     (sent,) = scripted.bodies("AssumeRole")
@@ -260,8 +262,11 @@ def test_a_session_of_the_callers_own_and_a_shared_cache(scripted: Wire, tmp_pat
         assert ps.peek("/a") is None
     nobody = session("a")
     nobody._credentials = object()
+    with (
+        ParameterStore(session=nobody, cache_args=folders) as ps,
+        pytest.raises(ValueError, match="namespace"),
+    ):
+        ps.get("/a")
+    folders["namespace"] = "n"
     with ParameterStore(session=nobody, cache_args=folders) as ps:
-        with pytest.raises(ValueError, match="namespace"):
-            ps.get("/a")
-    with ParameterStore(session=nobody, cache_args={**folders, "namespace": "n"}) as ps:
         assert ps.peek("/a") is None

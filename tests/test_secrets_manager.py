@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from wire import Reply, Wire, refusal
 
 import s1crets
-from s1crets.providers.aws import AsyncSecretsManager
+
+if TYPE_CHECKING:
+    from s1crets.providers.aws import AsyncSecretsManager
 
 
 async def test_text_json_and_binary(sm: AsyncSecretsManager, asm: Any, top: str) -> None:

@@ -1,4 +1,4 @@
-"""A loopback server that answers as a test tells it to: faults, delays, and what moto is lax about."""
+"""A loopback server that answers as a test says: faults, delays, and what moto is lax about."""
 
 from __future__ import annotations
 
