@@ -81,11 +81,23 @@ class Held:
 
 
 def keys_of(keypath: KeyPath) -> Sequence[str | int]:
-    """Return the single keys of a `keypath` argument: one key alone, or a sequence of them."""
-    return (keypath,) if isinstance(keypath, (str, int)) else keypath
+    """Return the single keys of a `keypath` argument: one key alone, or a sequence of them.
+
+    Raises:
+        TypeError: it is neither, or one of the keys is not text or a number.
+    """
+    keys = (keypath,) if isinstance(keypath, (str, int)) else keypath
+    if not isinstance(keys, Sequence) or isinstance(keys, bytes):
+        message = f"keypath can't be {type(keypath).__name__}: it is a key, or a sequence of keys"
+        raise TypeError(message)
+    for key in keys:
+        if not isinstance(key, (str, int)):
+            message = f"keypath can't have {type(key).__name__} in it: a key is text or a number"
+            raise TypeError(message)
+    return keys
 
 
-def _step(value: Any, key: object) -> Any:
+def _step(value: Any, key: str | int) -> Any:
     if isinstance(value, dict) and isinstance(key, str):
         return value.get(key, MISSING)
     if isinstance(value, list):

@@ -175,7 +175,8 @@ def test_a_blocking_update_that_fails_shows_no_value(
     scripted.answers["PutParameter"] = refusal("ValidationException", CANARY)
     with ParameterStore(retry=1) as ps:
         monkeypatch.setitem(providers._providers, "aws.ps", ps)
-        update = {"facade": ps.update, "module": functools.partial(s1crets.update, "aws.ps")}[call]
+        module: Callable[[str, str], None] = functools.partial(s1crets.update, "aws.ps")
+        update = module if call == "module" else ps.update
         with pytest.raises(s1crets.S1cretsError) as caught:
             update("/a", CANARY)
     assert CANARY not in shown(caught.value)

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from s1crets.cache import CacheArgs
     from s1crets.providers.aws.session import StsArgs
 
@@ -88,7 +87,10 @@ def check_numbers(**numbers: object) -> None:
 
 
 def _check(where: str, args: Mapping[str, object], known: Mapping[str, Any]) -> None:
-    for name, value in dict(args).items():
+    if not isinstance(args, Mapping):
+        message = f"{where} can't be {type(args).__name__}: it is a dict"
+        raise TypeError(message)
+    for name, value in args.items():
         if name not in known:
             near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
             hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

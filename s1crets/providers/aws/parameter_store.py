@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, conceal, encode
+from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
 from s1crets.cache import Key
 from s1crets.errors import (
     InvalidNameError,
@@ -61,6 +61,8 @@ class AsyncParameterStore(AwsProvider):
         )
         if found is not MISSING:
             return found
+        check_name(path)
+        keys_of(keypath)
         try:
             if path.startswith(REFERENCE):
                 return await self._get_reference(
@@ -90,7 +92,10 @@ class AsyncParameterStore(AwsProvider):
     ) -> Any:
         """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
         held = self._peek(_key(path, decrypt=decrypt))
-        return default if held is None else self._answer(held, path, keypath, default)
+        if held is not None:
+            return self._answer(held, path, keypath, default)
+        check_name(path)
+        return default
 
     async def get_many(
         self,

@@ -50,7 +50,8 @@ class AwsProvider(AsyncProvider):
         max_connections: int = 50,
         session: Any = None,
     ) -> None:
-        sts_args, cache_args = sts_args or {}, cache_args or {}
+        sts_args = {} if sts_args is None else sts_args
+        cache_args = {} if cache_args is None else cache_args
         check_sts_args(sts_args)
         check_cache_args(cache_args)
         check_numbers(retry=retry, timeout=timeout, max_connections=max_connections)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, conceal, encode
+from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
 from s1crets.cache import Key
 from s1crets.errors import (
     AccessDeniedError,
@@ -65,6 +65,8 @@ class AsyncSecretsManager(AwsProvider):
         found = self._local(key, keypath, default, cached=cached)
         if found is not MISSING:
             return found
+        check_name(path)
+        keys_of(keypath)
         asked = {"VersionId": version_id, "VersionStage": version_stage}
         version = {name: one for name, one in asked.items() if one is not None}
         for one in version.values():
@@ -101,7 +103,10 @@ class AsyncSecretsManager(AwsProvider):
     ) -> Any:
         """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
         held = self._peek(_key(path, version_id, version_stage))
-        return default if held is None else self._answer(held, path, keypath, default)
+        if held is not None:
+            return self._answer(held, path, keypath, default)
+        check_name(path)
+        return default
 
     async def get_many(
         self,

@@ -1,0 +1,80 @@
+"""Typed calls, as users write them. Checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import assert_type
+
+import s1crets
+from s1crets import aio
+from s1crets.providers.aws import (
+    AsyncParameterStore,
+    AsyncSecretsManager,
+    ParameterStore,
+    SecretsManager,
+)
+from s1crets.providers.base import Stats
+
+
+def blocking() -> None:
+    """The facade keeps the arguments and results of what it binds."""
+    ps = ParameterStore(
+        sts_args={"RoleArn": "r", "RoleSessionName": "s", "DurationSeconds": 900},
+        cache_args={"cache_size": 10, "cache_ttl": 60},
+        retry=2,
+        timeout=1.0,
+        deadline=None,
+        max_connections=5,
+    )
+    assert_type(ps.get_by_path("/a", decrypt=False, recursive=False), dict[str, Any])
+    assert_type(ps.get_many(["/a", "/b"], errors="return"), dict[str, Any])
+    assert_type(ps.path_exists("/a"), bool)
+    assert_type(ps.stats, Stats)
+    assert_type(ps.awaited, AsyncParameterStore)
+    value: str = ps.get("/a", keypath=("x", 0), default=None, decrypt=True, cached=False)
+    ps.update("/a", value)
+    ps.peek("/a", default=0)
+    ps.invalidate()
+    ps.close()
+    with SecretsManager() as sm:
+        assert_type(sm, SecretsManager)
+        sm.get("a", version_id="1", version_stage="AWSPREVIOUS")
+        sm.update("a", b"bytes")
+        sm.get_by_path("a", fail_on_error=False)
+
+
+async def awaited() -> None:
+    """The async classes."""
+    async with AsyncSecretsManager() as sm:
+        assert_type(sm, AsyncSecretsManager)
+        assert_type(await sm.get_many({"a", "b"}), dict[str, Any])
+        assert_type(await sm.path_exists("a"), bool)
+    ps = AsyncParameterStore(cache_args={"cache_on_disk": True, "key_cache_dir": "/data/keys"})
+    await ps.update("/a", {"x": [1]})
+    await ps.aclose()
+
+
+async def modules() -> None:
+    """The module-level verbs."""
+    assert_type(s1crets.path_exists("aws.ps", "/a"), bool)
+    assert_type(s1crets.get_many("aws.ps", ["/a"]), dict[str, Any])
+    assert_type(await aio.get_by_path("aws.sm", "a"), dict[str, Any])
+    s1crets.get("aws.sm", "a", "key", default=None)
+
+
+def errors(error: s1crets.BatchError) -> None:
+    """What a handler looks at."""
+    for name, one in error.errors.items():
+        assert_type(name, str)
+        assert_type(one, s1crets.S1cretsError)
+
+
+def refused() -> None:
+    """What a checker refuses."""
+    ps = ParameterStore()
+    ps.get("/a", True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    ps.get("/a", version_id="1")  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    ps.get_many(["/a"], errors="no")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    ParameterStore(cache_args={"ttl": 5})  # type: ignore[typeddict-unknown-key] # pyright: ignore[reportArgumentType]
+    ParameterStore(retries=5)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
