@@ -104,10 +104,6 @@ class _Call:
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
 
-    def now(self) -> Any:
-        """Call a method that is not a coroutine."""
-        return self._bound()
-
     async def run(self) -> Any:
         """Call a coroutine."""
         return await self._bound()

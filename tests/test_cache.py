@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,26 @@ async def test_memory_drops_what_is_least_recently_used(clock: Clock) -> None:
     await cache.set("c", 3, ttl=10)
 
     assert [cache.peek(key) for key in "abc"] == [1, None, 3]
+
+
+def test_memory_does_not_forget_what_was_set_meanwhile() -> None:
+    """Between a reader's look at an expired entry and its forgetting, another thread may store."""
+
+    def slow_clock() -> float:
+        if slow:
+            slow.clear()
+            with ThreadPoolExecutor(1) as other:
+                other.submit(asyncio.run, cache.set("k", "new", ttl=9)).result()
+            return 2.0
+        return 0.0
+
+    slow: list[bool] = []
+    cache = MemoryCache(timer=slow_clock)
+    asyncio.run(cache.set("k", "old", ttl=1))
+    slow.append(True)
+
+    assert cache.peek("k") is None
+    assert cache.peek("k") == "new"
 
 
 async def test_memory_forgets_what_has_expired(clock: Clock) -> None:

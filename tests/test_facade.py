@@ -192,6 +192,37 @@ def test_one_flight_for_several_loops(scripted: Wire) -> None:
         go.set()
 
 
+def test_the_last_waiter_on_another_loop_cancels_the_fetch(scripted: Wire) -> None:
+    """On the loop that it runs on, which goes on."""
+    asked, done, go = threading.Event(), threading.Event(), threading.Event()
+
+    def slow(_: Any) -> Any:
+        asked.set()
+        go.wait(30)
+        return parameter("/a", "v")
+
+    scripted.answers["GetParameter"] = slow
+    ps = AsyncParameterStore()
+
+    async def give_up(after: float) -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(ps.get("/a"), after)
+
+    async def leader() -> int:
+        await give_up(0.5)
+        await asyncio.to_thread(done.wait, 30)
+        await asyncio.sleep(0)
+        return len(asyncio.all_tasks())
+
+    with ThreadPoolExecutor(2) as threads:
+        leading = threads.submit(asyncio.run, leader())
+        asked.wait(30)
+        threads.submit(asyncio.run, give_up(1)).result()
+        done.set()
+        assert leading.result() == 1
+        go.set()
+
+
 async def test_closing_from_another_loop(ssm: Any, top: str) -> None:
     """Closes that loop's client too, on that loop."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
@@ -294,6 +325,24 @@ class TestSingleFlight:
                 await ps.get("/a")
         go.set()
         assert isinstance(caught.value, s1crets.DeadlineExceededError)
+
+    async def test_one_who_joins_a_flight_shares_its_deadline(self, scripted: Wire) -> None:
+        """A deadline that is exceeded within a fetch is told as such to all who wait for it."""
+        go = threading.Event()
+
+        def slow(_: Any) -> Any:
+            go.wait(30)
+            return parameter("/a", "v")
+
+        scripted.answers["GetParameter"] = slow
+        scripted.answers["GetParametersByPath"] = {"Parameters": []}
+        path = "/aws/reference/secretsmanager/a"
+        async with AsyncParameterStore(deadline=0.5) as ps:
+            first = asyncio.ensure_future(ps.path_exists(path))
+            await asyncio.sleep(0.25)
+            both = await asyncio.gather(first, ps.path_exists(path), return_exceptions=True)
+        go.set()
+        assert [type(one) for one in both] == [s1crets.DeadlineExceededError] * 2
 
 
 def run(script: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import threading
 from concurrent.futures import Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from s1crets._fork import renew_after_fork
@@ -44,7 +45,8 @@ class _Flight(Generic[R]):
         """Stop the fetch; nobody waits for it any more."""
         if self.loop is asyncio.get_running_loop():
             self.task.cancel()
-        elif not self.loop.is_closed():
+            return
+        with suppress(RuntimeError):  # its loop has been closed: there is nothing to stop
             self.loop.call_soon_threadsafe(self.task.cancel)
 
 

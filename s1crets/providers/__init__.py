@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from typing import Any
 
 _CLASSES = {
@@ -11,7 +10,6 @@ _CLASSES = {
     "aws.sm": "s1crets.providers.aws:SecretsManager",
 }
 _providers: dict[str, Any] = {}
-_lock = threading.RLock()
 
 
 def provider(name: str) -> Any:
@@ -38,8 +36,4 @@ def provider_class(name: str) -> Any:
 
 
 def _make(name: str) -> Any:
-    made = provider_class(name)
-    with _lock:
-        if name not in _providers:
-            _providers[name] = made()
-        return _providers[name]
+    return _providers.setdefault(name, provider_class(name)())  # of two threads' one stays

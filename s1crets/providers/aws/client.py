@@ -142,5 +142,5 @@ _closing: set[asyncio.Task[Any]] = set()
 async def _close_on(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
     if loop is asyncio.get_running_loop():
         await lifetime.aclose()
-    elif loop.is_running():
+    else:
         _close_later(loop, lifetime)

@@ -127,6 +127,7 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
     "ConnectionError": ("see whether the service can be reached from here", UnavailableError),
     "ClientError": ("see AWS's documentation of the operation", S1cretsError),
+    "BotoCoreError": ("see the cause", S1cretsError),
     "ClientPayloadError": ("the connection broke off: try again", UnavailableError),
     "OSError": ("see whether the service can be reached from here", UnavailableError),
 }  # fmt: skip
@@ -195,8 +196,6 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
             remedy, kind = _KINDS["ResponseParserError"]
         elif isinstance(error, ValueError) and _passed(error, "aiobotocore.endpoint"):
             remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
-        elif type(error).__module__.startswith(("botocore", "aiobotocore", "aiohttp")):
-            remedy, kind = "see the cause", S1cretsError
         else:
             return error  # a bug of ours, to be seen as what it is
     words = type(error).__name__ if request.writes else f"{error} [{type(error).__name__}]"
