@@ -6,11 +6,8 @@ were measured with diskcache 5.6.3.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
 import sqlite3
-import stat
 import struct
 import threading
 import time
@@ -23,9 +20,11 @@ from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 
 from s1crets._fork import renew_after_fork
+from s1crets.cache.private import NotPrivateError, private_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    import os
+    from collections.abc import Callable, Mapping
 
 _log = logging.getLogger("s1crets.cache")
 _STAMP = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
@@ -157,7 +156,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
 
     def _open(self) -> None:
         try:
-            with _private_folder(self.folder):
+            with private_folder(self.folder):
                 _probe(self.folder)
                 self._cache = diskcache.Cache(
                     str(self.folder), timeout=_BUSY, disk=TextDisk, **_SETTINGS
@@ -256,55 +255,6 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
             oldest, _ = self._cache.peekitem(last=False)
             self._cache.delete(oldest)
         return True
-
-
-class NotPrivateError(PermissionError):
-    """Others than the owner can get into a cache folder."""
-
-
-@contextlib.contextmanager
-def _private_folder(folder: Path) -> Iterator[None]:
-    """Make the folder and its database file if there are none, and see that both are private.
-
-    Raises:
-        NotPrivateError: the folder is a link, another user's, or open to others.
-    """
-    # `os.makedirs(mode=)` would leave the folders between at the umask.
-    for one in [*reversed(folder.parents), folder]:
-        with contextlib.suppress(FileExistsError):
-            one.mkdir(mode=0o700)
-    _check_private(folder, os.lstat(folder))
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        _check_private(folder, os.fstat(descriptor))
-        _make_file(descriptor)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def _check_private(folder: Path, status: os.stat_result) -> None:
-    mode = stat.S_IMODE(status.st_mode)
-    if stat.S_ISLNK(status.st_mode):
-        problem = "is a symbolic link"
-    elif status.st_uid != os.geteuid():
-        problem = f"belongs to the user {status.st_uid}"
-    elif mode & 0o077:
-        problem = f"has the mode {mode:04o}, so others can get into it"
-    else:
-        return
-    message = (
-        f"the cache folder {folder} {problem}; secrets are only kept in a folder of one's own"
-        " with the mode 0700: change that, or name another folder"
-    )
-    raise NotPrivateError(message)
-
-
-def _make_file(descriptor: int) -> None:
-    """Make the database file, private; SQLite gives its -wal and -shm files the same mode."""
-    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open("cache.db", flags, 0o600, dir_fd=descriptor))
 
 
 def _probe(folder: Path) -> None:

@@ -315,16 +315,16 @@ class AsyncParameterStore(AwsProvider):
         resolution = Key(path, "reference", derived=True)
         known = self._peek(resolution) if cached else None
         names = [str(known.raw)] if known else candidates(path)
-        failed = None
+        failures = []
         for name in names:
             try:
                 held = await self._held(name, decrypt=decrypt, cached=cached)
             except SecretNotFoundError as error:
-                failed = failed or error
+                failures.append(error)
             else:
                 await self._cache.put(resolution, name, still_wanted)
                 return self._answer(held, name, inner_keys(path, name, keypath), default)
-        raise failed or AssertionError
+        raise failures[0]
 
     async def _describe(self, path: str) -> dict[str, Any] | None:
         """Return what AWS shows of exactly this parameter, or None."""
