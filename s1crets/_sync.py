@@ -163,8 +163,9 @@ def blocking(
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
         provider = self._provider
         if local is not None:
-            provider.open_cache()
             found: R = local(provider, *args, **kwargs)
+            if found is MISSING and provider.open_cache():
+                found = local(provider, *args, **kwargs)
             if found is not MISSING:
                 return found
         wanted = _Call(method, provider, *args, **kwargs)

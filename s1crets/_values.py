@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import enum
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from s1crets.errors import InvalidValueError
@@ -57,20 +58,24 @@ def conceal(value: object) -> Concealed:
 
 
 class Held:
-    """A secret as a cache holds it: what AWS sent, and, once asked for, what that decodes to."""
+    """A secret as a cache holds it: what AWS sent, and, once asked for, what that decodes to.
 
-    __slots__ = ("_copy", "_decoded", "raw")
+    Attributes:
+        raw: what AWS sent.
+        value: returns the decoded value, which is the caller's own to change.
+    """
+
+    __slots__ = ("raw", "value")
 
     def __init__(self, raw: Raw) -> None:
         self.raw = raw
-        self._copy: Any = None
+        self.value: Callable[[], Any] = self._first
 
-    def value(self) -> Any:
-        """Return the decoded value, which is the caller's own to change."""
-        if self._copy is None:
-            self._decoded = _decode(self.raw)
-            self._copy = _copier(self._decoded)
-        return self._copy(self._decoded)
+    def _first(self) -> Any:
+        """Decode what AWS sent; from now on only a copy is made, in the cheapest way."""
+        decoded = _decode(self.raw)
+        self.value = _copies(decoded)
+        return self.value()
 
     def pick(self, keypath: KeyPath) -> Any:
         """Return what is at `keypath` in the value, or `MISSING`."""
@@ -110,24 +115,26 @@ def _step(value: Any, key: str | int) -> Any:
 
 def _decode(raw: Raw) -> Any:
     """Parse `raw` if it is a JSON object or array; every other text stays as it is."""
-    if isinstance(raw, Mapping):
-        return {name: _decode(one) for name, one in raw.items()}
-    if isinstance(raw, str) and raw.lstrip(" \t\r\n")[:1] in ("{", "["):
-        try:
-            return json.loads(raw)
-        except (ValueError, RecursionError):
-            return raw
-    return raw
+    if isinstance(raw, str):
+        if raw.lstrip(" \t\r\n")[:1] in ("{", "["):
+            try:
+                return json.loads(raw)
+            except (ValueError, RecursionError):
+                return raw
+        return raw
+    if isinstance(raw, bytes):
+        return raw
+    return {name: _decode(one) for name, one in raw.items()}
 
 
-def _copier(value: Any) -> Any:
-    """Choose the cheapest way to copy a decoded value."""
+def _copies(value: Any) -> Callable[[], Any]:
+    """Return a function that returns what its caller may change."""
     if not isinstance(value, (dict, list)):
-        return _itself
+        return partial(_itself, value)
     nested = value.values() if isinstance(value, dict) else value
     if any(isinstance(one, (dict, list)) for one in nested):
-        return _deep_copy
-    return type(value).copy
+        return partial(_deep_copy, value)
+    return value.copy
 
 
 def _itself(value: Any) -> Any:

@@ -533,13 +533,13 @@ async def test_a_foreign_backend_does_not_keep_what_was_updated_meanwhile(
     """It can't ask at the last moment, so it is asked afterwards."""
     backend = SimpleMemoryCache()
     async with AsyncParameterStore(cache_args={"backend": backend}) as store:
-        from s1crets.cache import Key
+        from s1crets.cache import Derived
 
         async def fetch() -> str:
             await store.invalidate("/a")
             return "old"
 
-        await store._cache.read(Key("/a", variant=True), fetch, cached=True)
+        await store._cache.read(Derived("/a", "what"), fetch, cached=True)
         assert not backend._cache
 
 

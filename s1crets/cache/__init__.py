@@ -7,13 +7,13 @@ own (ARNs, selectors, versions).
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sys
 import threading
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
 import anyio.to_thread
 
@@ -24,7 +24,7 @@ from s1crets.cache.memory import MemoryCache
 from s1crets.errors import InsecureCacheWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Hashable, Mapping
 
     from s1crets._values import Raw
 
@@ -51,18 +51,21 @@ class CacheArgs(TypedDict, total=False):
     namespace: str
 
 
-class Key(NamedTuple):
-    """What a cache entry answers: every argument that changes the answer is in it.
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """The key of what goes to the second tier.
 
     Attributes:
-        name: the parameter, secret or path.
-        variant: all else that was asked for.
-        derived: whether the entry goes to the second tier.
+        name: the path, or what a secret was asked for by besides its own name.
+        what: every argument that changes the answer.
     """
 
     name: str
-    variant: Any = None
-    derived: bool = False
+    what: Hashable
+
+
+Key: TypeAlias = str | Derived
+"""A plain text is a secret's own name, the key of its current value in the first tier."""
 
 
 class SecretCache:
@@ -80,7 +83,12 @@ class SecretCache:
         # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
         self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
         self._get_identity = identity
-        self._identity: str | None = None
+        self._opened = self._local
+        self._peekable = False
+        self._key_rows = self._derived_rows = ""  # what the rows of each tier begin with
+        self.peek_name: Callable[[str], Held | None] = (
+            self._keys.peek if self._local else self._peek_name
+        )
         self._flights = Flights()
         self._lock = threading.Lock()
         self._generation = 0
@@ -90,29 +98,48 @@ class SecretCache:
         """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
-    def open(self) -> None:
-        """Find out what takes reading files, and open them. Blocks."""
-        if self._local:
-            return
+    def open(self) -> bool:
+        """Find out what takes reading files, and open them. Blocks.
+
+        Returns:
+            Whether that has changed anything, so that another look may find more.
+        """
+        if self._opened:
+            return False
         for tier in (self._keys, self._derived):
             if hasattr(tier, "open"):
                 tier.open()
-        if self._identity is None:
-            self._identity = hashlib.sha256(self._get_identity().encode()).hexdigest()[:32]
+        identity = hashlib.sha256(self._get_identity().encode()).hexdigest()[:32]
+        self._key_rows = f"s1crets:{identity}:key:"
+        self._derived_rows = f"s1crets:{identity}:derived:"
+        self._peekable = hasattr(self._keys, "peek")
+        self._opened = True
+        return True
 
     async def _open(self) -> None:
-        if not self._local and self._identity is None:
+        if not self._opened:
             await anyio.to_thread.run_sync(self.open)
 
     def peek(self, key: Key) -> Held | None:
-        """Return what a local tier holds, or None; waits for nothing."""
-        tier = self._derived if key.derived else self._keys
-        if self._local:
-            held: Held | None = tier.peek(key)
-            return held
-        if self._identity is None or not hasattr(tier, "peek"):
+        """Return what a local tier holds, or None; waits for nothing.
+
+        `peek_name` is the same for plain names alone, and faster.
+        """
+        if isinstance(key, str):
+            return self.peek_name(key)
+        if not self._local:
+            return self._peek_row(self._derived, self._row(key))
+        held: Held | None = self._derived.peek(key)
+        return held
+
+    def _peek_name(self, name: str) -> Held | None:
+        return self._peek_row(self._keys, self._key_rows + name)
+
+    def _peek_row(self, tier: Any, row: str) -> Held | None:
+        if not self._peekable:
             return None
-        return self._held(tier.peek(self._row(key)))
+        text = tier.peek(row)
+        return None if text is None else self._held(text)
 
     async def read(
         self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]], *, cached: bool
@@ -176,12 +203,12 @@ class SecretCache:
         await self._open()
         for key in keys:
             await self._keys.delete(self._row(key))
-        await self._derived.clear(namespace=self._prefix("derived"))
+        await self._derived.clear(namespace=self._derived_rows)
 
     async def clear(self) -> None:
         """Forget all."""
         await self.drop()
-        await self._keys.clear(namespace=self._prefix("key"))
+        await self._keys.clear(namespace=self._key_rows)
 
     async def close(self) -> None:
         """Close what the tiers have open."""
@@ -196,19 +223,14 @@ class SecretCache:
         return None if raw is None else Held(raw)
 
     def _tier(self, key: Key) -> Any:
-        return self._derived if key.derived else self._keys
+        return self._keys if isinstance(key, str) else self._derived
 
     def _row(self, key: Key) -> Any:
         if self._local:
             return key
-        parts = json.dumps([key.name, key.variant])
-        row = hashlib.sha256(parts.encode()).hexdigest()
-        return f"{self._prefix('derived' if key.derived else 'key')}:{row}"
-
-    def _prefix(self, tier: str) -> str | None:
-        if self._local:
-            return None
-        return f"s1crets:{self._identity}:{tier}"
+        if isinstance(key, str):
+            return self._key_rows + key
+        return f"{self._derived_rows}{key.what!r}:{key.name}"
 
 
 def _tiers(args: CacheArgs) -> tuple[Any, Any]:

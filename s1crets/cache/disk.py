@@ -141,7 +141,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
             stored, expires = _STAMP.unpack_from(record)
             # An entry from the future means that the clock was set back: its age is not known.
             fresh = stored <= self._clock() < expires
-            return str(record[_STAMP.size :], "utf-8") if fresh else None
+            return record[_STAMP.size :].decode() if fresh else None
         except (*_FAILURES, struct.error) as error:
             self._warn("read", error)
             return None

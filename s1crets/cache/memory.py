@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from aiocache.base import BaseCache
@@ -35,6 +34,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         self.size = size
         self._timer = timer
         self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
+        self._touch = self._entries.move_to_end
         self._lock = threading.Lock()
         renew_after_fork(self)
 
@@ -50,12 +50,15 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         entry = self._entries.get(key)
         if entry is None:
             return None
-        if entry[1] <= self._timer():
+        value, deadline = entry
+        if deadline <= self._timer():
             self._forget(key, entry)
             return None
-        with suppress(KeyError):  # another thread has just dropped it; what was read is good
-            self._entries.move_to_end(key)
-        return entry[0]
+        try:  # noqa: SIM105  # contextlib.suppress would take half of the time of a hit
+            self._touch(key)
+        except KeyError:
+            pass  # another thread has just dropped it; what was read is good
+        return value
 
     def _forget(self, key: Hashable, entry: tuple[Any, float]) -> None:
         with self._lock:

@@ -148,9 +148,13 @@ class AsyncProvider(ABC):
         await self._close_clients()
         await self._cache.close()
 
-    def open_cache(self) -> None:
-        """Open the disk cache here and now, for callers that may block: the facade."""
-        self._cache.open()
+    def open_cache(self) -> bool:
+        """Open the disk cache here and now, for callers that may block: the facade.
+
+        Returns:
+            Whether another look may find more now.
+        """
+        return self._cache.open()
 
     def __reduce__(self) -> str:
         message = f"a {type(self).__name__} can't be copied or pickled: make one where it is used"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
-from s1crets.cache import Key
+from s1crets.cache import Derived
 from s1crets.errors import (
     InvalidNameError,
     S1cretsError,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from s1crets._values import Concealed, Held, KeyPath, Raw
+    from s1crets.cache import Key
 
 
 class AsyncParameterStore(AwsProvider):
@@ -61,7 +62,6 @@ class AsyncParameterStore(AwsProvider):
         )
         if found is not MISSING:
             return found
-        check_name(path)
         keys_of(keypath)
         try:
             if path.startswith(REFERENCE):
@@ -85,17 +85,19 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
     ) -> Any:
         """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
-        return self._local(_key(path, decrypt=decrypt), keypath, default, cached=cached)
+        if decrypt and cached:
+            found = self._local_name(path, keypath, default)
+            if found is not MISSING:
+                return found
+        key = _key(path, decrypt=decrypt)
+        return MISSING if key is path else self._local(key, keypath, default, cached=cached)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True
     ) -> Any:
         """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
-        held = self._peek(_key(path, decrypt=decrypt))
-        if held is not None:
-            return self._answer(held, path, keypath, default)
-        check_name(path)
-        return default
+        held = self._cache.peek(_key(path, decrypt=decrypt))
+        return default if held is None else self._answer(held, path, keypath, default)
 
     async def get_many(
         self,
@@ -144,7 +146,6 @@ class AsyncParameterStore(AwsProvider):
         if found is not MISSING:
             return dict(found)
         key = _path_key(path, decrypt=decrypt, recursive=recursive)
-        check_name(path)
         if not path.startswith("/"):
             message = f"{path!r} can't be a path: it does not begin with /"
             raise InvalidNameError(message)
@@ -172,7 +173,8 @@ class AsyncParameterStore(AwsProvider):
         Raises:
             S1cretsError: neither said yes, and one could not say no.
         """
-        key = _exists_key(path)
+        check_name(path)
+        key = Derived(path, "exists")
         if self._local(key, (), UNSET, cached=True) is not MISSING:
             return True
         try:
@@ -312,8 +314,8 @@ class AsyncParameterStore(AwsProvider):
         Secrets' names may have slashes, so the longest name that exists is the secret's.
         """
         still_wanted = self._cache.lease()
-        resolution = Key(path, "reference", derived=True)
-        known = self._peek(resolution) if cached else None
+        resolution = Derived(path, "reference")
+        known = self._cache.peek(resolution) if cached else None
         names = [str(known.raw)] if known else candidates(path)
         failures = []
         for name in names:
@@ -361,18 +363,15 @@ class AsyncParameterStore(AwsProvider):
 
 
 def _key(path: str, *, decrypt: bool) -> Key:
+    check_name(path)
     # A selector or an ARN is another name of a parameter: it goes when that is updated.
-    return Key(path, decrypt, ":" in path if type(path) is str else False)
+    return path if decrypt and ":" not in path else Derived(path, ("get", bool(decrypt)))
 
 
 def _trimmed(path: str) -> str:
     return path.rstrip("/") or "/"
 
 
-def _path_key(path: str, *, decrypt: bool, recursive: bool) -> Key:
-    name = _trimmed(path) if isinstance(path, str) else path
-    return Key(name, ("path", decrypt, recursive), derived=True)
-
-
-def _exists_key(path: str) -> Key:
-    return Key(path, "exists", derived=True)
+def _path_key(path: str, *, decrypt: bool, recursive: bool) -> Derived:
+    check_name(path)
+    return Derived(_trimmed(path), ("path", bool(decrypt), bool(recursive)))

@@ -11,7 +11,7 @@ from s1crets.providers.aws.client import Clients
 from s1crets.providers.aws.identity import session_identity, surroundings
 from s1crets.providers.aws.options import check_cache_args, check_numbers, check_sts_args
 from s1crets.providers.aws.session import ClientSpec, StsArgs
-from s1crets.providers.base import AsyncProvider, Counters, check_name
+from s1crets.providers.base import AsyncProvider, Counters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
@@ -95,27 +95,36 @@ class AwsProvider(AsyncProvider):
     async def _close_clients(self) -> None:
         await self._clients.aclose()
 
-    def _peek(self, key: Key) -> Held | None:
-        if type(key.name) is not str:
-            check_name(key.name)
-        return self._cache.peek(key)
-
     async def _read(
         self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]], *, cached: bool
     ) -> Held:
         """Read what is not at hand: from a store that needs I/O, or from AWS."""
-        check_name(key.name)
+        name = key if isinstance(key, str) else key.name
         self._counters.misses += 1
-        with self._bounded("reading", key.name):
+        with self._bounded("reading", name):
             return await self._cache.read(key, fetch, cached=cached)
 
-    def _local(self, key: Key, keypath: KeyPath, default: Any, *, cached: bool) -> Any:
-        """Return what a local tier holds, or `MISSING`, without waiting."""
-        held = self._peek(key) if cached else None
+    def _local_name(self, name: str, keypath: KeyPath, default: Any) -> Any:
+        """Return what `_local` would for a secret's own name. This is what a hit costs."""
+        try:
+            held = self._cache.peek_name(name)
+        except TypeError:
+            return MISSING  # the name can't be a key, so whoever fetches will refuse it
         if held is None:
             return MISSING
         self._counters.hits += 1
-        return self._answer(held, key.name, keypath, default)
+        return held.value() if keypath == () else self._answer(held, name, keypath, default)
+
+    def _local(self, key: Key, keypath: KeyPath, default: Any, *, cached: bool) -> Any:
+        """Return what a local tier holds, or `MISSING`, without waiting."""
+        held = self._cache.peek(key) if cached else None
+        if held is None:
+            return MISSING
+        self._counters.hits += 1
+        if keypath == ():
+            return held.value()
+        name = key if isinstance(key, str) else key.name
+        return self._answer(held, name, keypath, default)
 
     def _listed(self, page: Any, field: str, operation: str, path: str) -> list[Any]:
         """Return what a page of a listing lists.

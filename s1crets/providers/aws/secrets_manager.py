@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import anyio
 
 from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
-from s1crets.cache import Key
+from s1crets.cache import Derived
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s1crets._values import KeyPath, Raw
+    from s1crets.cache import Key
 
 _log = logging.getLogger("s1crets")
 _LARGEST = 65536  # bytes of a secret
@@ -65,12 +66,9 @@ class AsyncSecretsManager(AwsProvider):
         found = self._local(key, keypath, default, cached=cached)
         if found is not MISSING:
             return found
-        check_name(path)
         keys_of(keypath)
         asked = {"VersionId": version_id, "VersionStage": version_stage}
         version = {name: one for name, one in asked.items() if one is not None}
-        for one in version.values():
-            check_name(one)
         try:
             held = await self._read(key, lambda: self._fetch(path, version), cached=cached)
         except SecretNotFoundError:
@@ -90,7 +88,12 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
-        return self._local(_key(path, version_id, version_stage), keypath, default, cached=cached)
+        if cached and version_id is None is version_stage:
+            found = self._local_name(path, keypath, default)
+            if found is not MISSING:
+                return found
+        key = _key(path, version_id, version_stage)
+        return MISSING if key is path else self._local(key, keypath, default, cached=cached)
 
     def peek(
         self,
@@ -102,11 +105,8 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
-        held = self._peek(_key(path, version_id, version_stage))
-        if held is not None:
-            return self._answer(held, path, keypath, default)
-        check_name(path)
-        return default
+        held = self._cache.peek(_key(path, version_id, version_stage))
+        return default if held is None else self._answer(held, path, keypath, default)
 
     async def get_many(
         self,
@@ -149,7 +149,6 @@ class AsyncSecretsManager(AwsProvider):
         found = self.get_by_path_local(path, cached=cached, fail_on_error=fail_on_error)
         if found is not MISSING:
             return dict(found)
-        check_name(path)
         key = _path_key(path)
         try:
             held = await self._read(key, lambda: self._fetch_path(key.name), cached=cached)
@@ -179,7 +178,8 @@ class AsyncSecretsManager(AwsProvider):
         Raises:
             S1cretsError: it could not be told.
         """
-        key = Key(path, "exists", derived=True)
+        check_name(path)
+        key = Derived(path, "exists")
         if self._local(key, (), UNSET, cached=True) is not MISSING:
             return True
         try:
@@ -284,15 +284,18 @@ class AsyncSecretsManager(AwsProvider):
 
 
 def _key(path: str, version_id: str | None, version_stage: str | None) -> Key:
+    check_name(path)
+    for one in (version_id, version_stage):
+        if one is not None:
+            check_name(one)
     # A version or an ARN is another way to a secret: what was read that way goes at an update.
-    variant = None if version_id is version_stage is None else (version_id, version_stage)
-    arn = path.startswith("arn:") if type(path) is str else False
-    return Key(path, variant, arn or variant is not None)
+    plain = version_id is None and version_stage is None and not path.startswith("arn:")
+    return path if plain else Derived(path, ("get", version_id, version_stage))
 
 
-def _path_key(path: str) -> Key:
-    name = path.rstrip("/") or "/" if isinstance(path, str) else path
-    return Key(name, "path", derived=True)
+def _path_key(path: str) -> Derived:
+    check_name(path)
+    return Derived(path.rstrip("/") or "/", "path")
 
 
 def _below(name: object, path: str) -> bool:
