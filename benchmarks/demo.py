@@ -9,7 +9,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -43,7 +42,7 @@ def step(title: str, *stores: Any) -> Iterator[list[str]]:
     yield told
     took = (time.perf_counter() - start) * 1000
     requests = sum(sum(store.stats.requests.values()) for store in stores) - before
-    count = f"{requests:5} AWS requests" if stores else ""
+    count = f"{requests:5} AWS request{'s' * (requests != 1)}" if stores else ""
     print(f"{paint(1, title):<{46 + 8 * _COLOUR}} {paint(32, f'{took:9.1f} ms')}  {count}")
     for line in told:
         print(paint(2, f"    {line}"))
@@ -120,7 +119,7 @@ def two_processes() -> None:
             with step(f"disk cache: a script's {run} run") as told:
                 done = subprocess.run(
                     [sys.executable, "-c", _SCRIPT, folder],
-                    check=True, capture_output=True, text=True,
+                    check=True, stdout=subprocess.PIPE, text=True,
                 )  # fmt: skip
                 told.append(f"import and get: {done.stdout.strip()}")
 
@@ -173,7 +172,7 @@ def main() -> None:
         two_processes()
         asyncio.run(service())
         script()
-    print(f"\ndone; {threading.active_count()} threads are left")
+    print("\ndone")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s1crets import aio
 from s1crets._values import conceal
 from s1crets.errors import (
     AccessDeniedError,
@@ -50,6 +51,7 @@ __all__ = [
     "ThrottledError",
     "UnavailableError",
     "__version__",
+    "aio",
     "get",
     "get_by_path",
     "get_many",

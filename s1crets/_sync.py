@@ -5,13 +5,13 @@ from __future__ import annotations
 import atexit
 import functools
 import threading
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
 import anyio.from_thread
 
-from s1crets._fork import renew_after_fork
+from s1crets._fork import importing, renew_after_fork
 from s1crets._values import MISSING
 from s1crets.providers.base import AsyncProvider
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anyio.from_thread import BlockingPortal
     from typing_extensions import Self
 
-    from s1crets.providers.base import Stats
+    from s1crets.providers.stats import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
 P = ParamSpec("P")
@@ -41,6 +41,7 @@ class _Portal:
         self._lock = threading.Lock()
         self._portal: Future[BlockingPortal] | None = None
         self._thread: threading.Thread | None = None
+        self._stopped = False
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -61,6 +62,10 @@ class _Portal:
         future = self._running().start_task_soon(call.run)
         try:
             return future.result()
+        except CancelledError:
+            if self._stopped:
+                threading.Event().wait()  # a daemon thread of a process that ends: nobody to tell
+            raise
         except BaseException:
             future.cancel()  # after Ctrl-C the request would go on otherwise
             raise
@@ -72,7 +77,9 @@ class _Portal:
                 self._thread = threading.Thread(
                     target=anyio.run, args=(self._main, self._portal), name="s1crets", daemon=True
                 )
-                self._thread.start()
+                with importing:
+                    self._thread.start()
+                    self._portal.result()
             portal = self._portal
         return portal.result()
 
@@ -87,6 +94,7 @@ class _Portal:
         with self._lock:
             portal, thread = self._portal, self._thread
             self._portal = self._thread = None
+            self._stopped = True
         if portal is not None and thread is not None:
             portal.result().start_task_soon(
                 functools.partial(portal.result().stop, cancel_remaining=True)
@@ -142,10 +150,13 @@ class Facade(Generic[T]):
         _portal.run(_Call(self._provider.aclose))
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_provider"):
+            return f"<{type(self).__name__}, which could not be made>"
         return repr(self._provider).replace("<Async", "<", 1)
 
     def __reduce__(self) -> str:
-        return self._provider.__reduce__()
+        message = f"{type(self).__name__} can't be copied or pickled: make one where it is used"
+        raise TypeError(message)
 
 
 def blocking(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import enum
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
@@ -15,6 +16,9 @@ Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 """What a cache stores: a secret as AWS sent it, or all that are below a path, by name."""
 
 KeyPath: TypeAlias = str | int | Sequence[str | int]
+
+
+_INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
 class Unset(enum.Enum):
@@ -107,7 +111,7 @@ def _step(value: Any, key: str | int) -> Any:
         return value.get(key, MISSING)
     if isinstance(value, list):
         # An array has no text keys, so text that is a number, as from a path, is an index.
-        index = int(key) if isinstance(key, str) and key.isdecimal() else key
+        index = int(key) if isinstance(key, str) and _INDEX.fullmatch(key) else key
         if type(index) is int and -len(value) <= index < len(value):
             return value[index]
     return MISSING

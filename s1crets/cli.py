@@ -52,6 +52,7 @@ _CODES: dict[type[Exception], int] = {
     CredentialsError: 6,
     ValueError: 2,  # also InvalidNameError, InvalidValueError, ConfigurationError
 }
+_OTHER = 7
 _INTERRUPTED = 130  # as a shell says it; click's own 1 would be the "no" of `exists`
 
 
@@ -63,8 +64,13 @@ def _told() -> Iterator[None]:
     except KeyboardInterrupt:
         sys.exit(_INTERRUPTED)
     except (S1cretsError, PermissionError, ValueError) as error:
-        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), 7)
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), _OTHER)
         words = " ".join(str(error).split())
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it at exit
+        sys.exit(_OTHER)
+    except Exception as error:  # noqa: BLE001  # 1, which Python would exit with, is "no"
+        code, words = _OTHER, f"unexpected {type(error).__name__}: please report what you did"
     else:
         return
     click.echo(f"s1crets: {words}", err=True)
@@ -131,12 +137,13 @@ def _open(
 
 def _print(value: Any) -> None:
     """Write text as it is with a newline, JSON as JSON, and bytes raw."""
-    if isinstance(value, bytes):
-        sys.stdout.buffer.write(value)
-    elif isinstance(value, str):
-        sys.stdout.buffer.write(value.encode("utf-8", "surrogateescape") + b"\n")
-    else:
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, default=_as_text))
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape") + b"\n"
+    elif not isinstance(value, bytes):
+        text = json.dumps(value, ensure_ascii=False, indent=2, default=_as_text)
+        value = text.encode("utf-8", "surrogatepass") + b"\n"
+    sys.stdout.buffer.write(value)
+    sys.stdout.buffer.flush()  # while an error can still be told
 
 
 def _as_text(value: bytes) -> str:

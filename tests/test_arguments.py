@@ -204,6 +204,7 @@ async def test_the_tier_bounds_a_parameter(
         ({"deadline": 0}, ValueError, "deadline is 0"),
         ({"max_connections": 0}, ValueError, "max_connections is 0"),
         ({"retries": 5}, TypeError, "retries"),
+        ({"session": object()}, TypeError, "aiobotocore.session.AioSession, not builtins.object"),
     ],
 )
 def test_arguments_that_make_no_sense(

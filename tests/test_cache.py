@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiocache import SimpleMemoryCache
+from wire import Wire, parameter
 
 from s1crets.cache.disk import DiskCache
 from s1crets.cache.memory import MemoryCache
@@ -416,7 +417,7 @@ class TestOnDisk:
                 assert await sm.get(f"{top}/a") == b"\x00"
                 assert await sm.get_by_path(top) == {f"{top}/a": b"\x00"}
                 requests.append(dict(sm.stats.requests))
-        assert requests == [{"GetSecretValue": 1, "ListSecrets": 1}, {}]
+        assert requests == [{"GetSecretValue": 2, "ListSecrets": 1}, {}]
 
     def test_another_process_reads_it(self, ssm: Any, top: str, tmp_path: Path) -> None:
         """And neither asks AWS nor imports aiobotocore or anyio's event loop for it."""
@@ -527,20 +528,24 @@ async def test_a_backend_of_the_callers_own(ssm: Any, top: str, clock: Clock) ->
             assert one.stats.requests["GetParameter"] == 2
 
 
-async def test_a_foreign_backend_does_not_keep_what_was_updated_meanwhile(
-    ps: AsyncParameterStore,
-) -> None:
+async def test_a_foreign_backend_does_not_keep_what_was_updated_meanwhile(scripted: Wire) -> None:
     """It can't ask at the last moment, so it is asked afterwards."""
-    backend = SimpleMemoryCache()
-    async with AsyncParameterStore(cache_args={"backend": backend}) as store:
-        from s1crets.cache import Derived
+    go = threading.Event()
 
-        async def fetch() -> str:
-            await store.invalidate("/a")
-            return "old"
+    def slow(_: Any) -> Any:
+        go.wait(30)
+        return parameter("/a", "old")
 
-        await store._cache.read(Derived("/a", "what"), fetch, cached=True)
-        assert not backend._cache
+    scripted.answers["GetParameter"] = slow
+    async with AsyncParameterStore(cache_args={"backend": SimpleMemoryCache()}) as ps:
+        reading = asyncio.ensure_future(ps.get("/a"))
+        while not scripted.count("GetParameter"):
+            await asyncio.sleep(0.01)
+        await ps.invalidate("/a")
+        go.set()
+        assert await reading == "old"
+        scripted.answers["GetParameter"] = parameter("/a", "new")
+        assert await ps.get("/a") == "new"
 
 
 async def test_time_to_live(ssm: Any, top: str, clock: Clock) -> None:

@@ -277,6 +277,31 @@ def test_a_cache_folder_that_others_can_read_is_refused(tmp_path: Path) -> None:
     assert "0700" in told(done)
 
 
+def test_a_reader_that_goes_away_is_no_error(asm: Any, top: str) -> None:
+    """As in `s1crets get … | head`: nothing is said."""
+    asm.create_secret(Name=top, SecretString="fake")
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "wb") as out:
+        done = subprocess.run(
+            [COMMAND, "get", top], stdout=out, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+
+    assert (done.returncode, done.stderr) == (7, b"")
+
+
+def test_what_can_not_be_written_is_an_error(asm: Any, top: str) -> None:
+    """Not the 1 that would be a no, and not a traceback."""
+    asm.create_secret(Name=top, SecretString="fake")
+    with Path("/dev/full").open("wb") as out:
+        done = subprocess.run(
+            [COMMAND, "get", top], stdout=out, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+
+    assert done.returncode == 7
+    assert done.stderr == b"s1crets: unexpected OSError: please report what you did\n"
+
+
 def test_ctrl_c_is_no_no(scripted: Wire) -> None:
     """An interrupted `exists` has not said no."""
     go = threading.Event()

@@ -361,6 +361,10 @@ EXITS = {
     "for _ in range(2): asyncio.run(ps.get('{0}', cached=False))",
     "in atexit": "import atexit; ps = aws.ParameterStore(); ps.get('{0}')\n"
     "atexit.register(lambda: ps.get('{0}', cached=False))",
+    "in a daemon thread that waits": "import threading\nps = aws.ParameterStore()\nps.get('{0}')\n"
+    "os.environ['AWS_ENDPOINT_URL'] = 'http://127.0.0.1:' + str(hole.getsockname()[1])\n"
+    "other = aws.ParameterStore(deadline=30, timeout=30)\n"
+    "threading.Thread(target=other.get, args=('{0}',), daemon=True).start()\ntime.sleep(0.5)",
     "after an error": "ps = aws.ParameterStore()\ntry: ps.get('{0}x')\nexcept KeyError: pass",
 }
 
@@ -370,8 +374,9 @@ def test_exit_without_close(ssm: Any, top: str, kind: str) -> None:
     """Return code 0 and nothing on stderr, within a second of the last line."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
     lines = f"""
-import asyncio, time
+import asyncio, os, socket, time
 from s1crets.providers import aws
+hole = socket.create_server(("127.0.0.1", 0))
 {EXITS[kind].format(top)}
 print(time.time())
 """
@@ -478,6 +483,30 @@ def test_fork_with_a_live_portal_and_a_fetch_in_flight(
     done = run(quiet + script)
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("delay", [0, 0.03, 0.1, 0.2, 0.3])
+def test_fork_during_another_threads_first_call(scripted: Wire, delay: float) -> None:
+    """That thread imports aiobotocore, and the import lock would stay held in the child."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    script = f"""
+import os, signal, sys, threading, time
+import s1crets
+thread = threading.Thread(target=s1crets.get, args=("aws.ps", "/a"))
+thread.start()
+time.sleep({delay})
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    found = s1crets.get("aws.ps", "/a", cached=False)
+    os._exit(0 if found == "v" else 1)
+thread.join()
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    done = run(script)
+    noise = [line for line in done.stderr.splitlines() if "fork" not in line]
+
+    assert (done.returncode, noise) == (0, [])
 
 
 def test_after_fork_everything_is_new(blocking_ps: ParameterStore, ssm: Any, top: str) -> None:

@@ -238,6 +238,27 @@ async def test_a_session_of_the_callers_own(scripted: Wire, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
+def test_files_of_aws_need_not_be_utf8(
+    scripted: Wire, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """They tell the cache's identity; what is in them is in no error."""
+    folder = Path(environment["HOME"]) / ".aws"
+    folder.mkdir()
+    (folder / "credentials").write_bytes(b"# caf\xe9\n[default]\naws_secret_access_key = canary\n")
+    folders: Any = {
+        "cache_on_disk": True,
+        "key_cache_dir": tmp_path / "k",
+        "path_cache_dir": tmp_path / "p",
+    }
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    with (
+        ParameterStore(cache_args=folders) as ps,
+        pytest.raises(s1crets.ConfigurationError) as caught,
+    ):
+        ps.get("/a")
+    assert "canary" not in repr(caught.value)
+
+
 def test_a_session_of_the_callers_own_and_a_shared_cache(scripted: Wire, tmp_path: Path) -> None:
     """Another key is another identity; credentials that don't say whose they are need a name."""
     scripted.answers["GetParameter"] = [parameter("/a", "one"), parameter("/a", "two")]

@@ -31,7 +31,7 @@ MODULES = [
 LAYERS = [
     ["s1crets.errors", "s1crets._values", "s1crets._fork"],
     ["s1crets.cache"],
-    ["s1crets.providers.base"],
+    ["s1crets.providers.base", "s1crets.providers.batch", "s1crets.providers.stats"],
     ["s1crets._sync", "s1crets.providers.aws"],
     ["s1crets.providers", "s1crets.testing"],
     ["s1crets", "s1crets.aio", "s1crets.cli"],

@@ -141,7 +141,7 @@ def walk(value: Any) -> list[tuple[tuple[str | int, ...], Any]]:
         (("a", 0, "b"), 1),
         (["a", "0", "b"], 1),
         (("a", -1), "x"),
-        (("a", "-1"), MISSING),
+        (("a", "-1"), "x"),
         (("a", 2), MISSING),
         (("a", -3), MISSING),
         (("a", True), MISSING),

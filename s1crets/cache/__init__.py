@@ -21,10 +21,10 @@ from s1crets._fork import renew_after_fork
 from s1crets._values import Held, dump, load
 from s1crets.cache.freshness import Flights
 from s1crets.cache.memory import MemoryCache
-from s1crets.errors import InsecureCacheWarning
+from s1crets.errors import InsecureCacheWarning, S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Mapping
+    from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from s1crets._values import Raw
 
@@ -61,7 +61,7 @@ class Derived:
     """
 
     name: str
-    what: Hashable
+    what: tuple[Any, ...]
 
 
 Key: TypeAlias = str | Derived
@@ -73,15 +73,22 @@ class SecretCache:
 
     Args:
         args: the caller's `cache_args`, checked.
+        load: fetches what is asked for by a key from the service.
         identity: returns a text that is the same for two providers only if they read the same
             account through the same service, region and endpoint.
     """
 
-    def __init__(self, args: CacheArgs, identity: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        args: CacheArgs,
+        load: Callable[[Key], Coroutine[Any, Any, Raw]],
+        identity: Callable[[], str],
+    ) -> None:
         self.ttl = args.get("cache_ttl", 900)
         self._keys, self._derived = _tiers(args)
         # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
         self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
+        self._load = load
         self._get_identity = identity
         self._opened = self._local
         self._peekable = False
@@ -89,7 +96,7 @@ class SecretCache:
         self.peek_name: Callable[[str], Held | None] = (
             self._keys.peek if self._local else self._peek_name
         )
-        self._flights = Flights()
+        self._flights: Flights[Key, Held] = Flights()
         self._lock = threading.Lock()
         self._generation = 0
         renew_after_fork(self)
@@ -116,10 +123,6 @@ class SecretCache:
         self._opened = True
         return True
 
-    async def _open(self) -> None:
-        if not self._opened:
-            await anyio.to_thread.run_sync(self.open)
-
     def peek(self, key: Key) -> Held | None:
         """Return what a local tier holds, or None; waits for nothing.
 
@@ -141,26 +144,39 @@ class SecretCache:
         text = tier.peek(row)
         return None if text is None else self._held(text)
 
-    async def read(
-        self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]], *, cached: bool
-    ) -> Held:
-        """Return what a tier holds or `fetch` returns, which is then stored.
+    async def read(self, key: Key, *, cached: bool) -> Held:
+        """Return what a tier holds or `load` returns, which is then stored.
 
         Where `cached` is false, no tier and no other caller's fetch answers, but it is stored.
         """
-        await self._open()
-        if not cached:
-            return await self._fetch(key, fetch)
-        # A fetch from before an update is not joined by callers from after it.
-        return await self._flights.join(
-            (key, self._generation), lambda: self._get_or_fetch(key, fetch)
-        )
+        found: dict[Key, Held | S1cretsError] = {}
+        await self.read_many([key], found, cached=cached)
+        held = found[key]
+        if isinstance(held, S1cretsError):
+            raise held
+        return held
 
-    async def _get_or_fetch(self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]]) -> Held:
+    async def read_many(
+        self, keys: Iterable[Key], found: dict[Key, Held | S1cretsError], *, cached: bool
+    ) -> None:
+        """Put into `found`, as they come, what `read` would return or raise for each of `keys`."""
+        if not self._opened:
+            await anyio.to_thread.run_sync(self.open)
+        # A fetch from before an update is not joined by callers from after it, and one that no
+        # cache may answer is not joined at all.
+        flight = self._generation if cached else object()
+        fetch = self._get_or_fetch if cached else self._fetch
+        await self._flights.join_all([(key, (key, flight)) for key in keys], fetch, found)
+
+    async def _get_or_fetch(self, key: Key) -> Held:
         held = self.peek(key)  # another flight may have landed since the caller looked
         if held is None and self.ttl and not self._local:
             held = self._held(await self._tier(key).get(self._row(key)))
-        return await self._fetch(key, fetch) if held is None else held
+        return await self._fetch(key) if held is None else held
+
+    async def _fetch(self, key: Key) -> Held:
+        still_wanted = self.lease()
+        return await self.put(key, await self._load(key), still_wanted)
 
     async def put(self, key: Key, raw: Raw, still_wanted: Callable[[], bool]) -> Held:
         """Store what was fetched, unless that is not wanted any more."""
@@ -168,10 +184,6 @@ class SecretCache:
         if self.ttl:
             await self._store(key, held, still_wanted)
         return held
-
-    async def _fetch(self, key: Key, fetch: Callable[[], Coroutine[Any, Any, Raw]]) -> Held:
-        still_wanted = self.lease()
-        return await self.put(key, await fetch(), still_wanted)
 
     async def _store(self, key: Key, held: Held, still_wanted: Callable[[], bool]) -> None:
         tier, row = self._tier(key), self._row(key)
@@ -191,18 +203,21 @@ class SecretCache:
         return lambda: self._generation == generation
 
     async def fill(self, values: Mapping[Key, Raw], still_wanted: Callable[[], bool]) -> None:
-        """Store what a path's fetch has read of keys, as far as there is room."""
-        if self.ttl and hasattr(self._keys, "fill"):
-            entries = {self._row(key): self._entry(Held(raw)) for key, raw in values.items()}
-            await self._keys.fill(entries, self.ttl, still_wanted)
+        """Store what a path's fetch has read besides, as far as there is room."""
+        if self.ttl and values:
+            tier = self._tier(next(iter(values)))
+            if hasattr(tier, "fill"):
+                entries = {self._row(key): self._entry(Held(raw)) for key, raw in values.items()}
+                await tier.fill(entries, self.ttl, still_wanted)
 
     async def drop(self, *keys: Key) -> None:
         """Forget these, and all that may be derived from them, also what is being fetched now."""
         with self._lock:
             self._generation += 1
-        await self._open()
+        if not self._opened:
+            await anyio.to_thread.run_sync(self.open)
         for key in keys:
-            await self._keys.delete(self._row(key))
+            await self._tier(key).delete(self._row(key))
         await self._derived.clear(namespace=self._derived_rows)
 
     async def clear(self) -> None:
@@ -249,8 +264,16 @@ def _tiers(args: CacheArgs) -> tuple[Any, Any]:
         f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
         " you can read; keep them on an encrypted disk, or leave cache_on_disk out"
     )
-    warnings.warn(message, InsecureCacheWarning, stacklevel=5)
+    warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
     return DiskCache(folders[0], size=size), DiskCache(folders[1], size=size)
+
+
+def _callers_level() -> int:
+    """Return how many frames up the first one is that is not of s1crets."""
+    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings has this from Python 3.12 on
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def _cache_folder() -> Path:

@@ -5,41 +5,48 @@ from __future__ import annotations
 import asyncio
 import copy
 import threading
-from concurrent.futures import Future
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 from s1crets._fork import renew_after_fork
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable
+    from collections.abc import Callable, Coroutine, Hashable, Iterable
 
 R = TypeVar("R")
+K = TypeVar("K", bound="Hashable")
 
 
 class _GroundedError(Exception):
     """The fetch ended without a result, because the event loop that it ran on did."""
 
 
-class _Flight(Generic[R]):
-    """One fetch under way, and how many wait for it."""
+_Outcome: TypeAlias = "tuple[Any, BaseException | None]"
+_Ticket: TypeAlias = "asyncio.Future[_Outcome]"
 
-    def __init__(self, fetch: Coroutine[Any, Any, R]) -> None:
+
+class _Flight:
+    """One fetch under way, and the tickets of those who wait for it, on whichever loop they are.
+
+    A ticket gets an outcome and never an exception, which asyncio would complain of where the one
+    that waits has gone.
+    """
+
+    __slots__ = ("loop", "task", "tickets", "waiting")
+
+    def __init__(self, fetch: Coroutine[Any, Any, Any]) -> None:
         self.loop = asyncio.get_running_loop()
-        self.landed: Future[R] = Future()
-        self.landed.set_running_or_notify_cancel()  # so that a cancelled waiter can't cancel it
-        self.waiting = 0
         self.task = self.loop.create_task(fetch)
-        self.task.add_done_callback(self._land)
+        self.tickets: list[_Ticket] = []
+        self.waiting = 0
 
-    def _land(self, task: asyncio.Task[R]) -> None:
-        if task.cancelled():
-            self.landed.set_exception(_GroundedError())
-        elif (error := task.exception()) is not None:
-            self.landed.set_exception(error)
-        else:
-            self.landed.set_result(task.result())
+    def outcome(self) -> _Outcome:
+        """Return what the fetch ended with."""
+        if self.task.cancelled():
+            return None, _GroundedError()
+        error = self.task.exception()
+        return (None, error) if error is not None else (self.task.result(), None)
 
     def cancel(self) -> None:
         """Stop the fetch; nobody waits for it any more."""
@@ -50,12 +57,12 @@ class _Flight(Generic[R]):
             self.loop.call_soon_threadsafe(self.task.cancel)
 
 
-class Flights:
+class Flights(Generic[K, R]):
     """The fetches under way in this process, whichever task, thread or event loop asked."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._flights: dict[Hashable, _Flight[Any]] = {}
+        self._flights: dict[Hashable, _Flight] = {}
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -63,38 +70,92 @@ class Flights:
         self._lock = threading.Lock()
         self._flights = {}
 
-    async def join(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, R]]) -> R:
+    async def join(self, key: K, fetch: Callable[[K], Coroutine[Any, Any, R]]) -> R:
         """Return what `fetch` returns, from the fetch of `key` that is under way or from a new one.
 
         A waiter that is cancelled leaves the others alone; when the last one is, so is the fetch.
         When the fetch fails, each waiter gets an exception object of its own.
         """
-        while True:
-            flight = self._board(key, fetch)
+        found: dict[K, R | S1cretsError] = {}
+        await self.join_all([(key, key)], fetch, found)
+        outcome = found[key]
+        if isinstance(outcome, S1cretsError):
+            raise outcome
+        return outcome
+
+    async def join_all(
+        self,
+        wanted: Iterable[tuple[K, Hashable]],
+        fetch: Callable[[K], Coroutine[Any, Any, R]],
+        found: dict[K, R | S1cretsError],
+    ) -> None:
+        """Join the fetches of several keys, and put into `found` what comes of each.
+
+        Args:
+            wanted: keys, each with what its flight is known by.
+            fetch: makes the fetch of a key.
+            found: gets a result or an error a key, as they come.
+        """
+        wanted = list(wanted)
+        while wanted:
+            boarded = [
+                (key, flight_id, *self._board(key, flight_id, fetch)) for key, flight_id in wanted
+            ]
+            wanted = []
             try:
-                return await asyncio.wrap_future(flight.landed)
-            except _GroundedError:
-                continue
-            except S1cretsError as error:
-                # One object raised in many tasks would pile up the tracebacks of all.
-                raise copy.copy(error) from error.__cause__
+                for key, flight_id, _, ticket in boarded:
+                    result, error = await ticket
+                    if error is None:
+                        found[key] = result
+                    elif isinstance(error, S1cretsError):
+                        # One object raised in many tasks would pile up the tracebacks of all.
+                        found[key] = own = copy.copy(error)
+                        own.__cause__ = error.__cause__
+                    elif isinstance(error, _GroundedError):
+                        wanted.append((key, flight_id))
+                    else:
+                        raise error
             finally:
-                self._leave(key, flight)
+                for _, flight_id, flight, _ in boarded:
+                    self._leave(flight_id, flight)
 
-    def _board(self, key: Hashable, fetch: Callable[[], Coroutine[Any, Any, R]]) -> _Flight[R]:
+    def _board(
+        self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
+    ) -> tuple[_Flight, _Ticket]:
+        ticket: _Ticket = asyncio.get_running_loop().create_future()
         with self._lock:
-            flight = self._flights.get(key)
-            if flight is None or flight.landed.done():
-                flight = self._flights[key] = _Flight(fetch())
+            flight = self._flights.get(flight_id)
+            if flight is None:
+                flight = self._flights[flight_id] = _Flight(fetch(key))
+                flight.task.add_done_callback(lambda _: self._land(flight_id, flight))
             flight.waiting += 1
-            return flight
+            flight.tickets.append(ticket)
+        return flight, ticket
 
-    def _leave(self, key: Hashable, flight: _Flight[Any]) -> None:
+    def _land(self, flight_id: Hashable, flight: _Flight) -> None:
+        with self._lock:
+            if self._flights.get(flight_id) is flight:
+                del self._flights[flight_id]
+            tickets, flight.tickets = flight.tickets, []
+        outcome = flight.outcome()
+        for ticket in tickets:
+            loop = ticket.get_loop()
+            if loop is flight.loop:
+                _hand_over(ticket, outcome)
+            else:
+                with suppress(RuntimeError):  # the loop of the one that waited has been closed
+                    loop.call_soon_threadsafe(_hand_over, ticket, outcome)
+
+    def _leave(self, flight_id: Hashable, flight: _Flight) -> None:
         with self._lock:
             flight.waiting -= 1
-            if flight.waiting:
+            if flight.waiting or not flight.tickets:
                 return
-            if self._flights.get(key) is flight:
-                del self._flights[key]
-        if not flight.landed.done():
-            flight.cancel()
+            if self._flights.get(flight_id) is flight:
+                del self._flights[flight_id]
+        flight.cancel()
+
+
+def _hand_over(ticket: _Ticket, outcome: _Outcome) -> None:
+    if not ticket.done():
+        ticket.set_result(outcome)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from s1crets._fork import importing
+
 _CLASSES = {
     "aws.ps": "s1crets.providers.aws:ParameterStore",
     "aws.sm": "s1crets.providers.aws:SecretsManager",
@@ -32,7 +34,8 @@ def provider_class(name: str) -> Any:
         message = f"there is no provider {name!r}; known are {', '.join(map(repr, _CLASSES))}"
         raise ValueError(message)
     module, _, cls = _CLASSES[name].partition(":")
-    return getattr(importlib.import_module(module), cls)
+    with importing:
+        return getattr(importlib.import_module(module), cls)
 
 
 def _make(name: str) -> Any:

@@ -1,75 +1,35 @@
-"""The verbs that every provider has, reading through the cache; a provider says how to fetch."""
+"""The verbs that every provider has, reading through the cache; a provider says how to load."""
 
 from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from s1crets._values import MISSING, UNSET, keys_of
 from s1crets.errors import (
-    BatchError,
     DeadlineExceededError,
     InvalidNameError,
     S1cretsError,
     SecretNotFoundError,
 )
+from s1crets.providers.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from s1crets._values import Held, KeyPath
-    from s1crets.cache import SecretCache
+    from s1crets._values import Held, KeyPath, Raw
+    from s1crets.cache import Key, SecretCache
+    from s1crets.providers.stats import Counters, Stats
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
-
-
-@dataclass(frozen=True)
-class Stats:
-    """What a provider has done since it was made.
-
-    Attributes:
-        hits: calls answered from the cache.
-        misses: calls that were not.
-        stale: calls answered with an expired value, in an outage.
-        requests: requests sent to the service, by operation.
-        throttled: requests that the service refused as too many.
-        retried: requests that were repetitions.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    requests: Mapping[str, int] = field(default_factory=dict)
-    throttled: int = 0
-    retried: int = 0
-
-
-@dataclass
-class Counters:
-    """What `Stats` is made from."""
-
-    hits: int = 0
-    misses: int = 0
-    requests: dict[str, int] = field(default_factory=dict)
-    throttled: int = 0
-    retried: int = 0
-
-
-class Batch:
-    """What was read of several names; its repr does not show it."""
-
-    def __init__(self) -> None:
-        self.values: dict[str, Any] = {}
-        self.errors: dict[str, S1cretsError] = {}
 
 
 def check_name(name: object) -> None:
@@ -116,19 +76,16 @@ class AsyncProvider(ABC):
         """Store a new value."""
 
     @abstractmethod
+    async def _load(self, key: Key) -> Raw:
+        """Fetch what the cache does not have."""
+
+    @abstractmethod
     async def _close_clients(self) -> None: ...
 
     @property
     def stats(self) -> Stats:
         """What this provider has done since it was made."""
-        counted = self._counters
-        return Stats(
-            hits=counted.hits,
-            misses=counted.misses,
-            requests=dict(counted.requests),
-            throttled=counted.throttled,
-            retried=counted.retried,
-        )
+        return self._counters.stats()
 
     async def __aenter__(self) -> Self:
         """Return the provider; it opens by itself, on first use."""
@@ -157,8 +114,62 @@ class AsyncProvider(ABC):
         return self._cache.open()
 
     def __reduce__(self) -> str:
-        message = f"a {type(self).__name__} can't be copied or pickled: make one where it is used"
+        message = f"{type(self).__name__} can't be copied or pickled: make one where it is used"
         raise TypeError(message)
+
+    def _local_name(self, name: str, keypath: KeyPath, default: Any) -> Any:
+        """Return what `_local` would for a secret's own name. This is what a hit costs."""
+        try:
+            held = self._cache.peek_name(name)
+        except TypeError:
+            return MISSING  # the name can't be a key, so whoever fetches will refuse it
+        if held is None:
+            return MISSING
+        self._counters.hits += 1
+        return held.value() if keypath == () else self._answer(held, name, keypath, default)
+
+    def _local(self, key: Key, keypath: KeyPath, default: Any, *, cached: bool) -> Any:
+        """Return what a local tier holds, or `MISSING`, without waiting."""
+        held = self._cache.peek(key) if cached else None
+        if held is None:
+            return MISSING
+        self._counters.hits += 1
+        return self._answer(held, _name_of(key), keypath, default)
+
+    async def _read(self, key: Key, *, cached: bool) -> Held:
+        """Read what is not at hand: from a store that needs I/O, or from the service."""
+        self._counters.misses += 1
+        with self._bounded("reading", _name_of(key)):
+            return await self._cache.read(key, cached=cached)
+
+    async def _read_many(
+        self, names: Iterable[str], key_of: Callable[[str], Key], *, cached: bool
+    ) -> Batch:
+        """Read several names, from wherever they are."""
+        batch = Batch()
+        missing: dict[Key, str] = {}
+        for name in names:
+            try:
+                key = key_of(name)
+            except InvalidNameError as error:
+                batch.errors[name] = error
+                continue
+            value = self._local(key, (), UNSET, cached=cached)
+            if value is MISSING:
+                missing[key] = name
+            else:
+                batch.values[name] = value
+        self._counters.misses += len(missing)
+        found: dict[Key, Held | S1cretsError] = {}
+        with anyio.move_on_after(self.deadline):
+            await self._cache.read_many(missing, found, cached=cached)
+        for key, name in missing.items():
+            outcome = found.get(key) or self._too_late("reading", name)
+            if isinstance(outcome, S1cretsError):
+                batch.errors[name] = outcome
+            else:
+                batch.values[name] = outcome.value()
+        return batch
 
     def _answer(self, held: Held, path: str, keypath: KeyPath, default: Any) -> Any:
         """Return the caller's own copy of what is at `keypath`.
@@ -186,61 +197,15 @@ class AsyncProvider(ABC):
         except TimeoutError as error:
             if isinstance(error, S1cretsError):
                 raise
-            message = (
-                f"{self.service}: {verb} {subject!r} took longer than the deadline of"
-                f" {self.deadline} s; see whether the service can be reached, or raise the deadline"
-            )
-            raise DeadlineExceededError(message) from None
+            raise self._too_late(verb, subject) from None
 
-    async def _gather(
-        self, paths: Iterable[str], read: Callable[[str], Awaitable[Any]], limit: int
-    ) -> Batch:
-        """Read all of `paths`, each once."""
-        batch = Batch()
-        places = anyio.CapacityLimiter(limit)
-
-        async def one(name: str) -> None:
-            try:
-                async with places:
-                    batch.values[name] = await read(name)
-            except S1cretsError as error:
-                batch.errors[name] = error
-
-        async with anyio.create_task_group() as group:
-            for name in paths:
-                group.start_soon(one, name)
-        return batch
-
-    async def _get_many(
-        self,
-        paths: Iterable[str],
-        read: Callable[[str], Awaitable[Any]],
-        limit: int,
-        on_error: str,
-    ) -> dict[str, Any]:
-        """Return values in the order asked for; what went wrong is raised, or put among them.
-
-        Raises:
-            BatchError: something went wrong, and `on_error` is "raise".
-        """
-        if isinstance(paths, str):
-            raise TypeError("paths must be several names, not one text")
-        if on_error not in ("raise", "return"):
-            raise ValueError("errors must be 'raise' or 'return'")
-        names = list(dict.fromkeys(paths))
-        batch = await self._gather(names, read, limit)
-        if batch.errors and on_error == "raise":
-            raise self._batch_error(batch)
-        return {
-            name: batch.errors[name] if name in batch.errors else batch.values[name]
-            for name in names
-        }
-
-    def _batch_error(self, batch: Batch) -> BatchError:
-        total = len(batch.errors) + len(batch.values)
-        one = next(iter(batch.errors.values()))
+    def _too_late(self, verb: str, subject: str) -> DeadlineExceededError:
         message = (
-            f"{self.service}: {len(batch.errors)} of {total} could not be read: .errors has one"
-            f" error a name, .values what was read; one of them: {one}"
+            f"{self.service}: {verb} {subject!r} took longer than the deadline of"
+            f" {self.deadline} s; see whether the service can be reached, or raise the deadline"
         )
-        return BatchError(message, batch.values, batch.errors)
+        return DeadlineExceededError(message)
+
+
+def _name_of(key: Key) -> str:
+    return key if isinstance(key, str) else key.name

@@ -14,7 +14,7 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
-from s1crets.providers.base import Stats
+from s1crets.providers.stats import Stats
 
 
 def blocking() -> None:

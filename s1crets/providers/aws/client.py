@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from s1crets._fork import renew_after_fork
 from s1crets.errors import S1cretsError
-from s1crets.providers.aws.errors import EXPIRED, Request, code_of, translated
+from s1crets.providers.aws.errors import EXPIRED, Request, code_of, refused, translated
 from s1crets.providers.aws.quiet import quiet
 from s1crets.providers.aws.session import ClientSpec, client_lifetime, prepare
 
@@ -79,6 +79,14 @@ class Clients:
         client = await self._client(operation, subject)
         with translated(request):
             return await work(client.api)
+
+    def refused(
+        self, client: Any, operation: str, subject: str, code: str, words: str = ""
+    ) -> S1cretsError:
+        """Return the error for one name that AWS refused in a batch."""
+        return refused(
+            Request(self.spec.title, client.meta.region_name, operation, subject), code, words
+        )
 
     async def aclose(self) -> None:
         """Close the clients of all loops that still run."""

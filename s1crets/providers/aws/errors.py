@@ -57,6 +57,7 @@ _KMS = "see that the KMS key is enabled and the caller may use it", DecryptionEr
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
 _CREDENTIALS = "see that the credentials are current and the clock is right", CredentialsError
 _DOWN = "AWS may be in trouble: try again later", UnavailableError
+_FAULTY = "see whether a proxy stands between, and whether the endpoint is AWS's", BadResponseError
 _BAD_NAME = "correct the name", InvalidNameError
 _BAD_VALUE = "correct the value", InvalidValueError
 
@@ -122,8 +123,8 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "ConfigParseError": ("correct the AWS config file", ConfigurationError),
     "InvalidRegionError": ("set the region to one of AWS's", ConfigurationError),
     "InvalidEndpointConfigurationError": ("correct the endpoint", ConfigurationError),
-    "PaginationError": ("the service or a proxy is faulty", BadResponseError),
-    "ResponseParserError": ("the service or a proxy is faulty", BadResponseError),
+    "PaginationError": _FAULTY,
+    "ResponseParserError": _FAULTY,
     "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
     "ConnectionError": ("see whether the service can be reached from here", UnavailableError),
     "ClientError": ("see AWS's documentation of the operation", S1cretsError),
@@ -163,9 +164,13 @@ def _bare(error: BaseException) -> BaseException:
 
 
 def _from_service(request: Request, error: Any) -> S1cretsError:
-    code = code_of(error)
     words = str(error.response["Error"].get("Message", "")).strip()
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return refused(request, code_of(error), words, status)
+
+
+def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
+    """Return the error for what AWS said no to: of a whole request, or of one name in a batch."""
     fallback = (
         _DOWN
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
+import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -84,6 +85,17 @@ def check_numbers(**numbers: object) -> None:
         kind = (int, float) if name in ("timeout", "deadline") else int
         _check_type("", name, number, kind)
         _check_range("", name, number)
+
+
+def check_session(session: object) -> None:
+    """Refuse a session of another library, before anything is asked of it."""
+    known = sys.modules.get(
+        "aiobotocore.session"
+    )  # whoever has one of its sessions has imported it
+    if session is not None and not (known and isinstance(session, known.AioSession)):
+        kind = f"{type(session).__module__}.{type(session).__name__}"
+        message = f"session must be an aiobotocore.session.AioSession, not {kind}"
+        raise TypeError(message)
 
 
 def _check(where: str, args: Mapping[str, object], known: Mapping[str, Any]) -> None:

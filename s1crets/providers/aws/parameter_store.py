@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
 from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
 from s1crets.cache import Derived
-from s1crets.errors import (
-    InvalidNameError,
-    S1cretsError,
-    SecretNotFoundError,
-)
-from s1crets.providers.aws.provider import AwsProvider, tokens_differ
+from s1crets.errors import InvalidNameError, S1cretsError, SecretNotFoundError
+from s1crets.providers.aws.batching import Batches
+from s1crets.providers.aws.provider import AwsProvider
 from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
 from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier
+from s1crets.providers.aws.ssm import BATCH, Ssm
 from s1crets.providers.base import check_name
+from s1crets.providers.batch import distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Sequence
 
-    from s1crets._values import Concealed, Held, KeyPath, Raw
+    from typing_extensions import Unpack
+
+    from s1crets._values import KeyPath, Raw
     from s1crets.cache import Key
+    from s1crets.providers.aws.options import ProviderOptions
 
 
 class AsyncParameterStore(AwsProvider):
@@ -30,6 +33,16 @@ class AsyncParameterStore(AwsProvider):
 
     service = "Parameter Store"
     _botocore_name = "ssm"
+
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        super().__init__(**options)
+        self._ssm = Ssm(self._clients)
+        self._batches: Batches[str] = Batches(
+            size=BATCH,
+            requests=self._clients.spec.max_connections,
+            one=self._fetch_one,
+            many=self._fetch_many,
+        )
 
     async def get(
         self,
@@ -68,7 +81,7 @@ class AsyncParameterStore(AwsProvider):
                 return await self._get_reference(
                     path, keypath, default, decrypt=decrypt, cached=cached
                 )
-            held = await self._held(path, decrypt=decrypt, cached=cached)
+            held = await self._read(_key(path, decrypt=decrypt), cached=cached)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
@@ -107,7 +120,7 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
-        """Return the values of several parameters, in the order asked for, each asked for once.
+        """Return the values of several parameters, in the order asked for: `GetParameters` of ten.
 
         Args:
             paths: names, as `get` takes them.
@@ -118,12 +131,24 @@ class AsyncParameterStore(AwsProvider):
         Raises:
             BatchError: some could not be read; it has what was read, and an error a name.
         """
-        return await self._get_many(
-            paths,
-            lambda path: self.get(path, cached=cached, decrypt=decrypt),
-            self._max_connections,
-            errors,
+        names = distinct(paths, errors)
+        references = [name for name in names if str(name).startswith(REFERENCE)]
+        batch = await self._read_many(
+            (name for name in names if name not in references),
+            partial(_key, decrypt=decrypt),
+            cached=cached,
         )
+
+        async def resolve(name: str) -> None:
+            try:
+                batch.values[name] = await self.get(name, cached=cached, decrypt=decrypt)
+            except S1cretsError as error:
+                batch.errors[name] = error
+
+        async with anyio.create_task_group() as group:
+            for name in references:
+                group.start_soon(resolve, name)
+        return batch.answer(names, errors, self.service)
 
     async def get_by_path(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
@@ -149,11 +174,7 @@ class AsyncParameterStore(AwsProvider):
         if not path.startswith("/"):
             message = f"{path!r} can't be a path: it does not begin with /"
             raise InvalidNameError(message)
-        held = await self._read(
-            key,
-            lambda: self._fetch_path(key.name, decrypt=decrypt, recursive=recursive),
-            cached=cached,
-        )
+        held = await self._read(key, cached=cached)
         return dict(held.value())
 
     def get_by_path_local(
@@ -174,11 +195,11 @@ class AsyncParameterStore(AwsProvider):
             S1cretsError: neither said yes, and one could not say no.
         """
         check_name(path)
-        key = Derived(path, "exists")
+        key = Derived(path, ("exists",))
         if self._local(key, (), UNSET, cached=True) is not MISSING:
             return True
         try:
-            await self._read(key, lambda: self._fetch_exists(path), cached=True)
+            await self._read(key, cached=True)
         except SecretNotFoundError:
             return False
         return True
@@ -199,7 +220,7 @@ class AsyncParameterStore(AwsProvider):
         check_name(path)
         raw = conceal(encode(value, binary=False, limit=LARGEST))
         with self._bounded("updating", path):
-            described = await self._describe(path)
+            described = await self._ssm.describe(path)
             if described is None:
                 message = (
                     f"{self.service}: there is no parameter {path!r} to update (by its name: an"
@@ -207,7 +228,12 @@ class AsyncParameterStore(AwsProvider):
                 )
                 raise SecretNotFoundError(message)
             check_tier(described, raw)
-            await self._put(path, described, raw)
+            try:
+                await self._ssm.put(path, raw, attributes(described))
+            finally:
+                # Also after an error: whether AWS has stored it may not be known.
+                with anyio.CancelScope(shield=True):
+                    await self.invalidate(path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one parameter and of all paths, or all."""
@@ -215,48 +241,38 @@ class AsyncParameterStore(AwsProvider):
             await self._cache.clear()
             return
         check_name(path)
-        await self._cache.drop(_key(path, decrypt=True), _key(path, decrypt=False))
+        await self._cache.drop(_key(path, decrypt=True))
 
-    async def _held(self, path: str, *, decrypt: bool, cached: bool) -> Held:
-        return await self._read(
-            _key(path, decrypt=decrypt), lambda: self._fetch(path, decrypt=decrypt), cached=cached
-        )
+    async def _load(self, key: Key) -> Raw:
+        if isinstance(key, str):
+            return await self._fetch(key, decrypt=True)
+        what, *options = key.what
+        if what == "path":
+            return await self._fetch_path(key.name, *options)
+        if what == "exists":
+            return await self._fetch_exists(key.name)
+        return await self._fetch(key.name, decrypt=options[0])
 
-    async def _fetch(self, path: str, *, decrypt: bool) -> Raw:
-        async def work(client: Any) -> str:
-            answer = await client.get_parameter(Name=path, WithDecryption=decrypt)
-            return self._text(answer.get("Parameter"), "GetParameter", path)[1]
+    async def _fetch(self, path: str, *, decrypt: bool) -> str:
+        if path.startswith(REFERENCE):
+            return await self._ssm.get(path, decrypt=decrypt)
+        return await self._batches.load(path, (decrypt, ":" in path))
 
-        return await self._clients.run("GetParameter", path, work)
+    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> str:
+        return await self._ssm.get(name, decrypt=kind[0])
 
-    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Raw:
+    async def _fetch_many(
+        self, names: Sequence[str], kind: tuple[bool, bool]
+    ) -> dict[str, str | S1cretsError]:
+        return await self._ssm.get_many(names, decrypt=kind[0], selected=kind[1])
+
+    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Raw:  # noqa: FBT001
         still_wanted = self._cache.lease()
-
-        async def work(client: Any) -> dict[str, str]:
-            pages = client.get_paginator("get_parameters_by_path").paginate(
-                Path=path, WithDecryption=decrypt, Recursive=recursive
-            )
-            values = {}
-            async for page in tokens_differ(pages):
-                for one in self._listed(page, "Parameters", "GetParametersByPath", path):
-                    name, values[name] = self._text(one, "GetParametersByPath", path)
-            return values
-
-        values = await self._clients.run("GetParametersByPath", path, work)
+        values = await self._ssm.get_by_path(path, decrypt=decrypt, recursive=recursive)
         await self._cache.fill(
             {_key(name, decrypt=decrypt): text for name, text in values.items()}, still_wanted
         )
         return values
-
-    def _text(self, parameter: Any, operation: str, path: str) -> tuple[str, str]:
-        """Return the name and the text of a parameter in an answer."""
-        if isinstance(parameter, dict):
-            name, text = parameter.get("Name"), parameter.get("Value")
-            if isinstance(name, str) and isinstance(text, str):
-                return name, text
-            del text
-        del parameter
-        raise self._bad_response(operation, path)
 
     async def _fetch_exists(self, path: str) -> Raw:
         """Return if there is such a key or path.
@@ -290,19 +306,10 @@ class AsyncParameterStore(AwsProvider):
         if path.startswith(REFERENCE):
             await self._get_reference(path, (), UNSET, decrypt=True, cached=False)
         else:
-            await self._fetch(path, decrypt=False)
+            await self._ssm.get(path, decrypt=False)
 
     async def _ask_path(self, path: str) -> None:
-        async def work(client: Any) -> bool:
-            pages = client.get_paginator("get_parameters_by_path").paginate(
-                Path=_trimmed(path), Recursive=True, WithDecryption=False
-            )
-            async for page in tokens_differ(pages):
-                if self._listed(page, "Parameters", "GetParametersByPath", path):
-                    return True
-            return False
-
-        if not await self._clients.run("GetParametersByPath", path, work):
+        if not await self._ssm.is_path(_trimmed(path)):
             message = f"{self.service}: there is nothing below {path!r}"
             raise SecretNotFoundError(message)
 
@@ -314,52 +321,19 @@ class AsyncParameterStore(AwsProvider):
         Secrets' names may have slashes, so the longest name that exists is the secret's.
         """
         still_wanted = self._cache.lease()
-        resolution = Derived(path, "reference")
+        resolution = Derived(path, ("reference",))
         known = self._cache.peek(resolution) if cached else None
         names = [str(known.raw)] if known else candidates(path)
         failures = []
         for name in names:
             try:
-                held = await self._held(name, decrypt=decrypt, cached=cached)
+                held = await self._read(_key(name, decrypt=decrypt), cached=cached)
             except SecretNotFoundError as error:
                 failures.append(error)
             else:
                 await self._cache.put(resolution, name, still_wanted)
                 return self._answer(held, name, inner_keys(path, name, keypath), default)
         raise failures[0]
-
-    async def _describe(self, path: str) -> dict[str, Any] | None:
-        """Return what AWS shows of exactly this parameter, or None."""
-
-        async def work(client: Any) -> dict[str, Any] | None:
-            pages = client.get_paginator("describe_parameters").paginate(
-                ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [path]}]
-            )
-            async for page in tokens_differ(pages):
-                for described in self._listed(page, "Parameters", "DescribeParameters", path):
-                    if described.get("Name") == path:
-                        return dict(described)
-            return None
-
-        return await self._clients.run("DescribeParameters", path, work)
-
-    async def _put(self, path: str, described: Mapping[str, Any], raw: Concealed) -> None:
-        kept = attributes(described)
-        try:
-            answer = await self._clients.run(
-                "PutParameter",
-                path,
-                lambda client: client.put_parameter(
-                    Name=path, Value=raw.reveal(), Overwrite=True, **kept
-                ),
-                writes=True,
-            )
-        finally:
-            # Also after an error: whether AWS has stored it may not be known.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
-        if not isinstance(answer.get("Version"), int):
-            raise self._bad_response("PutParameter", path)
 
 
 def _key(path: str, *, decrypt: bool) -> Key:

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
+from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of
 from s1crets.cache import Derived
-from s1crets.errors import (
-    AccessDeniedError,
-    BatchError,
-    SecretNotFoundError,
-)
-from s1crets.providers.aws.provider import AwsProvider, tokens_differ
+from s1crets.errors import AccessDeniedError, BatchError, S1cretsError, SecretNotFoundError
+from s1crets.providers.aws.asm import BATCH, Asm
+from s1crets.providers.aws.batching import Batches
+from s1crets.providers.aws.provider import AwsProvider
 from s1crets.providers.base import check_name
+from s1crets.providers.batch import Batch, distinct
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from typing_extensions import Unpack
 
     from s1crets._values import KeyPath, Raw
     from s1crets.cache import Key
+    from s1crets.providers.aws.options import ProviderOptions
 
 _log = logging.getLogger("s1crets")
 _LARGEST = 65536  # bytes of a secret
@@ -32,6 +35,16 @@ class AsyncSecretsManager(AwsProvider):
 
     service = "Secrets Manager"
     _botocore_name = "secretsmanager"
+
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        super().__init__(**options)
+        self._asm = Asm(self._clients)
+        self._batches: Batches[str | bytes] = Batches(
+            size=BATCH,
+            requests=self._clients.spec.max_connections,
+            one=self._fetch_one,
+            many=self._fetch_many,
+        )
 
     async def get(
         self,
@@ -67,10 +80,8 @@ class AsyncSecretsManager(AwsProvider):
         if found is not MISSING:
             return found
         keys_of(keypath)
-        asked = {"VersionId": version_id, "VersionStage": version_stage}
-        version = {name: one for name, one in asked.items() if one is not None}
         try:
-            held = await self._read(key, lambda: self._fetch(path, version), cached=cached)
+            held = await self._read(key, cached=cached)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
@@ -115,7 +126,9 @@ class AsyncSecretsManager(AwsProvider):
         cached: bool = True,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
-        """Return the values of several secrets, in the order asked for, each asked for once.
+        """Return the values of several secrets, in the order asked for.
+
+        `BatchGetSecretValue` of twenty; where that is denied, `GetSecretValue`.
 
         Args:
             paths: names or ARNs.
@@ -125,9 +138,9 @@ class AsyncSecretsManager(AwsProvider):
         Raises:
             BatchError: some could not be read; it has what was read, and an error a name.
         """
-        return await self._get_many(
-            paths, lambda path: self.get(path, cached=cached), self._max_connections, errors
-        )
+        names = distinct(paths, errors)
+        batch = await self._read_many(names, _key, cached=cached)
+        return batch.answer(names, errors, self.service)
 
     async def get_by_path(
         self, path: str, *, cached: bool = True, fail_on_error: bool = True
@@ -151,7 +164,7 @@ class AsyncSecretsManager(AwsProvider):
             return dict(found)
         key = _path_key(path)
         try:
-            held = await self._read(key, lambda: self._fetch_path(key.name), cached=cached)
+            held = await self._read(key, cached=cached)
         except BatchError as error:
             if fail_on_error:
                 raise
@@ -179,11 +192,11 @@ class AsyncSecretsManager(AwsProvider):
             S1cretsError: it could not be told.
         """
         check_name(path)
-        key = Derived(path, "exists")
+        key = Derived(path, ("exists",))
         if self._local(key, (), UNSET, cached=True) is not MISSING:
             return True
         try:
-            await self._read(key, lambda: self._fetch_exists(path), cached=True)
+            await self._read(key, cached=True)
         except SecretNotFoundError:
             return False
         return True
@@ -203,21 +216,13 @@ class AsyncSecretsManager(AwsProvider):
         value = conceal(value)
         check_name(path)
         raw = conceal(encode(value, binary=True, limit=_LARGEST))
-        field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
         with self._bounded("updating", path):
             try:
-                answer = await self._clients.run(
-                    "PutSecretValue",
-                    path,
-                    lambda client: client.put_secret_value(SecretId=path, **{field: raw.reveal()}),
-                    writes=True,
-                )
+                await self._asm.put(path, raw)
             finally:
                 # Also after an error: whether AWS has stored it may not be known.
                 with anyio.CancelScope(shield=True):
                     await self.invalidate(path)
-        if not isinstance(answer.get("VersionId"), str):
-            raise self._bad_response("PutSecretValue", path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one secret and of all paths, or all."""
@@ -225,57 +230,53 @@ class AsyncSecretsManager(AwsProvider):
             await self._cache.clear()
             return
         check_name(path)
-        await self._cache.drop(_key(path, None, None))
+        await self._cache.drop(_key(path))
 
-    async def _fetch(self, path: str, version: dict[str, str]) -> str | bytes:
-        async def work(client: Any) -> str | bytes:
-            answer = await client.get_secret_value(SecretId=path, **version)
-            for field, kind in (("SecretString", str), ("SecretBinary", bytes)):
-                if isinstance(answer.get(field), kind):
-                    found: str | bytes = answer[field]
-                    return found
-            raise self._bad_response("GetSecretValue", path)
-
-        return await self._clients.run("GetSecretValue", path, work)
-
-    async def _fetch_path(self, path: str) -> Raw:
-        names = await self._clients.run(
-            "ListSecrets", path, lambda client: self._list(client, path)
+    async def _load(self, key: Key) -> Raw:
+        if isinstance(key, str):
+            return await self._batches.load(key)
+        what, *version = key.what
+        if what == "path":
+            return await self._fetch_path(key.name)
+        if what == "exists":
+            return await self._fetch_exists(key.name)
+        asked = dict(zip(("VersionId", "VersionStage"), version, strict=True))
+        return await self._asm.get(
+            key.name, {name: one for name, one in asked.items() if one is not None}
         )
 
-        async def read(name: str) -> str | bytes:
-            held = await self._read(
-                _key(name, None, None), lambda: self._fetch(name, {}), cached=True
-            )
-            return held.raw  # type: ignore[return-value]  # a single secret's is no mapping
+    async def _fetch_one(self, name: str, _kind: object) -> str | bytes:
+        return await self._asm.get(name, {})
 
-        batch = await self._gather(names, read, self._max_connections)
+    async def _fetch_many(
+        self, names: Sequence[str], _kind: object
+    ) -> dict[str, str | bytes | S1cretsError]:
+        return await self._asm.get_many(names)
+
+    async def _fetch_path(self, path: str) -> Raw:
+        still_wanted = self._cache.lease()
+        names = await self._asm.names_below(path)
+        found = await asyncio.gather(*map(self._batches.load, names), return_exceptions=True)
+        secrets: dict[str, str | bytes] = {}
+        batch = Batch()
+        for name, one in zip(names, found, strict=True):
+            if isinstance(one, S1cretsError):
+                batch.errors[name] = one
+            elif isinstance(one, BaseException):
+                raise one
+            else:
+                secrets[name] = one
+                batch.values[name] = Held(one).value()
+        await self._cache.fill({name: one for name, one in secrets.items()}, still_wanted)  # noqa: C416
         if batch.errors:
-            raise self._batch_error(batch)
-        return batch.values
-
-    async def _list(self, client: Any, path: str) -> list[str]:
-        # The filter is a bare prefix, so `foo` finds `foobar`; a leading `!` would negate it.
-        filters = [] if path.startswith("!") else [{"Key": "name", "Values": [path]}]
-        names = []
-        async for page in tokens_differ(
-            client.get_paginator("list_secrets").paginate(Filters=filters)
-        ):
-            listed = self._listed(page, "SecretList", "ListSecrets", path)
-            names += [one["Name"] for one in listed if _below(one.get("Name"), path)]
-        return names
+            raise batch.error(self.service)
+        return secrets
 
     async def _fetch_exists(self, path: str) -> Raw:
-        async def work(client: Any) -> bool:
-            answer = await client.describe_secret(SecretId=path)
-            if not isinstance(answer.get("Name"), str):
-                raise self._bad_response("DescribeSecret", path)
-            return "DeletedDate" not in answer
-
         try:
-            there = await self._clients.run("DescribeSecret", path, work)
+            there = await self._asm.exists(path)
         except AccessDeniedError:
-            await self._fetch(path, {})
+            await self._asm.get(path, {})
             there = True
         if not there:
             message = f"{self.service}: {path!r} is scheduled for deletion"
@@ -283,7 +284,7 @@ class AsyncSecretsManager(AwsProvider):
         return "yes"
 
 
-def _key(path: str, version_id: str | None, version_stage: str | None) -> Key:
+def _key(path: str, version_id: str | None = None, version_stage: str | None = None) -> Key:
     check_name(path)
     for one in (version_id, version_stage):
         if one is not None:
@@ -295,8 +296,4 @@ def _key(path: str, version_id: str | None, version_stage: str | None) -> Key:
 
 def _path_key(path: str) -> Derived:
     check_name(path)
-    return Derived(path.rstrip("/") or "/", "path")
-
-
-def _below(name: object, path: str) -> bool:
-    return isinstance(name, str) and (name == path or name.startswith(path.rstrip("/") + "/"))
+    return Derived(path.rstrip("/") or "/", ("path",))

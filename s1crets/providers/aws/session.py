@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any, TypedDict
 import anyio
 import anyio.to_thread
 
+from s1crets._fork import importing
 from s1crets.errors import ConfigurationError
-from s1crets.providers.aws.errors import THROTTLES, Request, translated
+from s1crets.providers.aws.errors import Request, translated
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from s1crets.providers.base import Counters
+    from s1crets.providers.aws.pacing import Paces
+    from s1crets.providers.stats import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region on an instance
 
@@ -51,6 +53,7 @@ class ClientSpec:
         max_connections: connections of one client.
         session: the caller's own, or None.
         counters: where requests are counted.
+        paces: how fast requests may leave.
     """
 
     service: str
@@ -61,6 +64,7 @@ class ClientSpec:
     max_connections: int
     session: Any
     counters: Counters
+    paces: Paces
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:
@@ -74,8 +78,9 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
     region = region or await _instance_region(session)
     if not region:
         message = (
-            f"{spec.title}: there is no region: pass sts_args={{'aws_region': ...}}, set"
-            " AWS_DEFAULT_REGION, or set region in the profile of the AWS config file"
+            f"{spec.title}: there is no region: pass sts_args={{'aws_region': ...}} (the command:"
+            " --region), set AWS_DEFAULT_REGION, or set region in the profile of the AWS config"
+            " file"
         )
         raise ConfigurationError(message)
     return session, str(region)
@@ -104,6 +109,7 @@ async def client_lifetime(spec: ClientSpec, session: Any, region: str) -> AsyncG
             session.create_client(spec.service, region_name=region, config=config)
         )
         _count(client, spec.counters)
+        spec.paces.govern(client, spec.retry)
         yield client
 
 
@@ -158,17 +164,20 @@ def _count(client: Any, counters: Counters) -> None:
         counters.requests[operation] = counters.requests.get(operation, 0) + 1
         counters.retried += b"attempt=1" not in _header(request, "amz-sdk-request")
 
-    def received(parsed_response: Any, **_: Any) -> None:
-        code = (parsed_response or {}).get("Error", {}).get("Code")
-        counters.throttled += code in THROTTLES
-
     client.meta.events.register("before-send", sent)
-    client.meta.events.register("response-received", received)
 
 
 def _header(request: Any, name: str) -> bytes:
     value = request.headers.get(name, b"")
     return value if isinstance(value, bytes) else str(value).encode()
+
+
+def _import_late() -> None:
+    """Import what a client takes. Here, as an import on the event loop would stall it."""
+    import aiobotocore.config
+    import aiobotocore.credentials
+    import aiobotocore.session
+    import aiobotocore.utils  # noqa: F401
 
 
 def _new_session() -> Any:
@@ -187,6 +196,8 @@ def _twin(session: Any) -> Any:
 
 def _load(spec: ClientSpec) -> tuple[Any, str | None]:
     """Read all that is read from files, so that making a client does not stall the loop."""
+    with importing:
+        _import_late()
     session = spec.session or _new_session()
     session.full_config  # noqa: B018  # reads the config files, and keeps them
     loader = session.get_component("data_loader")

@@ -1,0 +1,108 @@
+"""The requests to Secrets Manager, and what of their answers is believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s1crets.providers.aws.answers import listed, malformed, tokens_differ
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from s1crets._values import Concealed
+    from s1crets.errors import S1cretsError
+    from s1crets.providers.aws.client import Clients
+
+BATCH = 20  # names that BatchGetSecretValue takes
+
+
+class Asm:
+    """Secrets Manager's operations, each with its answer checked.
+
+    Every method raises an `S1cretsError` for what AWS refuses, and `BadResponseError` for an
+    answer that is not what the API promises.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def get(self, name: str, version: Mapping[str, str]) -> str | bytes:
+        """Return a secret's text or bytes: `GetSecretValue`."""
+
+        async def work(client: Any) -> str | bytes:
+            answer = await client.get_secret_value(SecretId=name, **version)
+            return _secret(answer)
+
+        return await self._clients.run("GetSecretValue", name, work)
+
+    async def get_many(self, names: Sequence[str]) -> dict[str, str | bytes | S1cretsError]:
+        """Return the current values of some secrets, or an error each: `BatchGetSecretValue`.
+
+        Args:
+            names: twenty at most, different ones. What the answer leaves out, this does too.
+        """
+        operation = "BatchGetSecretValue"
+
+        async def work(client: Any) -> dict[str, str | bytes | S1cretsError]:
+            answer = await client.batch_get_secret_value(SecretIdList=list(names))
+            found: dict[str, str | bytes | S1cretsError] = {}
+            for one in listed(answer, "SecretValues"):
+                secret = _secret(one)
+                found[str(one.get("Name"))] = found[str(one.get("ARN"))] = secret
+            for one in answer.get("Errors") or []:
+                name, code = str(one.get("SecretId")), str(one.get("ErrorCode"))
+                words = str(one.get("Message", ""))
+                found[name] = self._clients.refused(client, operation, name, code, words)
+            return {name: found[name] for name in names if name in found}
+
+        return await self._clients.run(operation, names[0], work)
+
+    async def names_below(self, path: str) -> list[str]:
+        """Return the names that are `path` or begin with `path/`: `ListSecrets`."""
+
+        async def work(client: Any) -> list[str]:
+            # The filter is a bare prefix, so `foo` finds `foobar`; a leading `!` would negate it.
+            filters = [] if path.startswith("!") else [{"Key": "name", "Values": [path]}]
+            pages = client.get_paginator("list_secrets").paginate(Filters=filters)
+            return [
+                one["Name"]
+                async for page in tokens_differ(pages)
+                for one in listed(page, "SecretList")
+                if _below(one.get("Name"), path)
+            ]
+
+        return await self._clients.run("ListSecrets", path, work)
+
+    async def exists(self, name: str) -> bool:
+        """Say whether a secret, which is there, is not scheduled for deletion: `DescribeSecret`."""
+
+        async def work(client: Any) -> bool:
+            answer = await client.describe_secret(SecretId=name)
+            if not isinstance(answer.get("Name"), str):
+                raise malformed()
+            return "DeletedDate" not in answer
+
+        return await self._clients.run("DescribeSecret", name, work)
+
+    async def put(self, name: str, raw: Concealed) -> None:
+        """Store a new text or new bytes: `PutSecretValue`."""
+        field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
+
+        async def work(client: Any) -> None:
+            answer = await client.put_secret_value(SecretId=name, **{field: raw.reveal()})
+            if not isinstance(answer.get("VersionId"), str):
+                raise malformed()
+
+        await self._clients.run("PutSecretValue", name, work, writes=True)
+
+
+def _secret(answer: Any) -> str | bytes:
+    for field, kind in (("SecretString", str), ("SecretBinary", bytes)):
+        if isinstance(answer.get(field), kind):
+            found: str | bytes = answer[field]
+            return found
+    raise malformed()
+
+
+def _below(name: object, path: str) -> bool:
+    return isinstance(name, str) and (name == path or name.startswith(path.rstrip("/") + "/"))

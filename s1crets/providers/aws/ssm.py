@@ -1,0 +1,136 @@
+"""The requests to Parameter Store, and what of their answers is believed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from s1crets.providers.aws.answers import listed, malformed, tokens_differ
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+    from s1crets._values import Concealed
+    from s1crets.errors import S1cretsError
+    from s1crets.providers.aws.client import Clients
+
+BATCH = 10  # names that GetParameters takes
+
+
+class Ssm:
+    """Parameter Store's operations, each with its answer checked.
+
+    Every method raises an `S1cretsError` for what AWS refuses, and `BadResponseError` for an
+    answer that is not what the API promises.
+    """
+
+    def __init__(self, clients: Clients) -> None:
+        self._clients = clients
+
+    async def get(self, name: str, *, decrypt: bool) -> str:
+        """Return a parameter's text: `GetParameter`."""
+
+        async def work(client: Any) -> str:
+            answer = await client.get_parameter(Name=name, WithDecryption=decrypt)
+            return _text(answer.get("Parameter"))
+
+        return await self._clients.run("GetParameter", name, work)
+
+    async def get_many(
+        self, names: Sequence[str], *, decrypt: bool, selected: bool
+    ) -> dict[str, str | S1cretsError]:
+        """Return the texts of some parameters, and errors for those not there: `GetParameters`.
+
+        Args:
+            names: ten at most, different ones.
+            decrypt: whether SecureStrings are decrypted.
+            selected: whether all names have a selector or are ARNs. AWS answers with the
+                parameter's own name, so these are found by that and the selector. What can't be
+                told is left out.
+        """
+
+        async def work(client: Any) -> dict[str, str | S1cretsError]:
+            answer = await client.get_parameters(Names=list(names), WithDecryption=decrypt)
+            found: dict[str, str | S1cretsError] = {}
+            for one in listed(answer, "Parameters"):
+                text = _text(one)
+                selector = str(one.get("Selector") or "")
+                asked = [one["Name"] + selector, f"{one.get('ARN')}{selector}"]
+                found.update((name, text) for name in asked if (":" in name) == selected)
+            for name in [] if selected else answer.get("InvalidParameters") or []:
+                found[name] = self._clients.refused(
+                    client, "GetParameters", name, "ParameterNotFound"
+                )
+            return {name: found[name] for name in names if name in found}
+
+        return await self._clients.run("GetParameters", names[0], work)
+
+    async def get_by_path(self, path: str, *, decrypt: bool, recursive: bool) -> dict[str, str]:
+        """Return all texts below a path, by name: `GetParametersByPath`."""
+
+        async def work(client: Any) -> dict[str, str]:
+            return {
+                one["Name"]: _text(one)
+                async for page in self._below(client, path, decrypt=decrypt, recursive=recursive)
+                for one in page
+            }
+
+        return await self._clients.run("GetParametersByPath", path, work)
+
+    async def is_path(self, path: str) -> bool:
+        """Say whether there is anything below a path: `GetParametersByPath`, up to the first."""
+
+        async def work(client: Any) -> bool:
+            async for page in self._below(client, path, decrypt=False, recursive=True):
+                if page:
+                    return True
+            return False
+
+        return await self._clients.run("GetParametersByPath", path, work)
+
+    async def _below(
+        self, client: Any, path: str, *, decrypt: bool, recursive: bool
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        pages = client.get_paginator("get_parameters_by_path").paginate(
+            Path=path, WithDecryption=decrypt, Recursive=recursive
+        )
+        async for page in tokens_differ(pages):
+            found = listed(page, "Parameters")
+            for one in found:
+                _text(one)
+            yield found
+
+    async def describe(self, name: str) -> dict[str, Any] | None:
+        """Return what AWS shows of exactly this parameter, or None: `DescribeParameters`."""
+
+        async def work(client: Any) -> dict[str, Any] | None:
+            pages = client.get_paginator("describe_parameters").paginate(
+                ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
+            )
+            async for page in tokens_differ(pages):
+                for described in listed(page, "Parameters"):
+                    if described.get("Name") == name:
+                        return dict(described)
+            return None
+
+        return await self._clients.run("DescribeParameters", name, work)
+
+    async def put(self, name: str, raw: Concealed, kept: Mapping[str, Any]) -> None:
+        """Store a new text, with all attributes that are to be kept: `PutParameter`."""
+
+        async def work(client: Any) -> None:
+            answer = await client.put_parameter(
+                Name=name, Value=raw.reveal(), Overwrite=True, **kept
+            )
+            if not isinstance(answer.get("Version"), int):
+                raise malformed()
+
+        await self._clients.run("PutParameter", name, work, writes=True)
+
+
+def _text(parameter: Any) -> str:
+    """Return the text of a parameter in an answer."""
+    if isinstance(parameter, dict) and isinstance(parameter.get("Name"), str):
+        text = parameter.get("Value")
+        if isinstance(text, str):
+            return text
+    raise malformed()
