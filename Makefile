@@ -17,7 +17,7 @@ check: $(VENV)/ready
 	$(BIN)/mypy && $(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: $(VENV)/ready
-	$(BIN)/python benchmarks/hits.py
+	$(BIN)/pip install --quiet -c requirements.lock --editable '.[bench]' && $(BIN)/python benchmarks/run.py $(ARGS)
 
 build: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .

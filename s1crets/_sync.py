@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import functools
 import threading
@@ -13,6 +14,7 @@ import anyio.from_thread
 
 from s1crets._fork import importing, renew_after_fork
 from s1crets._values import MISSING
+from s1crets.cache.freshness import spawn_task
 from s1crets.providers.base import AsyncProvider
 
 if TYPE_CHECKING:
@@ -62,13 +64,16 @@ class _Portal:
         future = self._running().start_task_soon(call.run)
         try:
             return future.result()
-        except CancelledError:
-            if self._stopped:
+        except BaseException as error:
+            future.cancel()  # after Ctrl-C the request would go on otherwise
+            if self._stopped and isinstance(error, CancelledError):
                 threading.Event().wait()  # a daemon thread of a process that ends: nobody to tell
             raise
-        except BaseException:
-            future.cancel()  # after Ctrl-C the request would go on otherwise
-            raise
+
+    def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Run `work` on the portal's thread; wait for nothing, not even for its start."""
+        self._running()
+        self._loop.call_soon_threadsafe(spawn_task, work)
 
     def _running(self) -> BlockingPortal:
         with self._lock:
@@ -83,8 +88,8 @@ class _Portal:
             portal = self._portal
         return portal.result()
 
-    @staticmethod
-    async def _main(started: Future[BlockingPortal]) -> None:
+    async def _main(self, started: Future[BlockingPortal]) -> None:
+        self._loop = asyncio.get_running_loop()
         async with anyio.from_thread.BlockingPortal() as portal:
             started.set_result(portal)
             await portal.sleep_until_stopped()
@@ -104,6 +109,12 @@ class _Portal:
 
 _portal = _Portal()
 atexit.register(_portal.stop)
+
+
+def in_background(provider: T) -> T:
+    """Let a facade's provider refresh what it holds on the portal's thread."""
+    provider.spawn_with(_portal.spawn)
+    return provider
 
 
 class _Call:

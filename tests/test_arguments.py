@@ -190,6 +190,9 @@ async def test_the_tier_bounds_a_parameter(
         ({"cache_args": {"cache_ttl": float("nan")}}, ValueError, "cache_ttl is nan"),
         ({"cache_args": {"cache_on_disk": 1}}, TypeError, "cache_on_disk can't be int"),
         ({"cache_args": {"key_cache_dir": 1}}, TypeError, "key_cache_dir can't be int"),
+        ({"cache_args": {"jitter": 1.1}}, ValueError, "jitter is 1.1"),
+        ({"cache_args": {"refresh_ahead": 900}}, ValueError, "less than cache_ttl"),
+        ({"cache_args": {"refresh_ahead": 60, "cache_ttl": 60}}, ValueError, "less than cache_ttl"),
         ({"cache_args": {"namespace": ""}}, ValueError, "namespace is empty"),
         ({"cache_args": {"backend": object()}}, TypeError, "aiocache"),
         ({"sts_args": {"RoleARN": "x"}}, TypeError, "sts_args has no 'RoleARN'.*RoleArn"),
@@ -249,6 +252,12 @@ def test_every_documented_constructor() -> None:
     for cls, given in itertools.product(CLASSES, arguments):
         provider = cls(**given)
         assert cls.__name__ in repr(provider)
+
+
+def test_a_repr_of_what_could_not_be_made() -> None:
+    """Reporters ask for it, and must not fall over it."""
+    for cls in CLASSES:
+        assert cls.__name__ in repr(cls.__new__(cls))
 
 
 def test_a_repr_shows_no_arguments() -> None:

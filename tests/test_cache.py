@@ -25,6 +25,8 @@ from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, Para
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from s1crets.cache import CacheArgs
+
 
 class Clock:
     """A clock that a test sets."""
@@ -178,6 +180,24 @@ async def test_memory_drops_what_is_least_recently_used(clock: Clock) -> None:
     await cache.set("c", 3, ttl=10)
 
     assert [cache.peek(key) for key in "abc"] == [1, None, 3]
+
+
+def test_memory_returns_what_another_thread_has_just_dropped() -> None:
+    """What was read is good."""
+
+    def slow_clock() -> float:
+        if slow:
+            with ThreadPoolExecutor(1) as other:
+                other.submit(asyncio.run, cache.clear()).result()
+        return 0.0
+
+    slow: list[bool] = []
+    cache = MemoryCache(timer=slow_clock)
+    asyncio.run(cache.set("k", "v", ttl=1))
+    slow.append(True)
+
+    assert cache.peek("k") == "v"
+    assert len(cache) == 0
 
 
 def test_memory_does_not_forget_what_was_set_meanwhile() -> None:
@@ -402,6 +422,8 @@ class TestOnDisk:
             assert await second.path_exists(top)
             assert second.stats.requests == {}
             await second.update(f"{top}/a", "new")
+        async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as another:
+            await another.invalidate("/nothing-was-read-yet")
         async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as third:
             assert await third.get(f"{top}/a") == "new"
             assert await third.get_by_path(top) == {f"{top}/a": "new"}
@@ -511,6 +533,7 @@ def test_an_unencrypted_disk_is_warned_of(tmp_path: Path) -> None:
 async def test_a_backend_of_the_callers_own(ssm: Any, top: str, clock: Clock) -> None:
     """Any aiocache cache; two providers share it, and one's update is seen by the other."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
+    ssm.put_parameter(Name=f"{top}/a", Value="below", Type="String")
     for backend in (SimpleMemoryCache(), MemoryCache(timer=clock)):
         async with (
             AsyncParameterStore(cache_args={"backend": backend}) as one,
@@ -518,7 +541,7 @@ async def test_a_backend_of_the_callers_own(ssm: Any, top: str, clock: Clock) ->
             AsyncParameterStore(cache_args={"backend": backend, "namespace": "x"}) as stranger,
         ):
             await one.get(top)
-            await one.get_by_path(top)
+            assert await one.get_by_path(top) == {f"{top}/a": "below"}
             assert await other.get(top) == "v"
             assert other.stats.requests == {}
             await stranger.get(top)
@@ -552,7 +575,8 @@ async def test_time_to_live(ssm: Any, top: str, clock: Clock) -> None:
     """A hit before it, a request after it; the clock is injected, no test waits."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
     backend = MemoryCache(timer=clock)
-    async with AsyncParameterStore(cache_args={"backend": backend, "cache_ttl": 60}) as ps:
+    args: CacheArgs = {"backend": backend, "cache_ttl": 60, "jitter": 0}
+    async with AsyncParameterStore(cache_args=args) as ps:
         for step, requests in ((0, 1), (59, 1), (1, 2)):
             clock.now += step
             await ps.get(top)
@@ -586,7 +610,9 @@ async def test_what_s1crets_did_not_write_is_a_miss(ssm: Any, top: str) -> None:
     async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
         await ps.get(top)
         (row,) = backend._cache
-        for foreign in ("", "x", "b*", "m[]", "m{", 'm{"a": 1}', 'm{"a": "mx"}', 5):
+        good = backend._cache[row]
+        bodies = ("", "x", "b*", "m[]", "m{", 'm{"a": 1}', 'm{"a": "mx"}')
+        for foreign in ("", "tv", 5, *(good[:13] + body for body in bodies)):
             backend._cache[row] = foreign
             assert await ps.get(top) == "v"
-    assert ps.stats.requests == {"GetParameter": 9}
+    assert ps.stats.requests == {"GetParameter": 11}

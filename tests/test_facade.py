@@ -29,7 +29,7 @@ PAIRS = [
     (aws.AsyncParameterStore, aws.ParameterStore),
     (aws.AsyncSecretsManager, aws.SecretsManager),
 ]
-ONLY_ASYNC = {"aclose", "open_cache", "get_local", "get_by_path_local"}
+ONLY_ASYNC = {"aclose", "open_cache", "get_local", "get_by_path_local", "spawn_with"}
 ONLY_BLOCKING = {"close", "awaited"}
 INTERNAL = {"deadline", "service"}
 

@@ -259,6 +259,7 @@ def test_files_of_aws_need_not_be_utf8(
     assert "canary" not in repr(caught.value)
 
 
+@pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
 def test_a_session_of_the_callers_own_and_a_shared_cache(scripted: Wire, tmp_path: Path) -> None:
     """Another key is another identity; credentials that don't say whose they are need a name."""
     scripted.answers["GetParameter"] = [parameter("/a", "one"), parameter("/a", "two")]

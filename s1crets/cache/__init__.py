@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import random
 import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
@@ -19,7 +22,7 @@ import anyio.to_thread
 
 from s1crets._fork import renew_after_fork
 from s1crets._values import Held, dump, load
-from s1crets.cache.freshness import Flights
+from s1crets.cache.freshness import Flights, Refresher, spawn_task
 from s1crets.cache.memory import MemoryCache
 from s1crets.errors import InsecureCacheWarning, S1cretsError
 
@@ -27,6 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
     from s1crets._values import Raw
+    from s1crets.cache.freshness import Spawn
+
+
+_STAMP = 13  # digits of an entry's expiry, in milliseconds, before what is stored outside
 
 
 class CacheArgs(TypedDict, total=False):
@@ -39,6 +46,10 @@ class CacheArgs(TypedDict, total=False):
         key_cache_dir: folder of the keys; below the user's cache folder.
         path_cache_dir: folder of the paths; below the user's cache folder.
         backend: an aiocache cache to keep both tiers in.
+        refresh_ahead: seconds before its expiry from which on a hit, answered at once, starts a
+            refresh in the background; 0.
+        jitter: part of its life, at most, that an entry lives shorter, at random, so that what was
+            stored together does not expire together; 0.1.
         namespace: whose entries these are; callers with another one never see them.
     """
 
@@ -48,6 +59,8 @@ class CacheArgs(TypedDict, total=False):
     key_cache_dir: str | os.PathLike[str]
     path_cache_dir: str | os.PathLike[str]
     backend: Any
+    refresh_ahead: float
+    jitter: float
     namespace: str
 
 
@@ -76,6 +89,7 @@ class SecretCache:
         load: fetches what is asked for by a key from the service.
         identity: returns a text that is the same for two providers only if they read the same
             account through the same service, region and endpoint.
+        clock: wall-clock seconds; injected by tests, as the timer of memory.
     """
 
     def __init__(
@@ -83,9 +97,23 @@ class SecretCache:
         args: CacheArgs,
         load: Callable[[Key], Coroutine[Any, Any, Raw]],
         identity: Callable[[], str],
+        *,
+        timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self.ttl = args.get("cache_ttl", 900)
-        self._keys, self._derived = _tiers(args)
+        self._jitter = args.get("jitter", 0.1)
+        self._ahead = args.get("refresh_ahead", 0)
+        self._clock = clock
+        memory = partial(
+            MemoryCache,
+            size=args.get("cache_size", 1000),
+            ahead=self._ahead,
+            on_late=self._refresh,
+            timer=timer,
+        )
+        self._keys, self._derived = _tiers(args, memory)
+        self._refresher = Refresher(self._fetch)
         # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
         self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
         self._load = load
@@ -97,6 +125,7 @@ class SecretCache:
             self._keys.peek if self._local else self._peek_name
         )
         self._flights: Flights[Key, Held] = Flights()
+        self.spawn: Spawn = spawn_task
         self._lock = threading.Lock()
         self._generation = 0
         renew_after_fork(self)
@@ -131,18 +160,18 @@ class SecretCache:
         if isinstance(key, str):
             return self.peek_name(key)
         if not self._local:
-            return self._peek_row(self._derived, self._row(key))
+            return self._peek_row(self._derived, key)
         held: Held | None = self._derived.peek(key)
         return held
 
     def _peek_name(self, name: str) -> Held | None:
-        return self._peek_row(self._keys, self._key_rows + name)
+        return self._peek_row(self._keys, name)
 
-    def _peek_row(self, tier: Any, row: str) -> Held | None:
+    def _peek_row(self, tier: Any, key: Key) -> Held | None:
         if not self._peekable:
             return None
-        text = tier.peek(row)
-        return None if text is None else self._held(text)
+        text = tier.peek(self._row(key))
+        return None if text is None else self._held(key, text)
 
     async def read(self, key: Key, *, cached: bool) -> Held:
         """Return what a tier holds or `load` returns, which is then stored.
@@ -166,12 +195,12 @@ class SecretCache:
         # cache may answer is not joined at all.
         flight = self._generation if cached else object()
         fetch = self._get_or_fetch if cached else self._fetch
-        await self._flights.join_all([(key, (key, flight)) for key in keys], fetch, found)
+        await self._flights.join([(key, (key, flight)) for key in keys], fetch, found)
 
     async def _get_or_fetch(self, key: Key) -> Held:
         held = self.peek(key)  # another flight may have landed since the caller looked
         if held is None and self.ttl and not self._local:
-            held = self._held(await self._tier(key).get(self._row(key)))
+            held = self._held(key, await self._tier(key).get(self._row(key)))
         return await self._fetch(key) if held is None else held
 
     async def _fetch(self, key: Key) -> Held:
@@ -181,16 +210,18 @@ class SecretCache:
     async def put(self, key: Key, raw: Raw, still_wanted: Callable[[], bool]) -> Held:
         """Store what was fetched, unless that is not wanted any more."""
         held = Held(raw)
-        if self.ttl:
+        if self.ttl and self._local:
+            self._tier(key).put(key, held, self._life(), still_wanted)
+        elif self.ttl:
             await self._store(key, held, still_wanted)
         return held
 
     async def _store(self, key: Key, held: Held, still_wanted: Callable[[], bool]) -> None:
-        tier, row = self._tier(key), self._row(key)
+        tier, row, life = self._tier(key), self._row(key), self._life()
         if hasattr(tier, "fill"):  # one of ours: it asks at the last moment, under its lock
-            await tier.set(row, self._entry(held), ttl=self.ttl, _cas_token=still_wanted)
+            await tier.set(row, self._entry(held, life), ttl=life, _cas_token=still_wanted)
             return
-        await tier.set(row, self._entry(held), ttl=self.ttl)
+        await tier.set(row, self._entry(held, life), ttl=life)
         if not still_wanted():
             await tier.delete(row)
 
@@ -207,8 +238,9 @@ class SecretCache:
         if self.ttl and values:
             tier = self._tier(next(iter(values)))
             if hasattr(tier, "fill"):
-                entries = {self._row(key): self._entry(Held(raw)) for key, raw in values.items()}
-                await tier.fill(entries, self.ttl, still_wanted)
+                life = self._life()
+                entries = {self._row(k): self._entry(Held(raw), life) for k, raw in values.items()}
+                await tier.fill(entries, life, still_wanted)
 
     async def drop(self, *keys: Key) -> None:
         """Forget these, and all that may be derived from them, also what is being fetched now."""
@@ -230,12 +262,27 @@ class SecretCache:
         await self._keys.close()
         await self._derived.close()
 
-    def _entry(self, held: Held) -> Any:
-        return held if self._local else dump(held.raw)
+    def _life(self) -> float:
+        """Return how many seconds a new entry is to live."""
+        return self.ttl * (1 - self._jitter * random.random())  # noqa: S311  # no secret
 
-    def _held(self, stored: Any) -> Held | None:
-        raw = load(stored) if isinstance(stored, str) else None
-        return None if raw is None else Held(raw)
+    def _entry(self, held: Held, life: float) -> Any:
+        if self._local:
+            return held
+        return f"{int((self._clock() + life) * 1000):0{_STAMP}d}{dump(held.raw)}"
+
+    def _held(self, key: Key, stored: object) -> Held | None:
+        if not isinstance(stored, str) or not stored[:_STAMP].isdecimal():
+            return None
+        raw = load(stored[_STAMP:])
+        if raw is None:
+            return None
+        if self._ahead and int(stored[:_STAMP]) / 1000 - self._ahead <= self._clock():
+            self._refresh(key)
+        return Held(raw)
+
+    def _refresh(self, key: Any) -> None:
+        self._refresher.start(key, self.spawn)
 
     def _tier(self, key: Key) -> Any:
         return self._keys if isinstance(key, str) else self._derived
@@ -248,12 +295,11 @@ class SecretCache:
         return f"{self._derived_rows}{key.what!r}:{key.name}"
 
 
-def _tiers(args: CacheArgs) -> tuple[Any, Any]:
-    size = args.get("cache_size", 1000)
+def _tiers(args: CacheArgs, memory: Callable[[], MemoryCache]) -> tuple[Any, Any]:
     if "backend" in args:
         return args["backend"], args["backend"]
     if not args.get("cache_on_disk", False):
-        return MemoryCache(size=size), MemoryCache(size=size)
+        return memory(), memory()
     from s1crets.cache.disk import DiskCache  # diskcache takes 25 ms to import
 
     folders = [
@@ -265,6 +311,7 @@ def _tiers(args: CacheArgs) -> tuple[Any, Any]:
         " you can read; keep them on an encrypted disk, or leave cache_on_disk out"
     )
     warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
+    size = args.get("cache_size", 1000)
     return DiskCache(folders[0], size=size), DiskCache(folders[1], size=size)
 
 

@@ -1,10 +1,13 @@
-"""Single flight: however many ask for the same thing at once, it is fetched once."""
+"""Single flight, so that what many ask for is fetched once; and refreshing ahead of expiry."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import functools
+import logging
 import threading
+import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
@@ -14,6 +17,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Hashable, Iterable
 
+_log = logging.getLogger("s1crets.cache")
 R = TypeVar("R")
 K = TypeVar("K", bound="Hashable")
 
@@ -70,26 +74,16 @@ class Flights(Generic[K, R]):
         self._lock = threading.Lock()
         self._flights = {}
 
-    async def join(self, key: K, fetch: Callable[[K], Coroutine[Any, Any, R]]) -> R:
-        """Return what `fetch` returns, from the fetch of `key` that is under way or from a new one.
-
-        A waiter that is cancelled leaves the others alone; when the last one is, so is the fetch.
-        When the fetch fails, each waiter gets an exception object of its own.
-        """
-        found: dict[K, R | S1cretsError] = {}
-        await self.join_all([(key, key)], fetch, found)
-        outcome = found[key]
-        if isinstance(outcome, S1cretsError):
-            raise outcome
-        return outcome
-
-    async def join_all(
+    async def join(
         self,
         wanted: Iterable[tuple[K, Hashable]],
         fetch: Callable[[K], Coroutine[Any, Any, R]],
         found: dict[K, R | S1cretsError],
     ) -> None:
         """Join the fetches of several keys, and put into `found` what comes of each.
+
+        A waiter that is cancelled leaves the others alone; when the last one is, so is the fetch.
+        When a fetch fails, each waiter gets an exception object of its own.
 
         Args:
             wanted: keys, each with what its flight is known by.
@@ -151,9 +145,67 @@ class Flights(Generic[K, R]):
             flight.waiting -= 1
             if flight.waiting or not flight.tickets:
                 return
-            if self._flights.get(flight_id) is flight:
-                del self._flights[flight_id]
+            self._flights.pop(flight_id, None)
         flight.cancel()
+
+
+Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
+_AGAIN = 1.0  # seconds before a refresh that failed is tried again
+
+
+class Refresher(Generic[K]):
+    """Refreshes entries that are about to expire, one refresh a key at a time.
+
+    Args:
+        fetch: fetches a key anew, and stores it.
+        timer: a clock in seconds; injected by tests.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[K], Coroutine[Any, Any, object]],
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._timer = timer
+        self._not_before: dict[K, float] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the parent's refreshes: they are not going on in the child."""
+        self._not_before = {}
+
+    def start(self, key: K, spawn: Spawn) -> None:
+        """Refresh an entry in the background, unless that is going on, or has just failed."""
+        if self._timer() >= self._not_before.get(key, 0.0):
+            self._not_before[key] = float("inf")
+            try:
+                spawn(functools.partial(self._run, key))
+            except RuntimeError:  # no loop runs here: a hit that is awaited will start it
+                del self._not_before[key]
+
+    async def _run(self, key: K) -> None:
+        try:
+            await self._fetch(key)
+        except S1cretsError as error:
+            # The entry is good until it expires, so nobody needs to know yet.
+            _log.debug("refreshing an entry ahead of its expiry failed: %s", error)
+            self._not_before[key] = self._timer() + _AGAIN
+        except BaseException:
+            self._not_before.pop(key, None)
+            raise
+        else:
+            self._not_before.pop(key, None)
+
+
+def spawn_task(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` as a task of the running loop, which it does not outlive."""
+    task = asyncio.get_running_loop().create_task(work())
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+_tasks: set[asyncio.Task[None]] = set()
 
 
 def _hand_over(ticket: _Ticket, outcome: _Outcome) -> None:

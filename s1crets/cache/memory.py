@@ -24,14 +24,25 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
 
     Args:
         size: how many entries it holds.
+        ahead: seconds before its expiry from which on a hit is a late one.
+        on_late: told the key of every late hit.
         timer: a clock in seconds; injected by tests.
     """
 
     NAME = "s1crets-memory"
 
-    def __init__(self, *, size: int = 1000, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        size: int = 1000,
+        ahead: float = 0.0,
+        on_late: Callable[[Hashable], None] = lambda _: None,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(serializer=NullSerializer(), timeout=0)
         self.size = size
+        self._ahead = ahead
+        self._on_late = on_late
         self._timer = timer
         self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
         self._touch = self._entries.move_to_end
@@ -50,10 +61,13 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         entry = self._entries.get(key)
         if entry is None:
             return None
-        value, deadline = entry
-        if deadline <= self._timer():
-            self._forget(key, entry)
-            return None
+        value, late = entry
+        now = self._timer()
+        if late <= now:
+            if late + self._ahead <= now:
+                self._forget(key, entry)
+                return None
+            self._on_late(key)
         try:  # noqa: SIM105  # contextlib.suppress would take half of the time of a hit
             self._touch(key)
         except KeyError:
@@ -76,11 +90,21 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         _cas_token: Callable[[], bool] | None = None,
         _conn: object = None,
     ) -> bool:
-        deadline = float("inf") if ttl is None else self._timer() + ttl
+        return self.put(key, value, ttl, _cas_token)
+
+    def put(
+        self,
+        key: Hashable,
+        value: object,
+        ttl: float | None,
+        still_wanted: Callable[[], bool] | None,
+    ) -> bool:
+        """Store a value, unless it is not wanted any more. `set` is the same, awaited."""
+        late = float("inf") if ttl is None else self._timer() + ttl - self._ahead
         with self._lock:
-            if _cas_token is not None and not _cas_token():
+            if still_wanted is not None and not still_wanted():
                 return False
-            self._entries[key] = (value, deadline)
+            self._entries[key] = (value, late)
             self._entries.move_to_end(key)
             while len(self._entries) > self.size:
                 self._entries.popitem(last=False)
@@ -93,7 +117,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         for key, value in entries.items():
             if len(self._entries) >= self.size:
                 break
-            await self._set(key, value, ttl, still_wanted)
+            self.put(key, value, ttl, still_wanted)
 
     async def _delete(self, key: Hashable, _conn: object = None) -> int:
         with self._lock:

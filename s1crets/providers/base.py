@@ -19,7 +19,7 @@ from s1crets.errors import (
 from s1crets.providers.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Coroutine, Iterable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -112,6 +112,10 @@ class AsyncProvider(ABC):
             Whether another look may find more now.
         """
         return self._cache.open()
+
+    def spawn_with(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
+        """Do what is done in the background with `spawn`, not as a task of the caller's loop."""
+        self._cache.spawn = spawn
 
     def __reduce__(self) -> str:
         message = f"{type(self).__name__} can't be copied or pickled: make one where it is used"

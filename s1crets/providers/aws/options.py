@@ -44,6 +44,8 @@ _CACHE_ARGS: Mapping[str, Any] = {
     "key_cache_dir": _PATH,
     "path_cache_dir": _PATH,
     "backend": object,
+    "refresh_ahead": (int, float),
+    "jitter": (int, float),
     "namespace": str,
 }
 _STS_ARGS: Mapping[str, Any] = {
@@ -55,7 +57,9 @@ _STS_ARGS: Mapping[str, Any] = {
 }
 _BOUNDS: Mapping[str, tuple[float, float]] = {
     "cache_size": (1, math.inf),
-    "cache_ttl": (0, math.inf),
+    "cache_ttl": (0, 10**9),
+    "refresh_ahead": (0, 10**9),
+    "jitter": (0, 1),
     "DurationSeconds": (900, 43200),
     "retry": (1, math.inf),
     "timeout": (0.001, math.inf),
@@ -69,6 +73,8 @@ def check_cache_args(args: Mapping[str, object]) -> None:
     _check("cache_args", args, _CACHE_ARGS)
     if args.get("cache_on_disk") and "backend" in args:
         raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):  # type: ignore[operator]
+        raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     backend = args.get("backend")
     if backend is not None and not all(hasattr(backend, verb) for verb in ("get", "set", "delete")):
         raise TypeError("cache_args: backend must be an aiocache cache")

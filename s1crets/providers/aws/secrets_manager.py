@@ -256,19 +256,20 @@ class AsyncSecretsManager(AwsProvider):
     async def _fetch_path(self, path: str) -> Raw:
         still_wanted = self._cache.lease()
         names = await self._asm.names_below(path)
-        found = await asyncio.gather(*map(self._batches.load, names), return_exceptions=True)
-        secrets: dict[str, str | bytes] = {}
+        read: dict[str, str | bytes] = {}
         batch = Batch()
-        for name, one in zip(names, found, strict=True):
-            if isinstance(one, S1cretsError):
-                batch.errors[name] = one
-            elif isinstance(one, BaseException):
-                raise one
-            else:
-                secrets[name] = one
-                batch.values[name] = Held(one).value()
-        await self._cache.fill({name: one for name, one in secrets.items()}, still_wanted)  # noqa: C416
+
+        async def read_into(name: str) -> None:
+            try:
+                read[name] = await self._batches.load(name)
+            except S1cretsError as error:
+                batch.errors[name] = error
+
+        await asyncio.gather(*map(read_into, names))
+        secrets = {name: read[name] for name in names if name in read}
+        await self._cache.fill(dict(secrets.items()), still_wanted)
         if batch.errors:
+            batch.values = {name: Held(one).value() for name, one in secrets.items()}
             raise batch.error(self.service)
         return secrets
 

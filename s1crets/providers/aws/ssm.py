@@ -53,9 +53,11 @@ class Ssm:
             found: dict[str, str | S1cretsError] = {}
             for one in listed(answer, "Parameters"):
                 text = _text(one)
-                selector = str(one.get("Selector") or "")
-                asked = [one["Name"] + selector, f"{one.get('ARN')}{selector}"]
-                found.update((name, text) for name in asked if (":" in name) == selected)
+                if selected:
+                    selector = str(one.get("Selector") or "")
+                    found[one["Name"] + selector] = found[f"{one.get('ARN')}{selector}"] = text
+                else:
+                    found[one["Name"]] = text
             for name in [] if selected else answer.get("InvalidParameters") or []:
                 found[name] = self._clients.refused(
                     client, "GetParameters", name, "ParameterNotFound"
