@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PAGE = 10
+VERSION = "1" * 32
 
 
 def value_of(name: str) -> str:
@@ -50,7 +51,12 @@ def parameter(name: str) -> dict[str, Any]:
 
 def secret(name: str) -> dict[str, Any]:
     """Return a secret as AWS describes it."""
-    return {"Name": name, "ARN": f"arn:{name}", "SecretString": value_of(name), "VersionId": "1"}
+    return {
+        "Name": name,
+        "ARN": f"arn:{name}",
+        "SecretString": value_of(name),
+        "VersionId": VERSION,
+    }
 
 
 def by_path(body: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +81,7 @@ ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     },
     "DescribeSecret": lambda body: {
         "Name": body["SecretId"],
-        "VersionIdsToStages": {"1": ["AWSCURRENT"]},
+        "VersionIdsToStages": {VERSION: ["AWSCURRENT"]},
     },
 }
 

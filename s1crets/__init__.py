@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1crets import aio
 from s1crets._values import conceal
+from s1crets._version import __version__
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from s1crets._values import KeyPath
-
-__version__ = "1.0.0"
 
 __all__ = [
     "AccessDeniedError",

@@ -10,7 +10,6 @@ from concurrent.futures import CancelledError, Future
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
-import anyio.from_thread
 
 from s1crets._fork import importing, renew_after_fork
 from s1crets._values import MISSING
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from anyio.from_thread import BlockingPortal
     from typing_extensions import Self
 
     from s1crets.providers.stats import Stats
@@ -36,12 +34,13 @@ _EXIT = 0.5  # seconds that the portal may take to close connections when the pr
 class _Portal:
     """The one thread of the process that runs all facades' coroutines, so connections are shared.
 
-    A daemon thread: a portal that a context manager starts hangs the interpreter's exit.
+    A daemon thread: a portal that a context manager starts hangs the interpreter's exit. And no
+    `BlockingPortal`, which starts a task in one trip between threads and answers in another.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._portal: Future[BlockingPortal] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
         renew_after_fork(self)
@@ -49,8 +48,7 @@ class _Portal:
     def after_fork(self) -> None:
         """Start another one when it is wanted: threads do not survive in a child."""
         self._lock = threading.Lock()
-        self._portal = None
-        self._thread = None
+        self._loop = self._thread = None
 
     def run(self, call: _Call) -> Any:
         """Run `call` on the portal's thread; wait for it.
@@ -61,7 +59,7 @@ class _Portal:
         if threading.current_thread() is self._thread:
             message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
             raise RuntimeError(message)
-        future = self._running().start_task_soon(call.run)
+        future = asyncio.run_coroutine_threadsafe(call.run(), self._running())
         try:
             return future.result()
         except BaseException as error:
@@ -72,38 +70,36 @@ class _Portal:
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` on the portal's thread; wait for nothing, not even for its start."""
-        self._running()
-        self._loop.call_soon_threadsafe(spawn_task, work)
+        self._running().call_soon_threadsafe(spawn_task, work)
 
-    def _running(self) -> BlockingPortal:
-        with self._lock:
-            if self._portal is None:
-                self._portal = Future()
+    def _running(self) -> asyncio.AbstractEventLoop:
+        loop = self._loop
+        return loop if loop is not None else self._start()
+
+    def _start(self) -> asyncio.AbstractEventLoop:
+        with self._lock, importing:
+            if self._loop is None:
+                started: Future[asyncio.AbstractEventLoop] = Future()
                 self._thread = threading.Thread(
-                    target=anyio.run, args=(self._main, self._portal), name="s1crets", daemon=True
+                    target=anyio.run, args=(self._main, started), name="s1crets", daemon=True
                 )
-                with importing:
-                    self._thread.start()
-                    self._portal.result()
-            portal = self._portal
-        return portal.result()
+                self._thread.start()
+                self._loop = started.result()
+            return self._loop
 
-    async def _main(self, started: Future[BlockingPortal]) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with anyio.from_thread.BlockingPortal() as portal:
-            started.set_result(portal)
-            await portal.sleep_until_stopped()
+    async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        self._stop = asyncio.Event()
+        started.set_result(asyncio.get_running_loop())
+        await self._stop.wait()
 
     def stop(self) -> None:
         """Close what is open, if that is quickly done."""
         with self._lock:
-            portal, thread = self._portal, self._thread
-            self._portal = self._thread = None
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
             self._stopped = True
-        if portal is not None and thread is not None:
-            portal.result().start_task_soon(
-                functools.partial(portal.result().stop, cancel_remaining=True)
-            )
+        if loop is not None and thread is not None:
+            loop.call_soon_threadsafe(self._stop.set)
             thread.join(_EXIT)
 
 

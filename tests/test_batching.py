@@ -326,6 +326,26 @@ async def test_a_bug_is_raised_to_those_who_wait() -> None:
     assert [type(error) for error in found] == [ZeroDivisionError] * 2
 
 
+async def test_one_that_leaves_in_the_moment_it_is_sent_leaves_its_place() -> None:
+    """Where one request may be under way, the next one can leave."""
+
+    async def one(name: str, kind: object) -> str:
+        return name
+
+    async def many(names: Sequence[str], kind: object) -> dict[str, str | S1cretsError]:
+        raise AssertionError
+
+    batches = Batches(size=10, requests=1, one=one, many=many)
+    leaving = asyncio.ensure_future(batches.load("a"))
+    await asyncio.sleep(0)  # it waits
+    await asyncio.sleep(0)  # it has been told to go
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    assert leaving.cancelled()
+    assert await asyncio.wait_for(batches.load("b"), 5) == "b"
+
+
 class TestSecrets:
     """Of Secrets Manager, twenty a request."""
 

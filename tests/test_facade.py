@@ -89,7 +89,7 @@ def test_a_hit_is_answered_in_the_callers_thread(
 
     from s1crets import _sync
 
-    future = _sync._portal._running().start_task_soon(busy)
+    future = asyncio.run_coroutine_threadsafe(busy(), _sync._portal._running())
     try:
         assert blocking_ps.get(top) == "v"
         assert blocking_ps.get_by_path(top) == {}
@@ -147,7 +147,20 @@ def test_a_blocking_call_on_the_portals_own_thread_is_refused(blocking_ps: Param
         with pytest.raises(RuntimeError, match="await instead"):
             blocking_ps.get("/a")
 
-    _sync._portal._running().call(inside)
+    asyncio.run_coroutine_threadsafe(inside(), _sync._portal._running()).result(30)
+
+
+def test_threads_that_start_the_portal_at_once() -> None:
+    """Start one."""
+    from s1crets import _fork, _sync
+
+    portal = _sync._Portal()
+    with ThreadPoolExecutor(3) as threads:
+        with _fork.importing:  # which a start takes, so all of them are in it
+            starting = [threads.submit(portal._running) for _ in range(3)]
+            time.sleep(0.2)
+        assert len({one.result() for one in starting}) == 1
+    portal.stop()
 
 
 def test_one_async_provider_on_several_loops(ssm: Any, top: str) -> None:

@@ -29,7 +29,7 @@ MODULES = [
     *sorted(found.name for found in pkgutil.walk_packages(s1crets.__path__, "s1crets.")),
 ]
 LAYERS = [
-    ["s1crets.errors", "s1crets._values", "s1crets._fork"],
+    ["s1crets.errors", "s1crets._values", "s1crets._fork", "s1crets._version"],
     ["s1crets.cache"],
     ["s1crets.providers.base", "s1crets.providers.batch", "s1crets.providers.stats"],
     ["s1crets._sync", "s1crets.providers.aws"],

@@ -271,15 +271,16 @@ class SecretCache:
             return held
         return f"{int((self._clock() + life) * 1000):0{_STAMP}d}{dump(held.raw)}"
 
-    def _held(self, key: Key, stored: object) -> Held | None:
-        if not isinstance(stored, str) or not stored[:_STAMP].isdecimal():
-            return None
-        raw = load(stored[_STAMP:])
+    def _held(self, key: Key, stored: Any) -> Held | None:
+        raw = load(stored[_STAMP:]) if isinstance(stored, str) else None
         if raw is None:
             return None
-        if self._ahead and int(stored[:_STAMP]) / 1000 - self._ahead <= self._clock():
+        if self._ahead and self._is_late(stored[:_STAMP]):
             self._refresh(key)
         return Held(raw)
+
+    def _is_late(self, stamp: str) -> bool:
+        return stamp.isdecimal() and int(stamp) / 1000 - self._ahead <= self._clock()
 
     def _refresh(self, key: Any) -> None:
         self._refresher.start(key, self.spawn)

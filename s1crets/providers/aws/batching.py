@@ -44,7 +44,9 @@ class _Item(Generic[R]):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.landed: asyncio.Future[R | S1cretsError] = asyncio.get_running_loop().create_future()
+        self.landed: asyncio.Future[R | S1cretsError | _Sent[R]] = (
+            asyncio.get_running_loop().create_future()
+        )
         self.sent: _Sent[R] | None = None
 
 
@@ -111,8 +113,16 @@ class Batches(Generic[R]):
         try:
             landed = await item.landed
         except asyncio.CancelledError:
-            _abandon(item)
+            if item.sent is not None and item.sent.task is None:
+                self._back(queue, kind, item.sent)
+            else:
+                _abandon(item)
             raise
+        if isinstance(landed, _Sent):
+            try:
+                return await self._one(name, kind)
+            finally:
+                self._back(queue, kind, landed)
         if isinstance(landed, S1cretsError):
             raise landed
         return landed
@@ -128,8 +138,11 @@ class Batches(Generic[R]):
             for item in items:
                 item.sent = sent
             queue.sent.add(sent)
+            if len(items) == 1:
+                items[0].landed.set_result(sent)  # it is alone: a task in between would cost time
+                continue
             sent.task = asyncio.get_running_loop().create_task(self._send(items, kind))
-            sent.task.add_done_callback(partial(self._back, queue, kind, sent))
+            sent.task.add_done_callback(partial(self._ended, queue, kind, sent))
 
     def _take(self, queue: _Queue[R]) -> list[_Item[R]]:
         """Take a request's worth of names, each once, that somebody still waits for."""
@@ -148,20 +161,20 @@ class Batches(Generic[R]):
         queue.waiting.extendleft(reversed(again))
         return items
 
-    def _back(
+    def _ended(
         self, queue: _Queue[R], kind: Hashable, sent: _Sent[R], task: asyncio.Task[None]
     ) -> None:
-        queue.sent.discard(sent)
         bug = None if task.cancelled() else task.exception()
         for item in sent.items:
             if not item.landed.done():
                 item.landed.set_exception(bug) if bug else item.landed.cancel()
+        self._back(queue, kind, sent)
+
+    def _back(self, queue: _Queue[R], kind: Hashable, sent: _Sent[R]) -> None:
+        queue.sent.discard(sent)
         self._leave(queue, kind)
 
     async def _send(self, items: list[_Item[R]], kind: Hashable) -> None:
-        if len(items) == 1:
-            _land(items[0], await self._outcome(items[0].name, kind))
-            return
         try:
             found = await self._many([item.name for item in items], kind)
         except S1cretsError as error:
