@@ -51,6 +51,7 @@ def server(*options: str) -> Iterator[dict[str, str]]:
     assert process.stdout is not None
     url = f"http://127.0.0.1:{process.stdout.readline().strip()}"
     clean = {name: text for name, text in os.environ.items() if not name.startswith("AWS_")}
+    clean.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed has its bytecode
     try:
         yield {
             **clean,
@@ -176,7 +177,7 @@ def table(results: dict[str, dict[str, Any]]) -> list[str]:
         for name, median in medians.items():
             numbers = result["seconds"][name]
             spread = f"{shown(case, min(numbers))} to {shown(case, max(numbers))}"
-            ratio = "" if name == "s1crets" or not median else f"{first / median:.2f} x"
+            ratio = f"{first / median:.2f} x" if name != "s1crets" and case != "start-up" else ""
             counts = result["counts"].get(name, {})
             requests = ", ".join(f"{count} {what}" for what, count in counts.items())
             lines.append(

@@ -78,6 +78,9 @@ class Held:
     def _first(self) -> Any:
         """Decode what AWS sent; from now on only a copy is made, in the cheapest way."""
         decoded = _decode(self.raw)
+        if not isinstance(decoded, (dict, list)):
+            self.value = partial(_itself, decoded)
+            return decoded
         self.value = _copies(decoded)
         return self.value()
 
@@ -131,10 +134,8 @@ def _decode(raw: Raw) -> Any:
     return {name: _decode(one) for name, one in raw.items()}
 
 
-def _copies(value: Any) -> Callable[[], Any]:
+def _copies(value: dict[str, Any] | list[Any]) -> Callable[[], Any]:
     """Return a function that returns what its caller may change."""
-    if not isinstance(value, (dict, list)):
-        return partial(_itself, value)
     nested = value.values() if isinstance(value, dict) else value
     if any(isinstance(one, (dict, list)) for one in nested):
         return partial(_deep_copy, value)
@@ -163,9 +164,9 @@ def dump(raw: Raw) -> str:
     return "m" + json.dumps({name: dump(one) for name, one in raw.items()})
 
 
-def load(text: str) -> Raw | None:
-    """Return what `dump` was given, or None if `text` did not come from there."""
-    kind, body = text[:1], text[1:]
+def load(text: str, start: int = 0) -> Raw | None:
+    """Return what `dump` was given, or None if `text`, from `start` on, did not come from there."""
+    kind, body = text[start : start + 1], text[start + 1 :]
     try:
         if kind == "t":
             return body

@@ -441,6 +441,18 @@ class TestOnDisk:
                 requests.append(dict(sm.stats.requests))
         assert requests == [{"GetSecretValue": 2, "ListSecrets": 1}, {}]
 
+    async def test_the_first_gets_of_all_leave_together(
+        self, scripted: Wire, tmp_path: Path
+    ) -> None:
+        """They wait for one opening of the files, not each for its own."""
+        scripted.answers["GetParameters"] = lambda asked: {
+            "Parameters": [{"Name": name, "Value": name} for name in asked.body["Names"]]
+        }
+        names = [f"/{i}" for i in range(100)]
+        async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+            assert await asyncio.gather(*map(ps.get, names)) == names
+            assert ps.stats.requests == {"GetParameters": 10}
+
     def test_another_process_reads_it(self, ssm: Any, top: str, tmp_path: Path) -> None:
         """And neither asks AWS nor imports aiobotocore or anyio's event loop for it."""
         ssm.put_parameter(Name=top, Value="v", Type="SecureString")

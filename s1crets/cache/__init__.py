@@ -119,12 +119,13 @@ class SecretCache:
         self._load = load
         self._get_identity = identity
         self._opened = self._local
-        self._peekable = False
+        self._peekable = self._local
         self._key_rows = self._derived_rows = ""  # what the rows of each tier begin with
         self.peek_name: Callable[[str], Held | None] = (
             self._keys.peek if self._local else self._peek_name
         )
         self._flights: Flights[Key, Held] = Flights()
+        self._openings: Flights[str, bool] = Flights()
         self.spawn: Spawn = spawn_task
         self._lock = threading.Lock()
         self._generation = 0
@@ -152,6 +153,9 @@ class SecretCache:
         self._opened = True
         return True
 
+    async def _open(self, _: str) -> bool:
+        return await anyio.to_thread.run_sync(self.open)
+
     def peek(self, key: Key) -> Held | None:
         """Return what a local tier holds, or None; waits for nothing.
 
@@ -159,19 +163,13 @@ class SecretCache:
         """
         if isinstance(key, str):
             return self.peek_name(key)
-        if not self._local:
-            return self._peek_row(self._derived, key)
-        held: Held | None = self._derived.peek(key)
-        return held
-
-    def _peek_name(self, name: str) -> Held | None:
-        return self._peek_row(self._keys, name)
-
-    def _peek_row(self, tier: Any, key: Key) -> Held | None:
         if not self._peekable:
             return None
-        text = tier.peek(self._row(key))
-        return None if text is None else self._held(key, text)
+        found = self._derived.peek(self._row(key))
+        return self._held(key, found)
+
+    def _peek_name(self, name: str) -> Held | None:
+        return self._held(name, self._keys.peek(self._key_rows + name)) if self._peekable else None
 
     async def read(self, key: Key, *, cached: bool) -> Held:
         """Return what a tier holds or `load` returns, which is then stored.
@@ -190,7 +188,7 @@ class SecretCache:
     ) -> None:
         """Put into `found`, as they come, what `read` would return or raise for each of `keys`."""
         if not self._opened:
-            await anyio.to_thread.run_sync(self.open)
+            await self._openings.join([("open", "open")], self._open, {})
         # A fetch from before an update is not joined by callers from after it, and one that no
         # cache may answer is not joined at all.
         flight = self._generation if cached else object()
@@ -247,7 +245,7 @@ class SecretCache:
         with self._lock:
             self._generation += 1
         if not self._opened:
-            await anyio.to_thread.run_sync(self.open)
+            await self._openings.join([("open", "open")], self._open, {})
         for key in keys:
             await self._tier(key).delete(self._row(key))
         await self._derived.clear(namespace=self._derived_rows)
@@ -272,7 +270,10 @@ class SecretCache:
         return f"{int((self._clock() + life) * 1000):0{_STAMP}d}{dump(held.raw)}"
 
     def _held(self, key: Key, stored: Any) -> Held | None:
-        raw = load(stored[_STAMP:]) if isinstance(stored, str) else None
+        if self._local:
+            held: Held | None = stored
+            return held
+        raw = load(stored, _STAMP) if isinstance(stored, str) else None
         if raw is None:
             return None
         if self._ahead and self._is_late(stored[:_STAMP]):

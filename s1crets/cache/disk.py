@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("s1crets.cache")
 _STAMP = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
+_RAW = diskcache.core.MODE_RAW
 _BUSY: Any = 0.05  # Any, as diskcache wants an int; seconds that a reader waits for a foreign lock
 _REOPEN = 5.0  # seconds after which a file that could not be opened is tried again
 _FAILURES = (sqlite3.Error, diskcache.Timeout, OSError, ValueError)
@@ -71,7 +72,7 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type h
         key: object = None,  # noqa: ARG002
     ) -> tuple[int, int, None, sqlite3.Binary]:
         """Return a row's size, mode, file name and value."""
-        return len(value), diskcache.core.MODE_RAW, None, sqlite3.Binary(value)
+        return len(value), _RAW, None, sqlite3.Binary(value)
 
     def fetch(
         self,
@@ -81,7 +82,7 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type h
         read: object,  # noqa: ARG002
     ) -> bytes:
         """Return a row's value."""
-        if mode != diskcache.core.MODE_RAW or filename is not None or not isinstance(value, bytes):
+        if mode != _RAW or filename is not None or not isinstance(value, bytes):
             raise ValueError("a row has a value that s1crets did not write")
         return value
 
