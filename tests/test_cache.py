@@ -622,7 +622,7 @@ async def test_what_s1crets_did_not_write_is_a_miss(ssm: Any, top: str) -> None:
     async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
         await ps.get(top)
         (row,) = backend._cache
-        good = backend._cache[row]
+        good: Any = backend._cache[row]
         bodies = ("", "x", "b*", "m[]", "m{", 'm{"a": 1}', 'm{"a": "mx"}')
         for foreign in ("", "tv", 5, *(good[:13] + body for body in bodies)):
             backend._cache[row] = foreign

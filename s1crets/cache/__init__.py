@@ -7,16 +7,12 @@ own (ARNs, selectors, versions).
 from __future__ import annotations
 
 import hashlib
-import os
 import random
-import sys
 import threading
 import time
-import warnings
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import anyio.to_thread
 
@@ -24,7 +20,8 @@ from s1crets._fork import renew_after_fork
 from s1crets._values import Held, dump, load
 from s1crets.cache.freshness import Flights, Refresher, spawn_task
 from s1crets.cache.memory import MemoryCache
-from s1crets.errors import InsecureCacheWarning, S1cretsError
+from s1crets.cache.tiers import CacheArgs, tiers
+from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
@@ -32,36 +29,9 @@ if TYPE_CHECKING:
     from s1crets._values import Raw
     from s1crets.cache.freshness import Spawn
 
+__all__ = ["CacheArgs", "Derived", "Key", "SecretCache"]
 
 _STAMP = 13  # digits of an entry's expiry, in milliseconds, before what is stored outside
-
-
-class CacheArgs(TypedDict, total=False):
-    """What `cache_args` may have.
-
-    Attributes:
-        cache_size: entries that each tier holds; 1000.
-        cache_ttl: seconds that an entry lives; 900, and 0 means no caching.
-        cache_on_disk: keep entries in folders, shared by processes; False.
-        key_cache_dir: folder of the keys; below the user's cache folder.
-        path_cache_dir: folder of the paths; below the user's cache folder.
-        backend: an aiocache cache to keep both tiers in.
-        refresh_ahead: seconds before its expiry from which on a hit, answered at once, starts a
-            refresh in the background; 0.
-        jitter: part of its life, at most, that an entry lives shorter, at random, so that what was
-            stored together does not expire together; 0.1.
-        namespace: whose entries these are; callers with another one never see them.
-    """
-
-    cache_size: int
-    cache_ttl: float
-    cache_on_disk: bool
-    key_cache_dir: str | os.PathLike[str]
-    path_cache_dir: str | os.PathLike[str]
-    backend: Any
-    refresh_ahead: float
-    jitter: float
-    namespace: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +82,7 @@ class SecretCache:
             on_late=self._refresh,
             timer=timer,
         )
-        self._keys, self._derived = _tiers(args, memory)
+        self._keys, self._derived = tiers(args, memory)
         self._refresher = Refresher(self._fetch)
         # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
         self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
@@ -295,37 +265,3 @@ class SecretCache:
         if isinstance(key, str):
             return self._key_rows + key
         return f"{self._derived_rows}{key.what!r}:{key.name}"
-
-
-def _tiers(args: CacheArgs, memory: Callable[[], MemoryCache]) -> tuple[Any, Any]:
-    if "backend" in args:
-        return args["backend"], args["backend"]
-    if not args.get("cache_on_disk", False):
-        return memory(), memory()
-    from s1crets.cache.disk import DiskCache  # diskcache takes 25 ms to import
-
-    folders = [
-        Path(args.get("key_cache_dir") or _cache_folder() / "keys"),
-        Path(args.get("path_cache_dir") or _cache_folder() / "paths"),
-    ]
-    message = (
-        f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
-        " you can read; keep them on an encrypted disk, or leave cache_on_disk out"
-    )
-    warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
-    size = args.get("cache_size", 1000)
-    return DiskCache(folders[0], size=size), DiskCache(folders[1], size=size)
-
-
-def _callers_level() -> int:
-    """Return how many frames up the first one is that is not of s1crets."""
-    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings has this from Python 3.12 on
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
-        level, frame = level + 1, frame.f_back
-    return level
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "s1crets"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1crets"
