@@ -59,7 +59,8 @@ class _Portal:
         if threading.current_thread() is self._thread:
             message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
             raise RuntimeError(message)
-        future = asyncio.run_coroutine_threadsafe(call.run(), self._running())
+        loop = self._running()
+        future = asyncio.run_coroutine_threadsafe(call.run(), loop)
         try:
             return future.result()
         except BaseException as error:
@@ -81,11 +82,19 @@ class _Portal:
             if self._loop is None:
                 started: Future[asyncio.AbstractEventLoop] = Future()
                 self._thread = threading.Thread(
-                    target=anyio.run, args=(self._main, started), name="s1crets", daemon=True
+                    target=self._serve, args=(started,), name="s1crets", daemon=True
                 )
                 self._thread.start()
                 self._loop = started.result()
             return self._loop
+
+    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+        try:
+            anyio.run(self._main, started)
+        except BaseException as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # no files or memory for a loop: the caller is told
 
     async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         self._stop = asyncio.Event()

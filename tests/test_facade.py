@@ -163,6 +163,51 @@ def test_threads_that_start_the_portal_at_once() -> None:
     portal.stop()
 
 
+def test_a_portal_that_can_not_start_says_so_and_can_later(scripted: Wire) -> None:
+    """The caller gets the error, and the next call tries again."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    script = """
+import resource
+import anyio._backends._asyncio
+from s1crets.providers.aws import ParameterStore
+ps = ParameterStore()
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+files = []
+try:
+    while True:
+        files.append(open("/dev/null"))
+except OSError:
+    pass
+try:
+    ps.get("/a")
+except OSError as error:
+    print(error.errno)
+for file in files:
+    file.close()
+print(ps.get("/a"))
+"""
+    done = run(script, timeout=30)
+
+    assert done.stdout.split() == ["24", "v"]
+    assert "Exception in thread" not in done.stderr
+    assert "never awaited" not in done.stderr
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_portal_that_dies_is_not_silent_about_it() -> None:
+    """What ends its loop ends its thread."""
+    from s1crets import _sync
+
+    portal = _sync._Portal()
+    portal._running().call_soon_threadsafe(sys.exit)
+    thread = portal._thread
+    assert thread is not None
+    thread.join(30)
+
+    assert not thread.is_alive()
+
+
 def test_one_async_provider_on_several_loops(ssm: Any, top: str) -> None:
     """One after another and in threads: one client for each loop, one cache."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")

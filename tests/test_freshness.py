@@ -9,6 +9,7 @@ import pytest
 from wire import HANG_UP, Wire, parameter
 
 from s1crets.cache import Derived, SecretCache
+from s1crets.cache.freshness import Flights, Refresher
 from s1crets.errors import UnavailableError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 
@@ -103,6 +104,59 @@ async def test_a_refresh_that_is_cancelled_may_be_repeated(where: dict[str, Any]
     assert await world.get() == "v1"
     world.fails = None
     assert [await world.get(), await world.get()] == ["v1", "v3"]
+
+
+async def test_a_refresh_that_never_ran_is_taken_for_lost_in_the_end() -> None:
+    """As when it was cancelled before its first step, or its loop was closed."""
+    started: list[Any] = []
+    world = World()
+    refresher: Refresher[str] = Refresher(world.load, timer=world.clock)
+    for step in (0, 59, 1):
+        world.now += step
+        refresher.start("/a", started.append)
+
+    assert len(started) == 2
+
+
+def test_a_fetch_whose_loop_was_closed_is_not_joined() -> None:
+    """A new one is made; and who leaves the dead one does not take the new one along."""
+    flights: Flights[str, str] = Flights()
+    fetched = []
+
+    async def hang(key: str) -> str:
+        await asyncio.sleep(3600)
+        raise AssertionError
+
+    async def fetch(key: str) -> str:
+        fetched.append(key)
+        await asyncio.sleep(0.05)
+        return "v"
+
+    async def main() -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = [{}, {}, {}]
+        old = asyncio.ensure_future(flights.join([("k", "k")], hang, found[0]))
+        await asyncio.sleep(0)
+        await asyncio.to_thread(leave)
+        new = asyncio.ensure_future(flights.join([("k", "k")], fetch, found[1]))
+        await asyncio.sleep(0)
+        old.cancel()
+        await asyncio.gather(old, return_exceptions=True)
+        await asyncio.gather(new, flights.join([("k", "k")], fetch, found[2]))
+        return found
+
+    def leave() -> None:
+        first.cancel()
+        dead.run_until_complete(asyncio.sleep(0.01))
+        for task in asyncio.all_tasks(dead):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]
+        dead.close()
+
+    dead = asyncio.new_event_loop()
+    first = dead.create_task(flights.join([("k", "k")], hang, {}))
+    dead.run_until_complete(asyncio.sleep(0))
+
+    assert asyncio.run(main()) == [{}, {"k": "v"}, {"k": "v"}]
+    assert fetched == ["k"]
 
 
 def test_a_late_hit_where_no_loop_runs() -> None:

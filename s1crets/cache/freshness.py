@@ -119,7 +119,8 @@ class Flights(Generic[K, R]):
         ticket: _Ticket = asyncio.get_running_loop().create_future()
         with self._lock:
             flight = self._flights.get(flight_id)
-            if flight is None:
+            # A loop that was closed without cancelling its tasks has left this one for dead.
+            if flight is None or flight.loop.is_closed():
                 flight = self._flights[flight_id] = _Flight(fetch(key))
                 flight.task.add_done_callback(lambda _: self._land(flight_id, flight))
             flight.waiting += 1
@@ -145,12 +146,14 @@ class Flights(Generic[K, R]):
             flight.waiting -= 1
             if flight.waiting or not flight.tickets:
                 return
-            self._flights.pop(flight_id, None)
+            if self._flights.get(flight_id) is flight:
+                del self._flights[flight_id]
         flight.cancel()
 
 
 Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
 _AGAIN = 1.0  # seconds before a refresh that failed is tried again
+_LOST = 60.0  # seconds after which one that has not ended is taken for lost, with its loop
 
 
 class Refresher(Generic[K]):
@@ -178,7 +181,7 @@ class Refresher(Generic[K]):
     def start(self, key: K, spawn: Spawn) -> None:
         """Refresh an entry in the background, unless that is going on, or has just failed."""
         if self._timer() >= self._not_before.get(key, 0.0):
-            self._not_before[key] = float("inf")
+            self._not_before[key] = self._timer() + _LOST
             try:
                 spawn(functools.partial(self._run, key))
             except RuntimeError:  # no loop runs here: a hit that is awaited will start it
