@@ -85,7 +85,8 @@ def test_a_hit_is_answered_in_the_callers_thread(
     go = threading.Event()
 
     async def busy() -> None:
-        go.wait(30)  # the one thing that may block this loop: the test's own
+        while not go.is_set():  # blocks this loop, in a way that the detector does not see
+            pass
 
     from s1crets import _sync
 
