@@ -370,7 +370,7 @@ class TestSecrets:
 
     async def test_twenty_a_request(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
         """ARNs are found by the ARN."""
-        names = [*(f"n{i}" for i in range(40)), "arn:x"]
+        names = ["arn:x", *(f"n{i}" for i in range(40))]
         scripted.answers["BatchGetSecretValue"] = self.answer()
         scripted.answers["GetSecretValue"] = lambda asked: {
             "SecretString": f"v{asked.body['SecretId']}"

@@ -207,6 +207,21 @@ async def test_reads_that_fail_show_no_value(scripted: Wire) -> None:
         assert CANARY not in f"{ps!r} {ps.stats!r}"
 
 
+async def test_a_path_that_is_read_in_part_shows_no_value(scripted: Wire) -> None:
+    """What was read of it is in `.values`, and nowhere else."""
+    names = ["/a", "/a/b"]
+    scripted.answers["ListSecrets"] = {"SecretList": [{"Name": name} for name in names]}
+    scripted.answers["BatchGetSecretValue"] = {
+        "SecretValues": [{"Name": "/a", "SecretString": CANARY}],
+        "Errors": [{"SecretId": "/a/b", "ErrorCode": "AccessDeniedException"}],
+    }
+    async with AsyncSecretsManager() as sm:
+        with pytest.raises(s1crets.BatchError) as caught:
+            await sm.get_by_path("/a")
+    assert caught.value.values == {"/a": CANARY}
+    assert CANARY not in shown(caught.value)
+
+
 async def test_a_batch_error_is_pickled_without_values(scripted: Wire) -> None:
     """The message survives."""
     error = s1crets.BatchError("words", {"a": CANARY}, {})

@@ -238,7 +238,7 @@ async def test_a_session_of_the_callers_own(scripted: Wire, tmp_path: Path) -> N
 
 
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
-def test_files_of_aws_need_not_be_utf8(
+def test_files_of_aws_that_are_not_utf8_are_a_clear_error(
     scripted: Wire, tmp_path: Path, environment: dict[str, str]
 ) -> None:
     """They tell the cache's identity; what is in them is in no error."""

@@ -35,6 +35,15 @@ async def test_an_arn_is_a_name(sm: AsyncSecretsManager, asm: Any, top: str) -> 
     assert await sm.get(arn) == "new"
 
 
+async def test_arns_among_many(sm: AsyncSecretsManager, asm: Any, top: str) -> None:
+    """In the same request as names."""
+    arn = asm.create_secret(Name=f"{top}/a", SecretString="by arn")["ARN"]
+    asm.create_secret(Name=f"{top}/b", SecretString="by name")
+
+    assert await sm.get_many([arn, f"{top}/b"]) == {arn: "by arn", f"{top}/b": "by name"}
+    assert sm.stats.requests == {"BatchGetSecretValue": 1}
+
+
 async def test_versions_and_stages(sm: AsyncSecretsManager, asm: Any, top: str) -> None:
     """Each is a thing of its own in the cache, and goes at an update."""
     first = asm.create_secret(Name=top, SecretString="one")["VersionId"]

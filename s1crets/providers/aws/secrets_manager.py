@@ -75,11 +75,18 @@ class AsyncSecretsManager(AwsProvider):
                 is scheduled for deletion.
             S1cretsError: everything else that goes wrong, as the class of its own.
         """
-        key = _key(path, version_id, version_stage)
-        found = self._local(key, keypath, default, cached=cached)
+        found = self.get_local(
+            path,
+            keypath=keypath,
+            default=default,
+            cached=cached,
+            version_id=version_id,
+            version_stage=version_stage,
+        )
         if found is not MISSING:
             return found
         keys_of(keypath)
+        key = _key(path, version_id, version_stage)
         try:
             held = await self._read(key, cached=cached)
         except SecretNotFoundError:
@@ -240,6 +247,8 @@ class AsyncSecretsManager(AwsProvider):
             return await self._fetch_path(key.name)
         if what == "exists":
             return await self._fetch_exists(key.name)
+        if version == [None, None]:
+            return await self._batches.load(key.name)  # an ARN
         asked = dict(zip(("VersionId", "VersionStage"), version, strict=True))
         return await self._asm.get(
             key.name, {name: one for name, one in asked.items() if one is not None}
