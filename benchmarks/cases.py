@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import os
 import statistics
 import sys
 import tempfile
@@ -175,7 +176,7 @@ def from_threads(get: Callable[[str], Any]) -> float:
     return (time.perf_counter() - start) / (16 * _CALLS)
 
 
-def disk_ours(get_store: Callable[[dict[str, Any]], Any]) -> float:
+def disk_ours(get_store: Callable[[dict[str, Any]], Any], **more: Any) -> float:
     """Time hits on disk."""
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
@@ -184,6 +185,7 @@ def disk_ours(get_store: Callable[[dict[str, Any]], Any]) -> float:
                 "cache_on_disk": True,
                 "key_cache_dir": f"{folder}/keys",
                 "path_cache_dir": f"{folder}/paths",
+                **more,
             }
         )
         return hit(store.get, TEXT, f"fake {TEXT}")
@@ -440,6 +442,7 @@ CASES: dict[str, dict[str, Callable[[], float]]] = {
     },
     "disk hit": {
         "s1crets": lambda: disk_ours(store_with),
+        "s1crets, encrypted": lambda: disk_ours(store_with, cache_key=os.urandom(32)),
         "diskcache itself": disk_bare,
     },
     "uncached sync get": {

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -113,15 +114,34 @@ print(f"{took:.0f} ms, {requests} AWS requests, aiobotocore imported: {slow}")
 
 
 def two_processes() -> None:
-    """Run one script twice, with a disk cache between the runs."""
+    """Run one script twice, with an encrypted disk cache between the runs."""
+    command: list[Any] = [Path(sys.executable).with_name("s1crets"), "new-key"]
+    key = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
     with tempfile.TemporaryDirectory() as folder:
         for run in ("first", "second"):
-            with step(f"disk cache: a script's {run} run") as told:
+            with step(f"encrypted disk cache: a script's {run} run") as told:
                 done = subprocess.run(
                     [sys.executable, "-c", _SCRIPT, folder],
+                    env={**os.environ, "S1CRETS_CACHE_KEY": key},
                     check=True, stdout=subprocess.PIPE, text=True,
                 )  # fmt: skip
                 told.append(f"import and get: {done.stdout.strip()}")
+        files = b"".join(file.read_bytes() for file in Path(folder).rglob("*") if file.is_file())
+        shown = b"/demo" in files or b"fake" in files
+        print(paint(2, f"    a name or a value is in its files: {shown}"))
+
+
+def outage() -> None:
+    """Go on with what has expired, while AWS is gone."""
+    with loopback_aws() as environment:
+        os.environ.update(environment)
+        boto3.client("ssm").put_parameter(Name="/demo/kept", Value="fake-kept", Type="String")
+        ps = ParameterStore(cache_args={"cache_ttl": 0.01, "stale_for": 3600}, retry=1)
+        ps.get("/demo/kept")
+    time.sleep(0.02)
+    with step("get, expired, AWS is down: stale_for", ps) as told:
+        told.append(f"still {ps.get('/demo/kept')}; stale: {ps.stats.stale}")
+    ps.close()
 
 
 _STORE = web.AppKey("store", AsyncParameterStore)
@@ -172,6 +192,7 @@ def main() -> None:
         two_processes()
         asyncio.run(service())
         script()
+    outage()
     print("\ndone")
 
 

@@ -2,6 +2,8 @@
 
 moto would be the bottleneck. `python benchmarks/server.py --latency 20 --quota 40` prints its port.
 `GET /counts` tells, and forgets, how many requests came, by operation, and how many were throttled.
+For a soak: `--faults 0.05` spoils that part of the answers at random; what is written is kept, if
+its version is not older; names with `missing` in them are not there, those with `denied` refused.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import random
+import re
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,13 +22,44 @@ if TYPE_CHECKING:
 
 _PAGE = 10
 VERSION = "1" * 32
+LATE = 1.5  # seconds, at most, that an answer is delayed
+written: dict[str, str] = {}
+
+
+class RefusalError(Exception):
+    """AWS says no: the code."""
 
 
 def value_of(name: str) -> str:
     """Return what is stored under a name: text, or JSON of four fields."""
+    if name in written:
+        return written[name]
     if name.endswith("json"):
         return json.dumps({"user": "u", "password": f"fake {name}", "host": "h", "port": 5432})
     return f"fake {name}"
+
+
+def write(name: str, text: str) -> dict[str, Any]:
+    """Store a text that has the name and a version in it, unless a newer one is there."""
+    check(name)
+    if _version(name, text) > _version(name, value_of(name)):
+        written[name] = text
+    return {"Version": 1, "VersionId": VERSION}
+
+
+def _version(name: str, text: str) -> int:
+    found = re.search(rf"fake {re.escape(name)} (\d+)", text)
+    return int(found[1]) if found else 0
+
+
+def check(name: str) -> None:
+    """Refuse what may not be read."""
+    if "denied" in name:
+        raise RefusalError("AccessDeniedException")
+    if "missing" in name:
+        raise RefusalError(
+            "ParameterNotFound" if name.startswith("/") else "ResourceNotFoundException"
+        )
 
 
 class Quota:
@@ -46,11 +81,13 @@ class Quota:
 
 def parameter(name: str) -> dict[str, Any]:
     """Return a parameter as AWS describes it."""
+    check(name)
     return {"Name": name, "Type": "SecureString", "Value": value_of(name), "Version": 1}
 
 
 def secret(name: str) -> dict[str, Any]:
     """Return a secret as AWS describes it."""
+    check(name)
     return {
         "Name": name,
         "ARN": f"arn:{name}",
@@ -59,30 +96,67 @@ def secret(name: str) -> dict[str, Any]:
     }
 
 
-def by_path(body: dict[str, Any]) -> dict[str, Any]:
+def parameters(body: dict[str, Any]) -> dict[str, Any]:
+    """Return several parameters; one that is denied spoils all, one that is missing does not."""
+    missing = [name for name in body["Names"] if "missing" in name]
+    there = [name for name in reversed(body["Names"]) if name not in missing]
+    return {"Parameters": [parameter(name) for name in there], "InvalidParameters": missing}
+
+
+def secrets(body: dict[str, Any]) -> dict[str, Any]:
+    """Return several secrets, and what is wrong with the others."""
+    answer: dict[str, Any] = {"SecretValues": [], "Errors": []}
+    for name in reversed(body["SecretIdList"]):
+        try:
+            answer["SecretValues"].append(secret(name))
+        except RefusalError as error:
+            answer["Errors"].append({"SecretId": name, "ErrorCode": str(error)})
+    return answer
+
+
+def below(path: str, body: dict[str, Any], field: str, describe: Any) -> dict[str, Any]:
     """Return a page; the path's last part says how many names there are below it."""
-    total, first = int(body["Path"].rsplit("/", 1)[-1]), int(body.get("NextToken", 0))
+    count, first = path.rsplit("/", 1)[-1], int(body.get("NextToken", 0))
+    total = int(count) if count.isdecimal() else 0
     last = min(first + _PAGE, total)
-    page = {"Parameters": [parameter(f"{body['Path']}/{i}") for i in range(first, last)]}
+    page = {field: [describe(f"{path}/{i}") for i in range(first, last)]}
     return page | ({"NextToken": str(last)} if last < total else {})
+
+
+def described(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what AWS shows of a parameter, if it is there."""
+    name = body["ParameterFilters"][0]["Values"][0]
+    found = [] if "missing" in name else [parameter(name)]
+    return {"Parameters": [{"Name": one["Name"], "Type": one["Type"]} for one in found]}
 
 
 ANSWERS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "GetParameter": lambda body: {"Parameter": parameter(body["Name"])},
-    "GetParameters": lambda body: {
-        "Parameters": [parameter(name) for name in reversed(body["Names"])],
-        "InvalidParameters": [],
-    },
-    "GetParametersByPath": by_path,
+    "GetParameters": parameters,
+    "GetParametersByPath": lambda body: below(body["Path"], body, "Parameters", parameter),
+    "DescribeParameters": described,
+    "PutParameter": lambda body: write(body["Name"], body["Value"]),
     "GetSecretValue": lambda body: secret(body["SecretId"]),
-    "BatchGetSecretValue": lambda body: {
-        "SecretValues": [secret(name) for name in reversed(body["SecretIdList"])],
-        "Errors": [],
-    },
+    "BatchGetSecretValue": secrets,
+    "ListSecrets": lambda body: below(body["Filters"][0]["Values"][0], body, "SecretList", secret),
     "DescribeSecret": lambda body: {
-        "Name": body["SecretId"],
+        "Name": secret(body["SecretId"])["Name"],
         "VersionIdsToStages": {VERSION: ["AWSCURRENT"]},
     },
+    "PutSecretValue": lambda body: write(body["SecretId"], body["SecretString"]),
+}
+CALLER = b"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+<GetCallerIdentityResult><Arn>arn:aws:iam::123456789012:user/benchmark</Arn>
+</GetCallerIdentityResult></GetCallerIdentityResponse>"""
+FAULTS: dict[str, tuple[bytes, list[bytes]]] = {
+    "failed": (b"500 Bad", [b'{"__type": "InternalServerError"}']),
+    "unavailable": (b"503 Bad", [b"<html>", b""]),
+    "throttled": (b"400 Bad", [b'{"__type": "ThrottlingException", "message": "Rate exceeded"}']),
+    "expired": (b"400 Bad", [b'{"__type": "ExpiredTokenException", "message": "expired"}']),
+    "malformed": (b"200 OK", [b"<html>", b"[]", b"{", b"", b'{"Parameters": 1, "Parameter": 1}']),
+    "delayed": (b"", []),
+    "truncated": (b"", []),
+    "hung up": (b"", []),
 }
 
 
@@ -91,6 +165,7 @@ class Aws(asyncio.Protocol):
 
     latency = 0.0
     quota: Quota | None = None
+    faults = 0.0
     counts: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
@@ -121,21 +196,45 @@ class Aws(asyncio.Protocol):
             self.counts.clear()
             self.transport.write(_http(status, text))
             return
+        if b"Action=GetCallerIdentity" in body:  # of a cache outside of the process, once
+            self.reply(_http(b"200 OK", CALLER))
+            return
         wanted = next(
             name for name in ANSWERS if name.lower().encode() == target.rsplit(b".", 1)[-1].strip()
         )
         self.counts[wanted] += 1
-        if self.quota is not None and not self.quota.take():
-            self.counts["throttled"] += 1
-            status, text = (
-                b"400 Bad",
-                b'{"__type": "ThrottlingException", "message": "Rate exceeded"}',
-            )
+        fault = random.choice(list(FAULTS)) if random.random() < self.faults else ""  # noqa: S311
+        if fault or (self.quota is not None and not self.quota.take()):
+            fault = fault or "throttled"
+            self.counts[fault] += 1
+            self.spoil(fault, wanted, body)
         else:
-            status, text = b"200 OK", json.dumps(ANSWERS[wanted](json.loads(body))).encode()
-        asyncio.get_running_loop().call_later(
-            self.latency, self.transport.write, _http(status, text)
-        )
+            self.reply(_answer(wanted, body))
+
+    def reply(self, answer: bytes, later: float = 0.0) -> None:
+        """Send an answer, after as long as the distance takes."""
+        loop = asyncio.get_running_loop()
+        loop.call_later(self.latency + later, self.transport.write, answer)
+
+    def spoil(self, fault: str, wanted: str, body: bytes) -> None:
+        """Answer as a service in trouble does."""
+        status, texts = FAULTS[fault]
+        if texts:
+            self.reply(_http(status, random.choice(texts)))  # noqa: S311
+            return
+        answer = _answer(wanted, body)  # what is written is written all the same
+        if fault == "delayed":
+            self.reply(answer, random.random() * LATE)  # noqa: S311
+        else:
+            self.transport.write(answer[: len(answer) // 2] if fault == "truncated" else b"")
+            self.transport.close()
+
+
+def _answer(wanted: str, body: bytes) -> bytes:
+    try:
+        return _http(b"200 OK", json.dumps(ANSWERS[wanted](json.loads(body))).encode())
+    except RefusalError as error:
+        return _http(b"400 Bad", json.dumps({"__type": str(error), "message": "no"}).encode())
 
 
 def _http(status: bytes, body: bytes) -> bytes:
@@ -148,8 +247,14 @@ async def main() -> None:
     options = argparse.ArgumentParser()
     options.add_argument("--latency", type=float, default=0, help="milliseconds")
     options.add_argument("--quota", type=float, default=0, help="requests a second")
+    options.add_argument("--faults", type=float, default=0, help="part of the answers, 0 to 1")
+    options.add_argument("--without", default="", help="a fault to leave out")
+    options.add_argument("--seed", type=int, default=0, help="of the faults")
     chosen = options.parse_args()
     Aws.latency = chosen.latency / 1000
+    Aws.faults = chosen.faults
+    random.seed(chosen.seed)
+    FAULTS.pop(chosen.without, None)
     Aws.quota = Quota(chosen.quota) if chosen.quota else None
     server = await asyncio.get_running_loop().create_server(Aws, "127.0.0.1", 0, backlog=1000)
     print(server.sockets[0].getsockname()[1], flush=True)

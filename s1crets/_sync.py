@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 import anyio
 
 from s1crets._fork import importing, renew_after_fork
-from s1crets._values import MISSING
+from s1crets._threads import ending, endure
+from s1crets._values import MISSING, Concealed, conceal
 from s1crets.cache.freshness import spawn_task
 from s1crets.providers.base import AsyncProvider
 
@@ -51,7 +52,7 @@ class _Portal:
         self._loop = self._thread = None
 
     def run(self, call: _Call) -> Any:
-        """Run `call` on the portal's thread; wait for it.
+        """Run `call` on the portal's thread, or here while none can be started; wait for it.
 
         Raises:
             RuntimeError: this is the portal's thread, which would wait for itself.
@@ -59,10 +60,12 @@ class _Portal:
         if threading.current_thread() is self._thread:
             message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
             raise RuntimeError(message)
+        if self._loop is None and ending():
+            return anyio.run(_enduring, call).reveal()
         loop = self._running()
         future = asyncio.run_coroutine_threadsafe(call.run(), loop)
         try:
-            return future.result()
+            return future.result().reveal()
         except BaseException as error:
             future.cancel()  # after Ctrl-C the request would go on otherwise
             if self._stopped and isinstance(error, CancelledError):
@@ -71,6 +74,8 @@ class _Portal:
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` on the portal's thread; wait for nothing, not even for its start."""
+        if self._loop is None and ending():
+            raise RuntimeError("the interpreter shuts down: nothing is begun in the background")
         self._running().call_soon_threadsafe(spawn_task, work)
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -98,7 +103,9 @@ class _Portal:
 
     async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         self._stop = asyncio.Event()
-        started.set_result(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        endure(loop)
+        started.set_result(loop)
         await self._stop.wait()
 
     def stop(self) -> None:
@@ -128,9 +135,14 @@ class _Call:
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
 
-    async def run(self) -> Any:
-        """Call a coroutine."""
-        return await self._bound()
+    async def run(self) -> Concealed:
+        """Call a coroutine; its result is concealed, as asyncio logs that of a task at DEBUG."""
+        return conceal(await self._bound())
+
+
+async def _enduring(call: _Call) -> Concealed:
+    endure(asyncio.get_running_loop())
+    return await call.run()
 
 
 class Facade(Generic[T]):

@@ -66,30 +66,51 @@ class Held:
 
     Attributes:
         raw: what AWS sent.
+        version: a number that grows with every version of the secret; 0 where there is none.
+        landed: when a cache got it, by a clock of that cache.
         value: returns the decoded value, which is the caller's own to change.
     """
 
-    __slots__ = ("raw", "value")
+    __slots__ = ("_decoded", "landed", "raw", "value", "version")
 
-    def __init__(self, raw: Raw) -> None:
+    def __init__(self, raw: Raw, version: float = 0.0, landed: float = 0.0) -> None:
         self.raw = raw
+        self.version = version
+        self.landed = landed
         self.value: Callable[[], Any] = self._first
 
     def _first(self) -> Any:
         """Decode what AWS sent; from now on only a copy is made, in the cheapest way."""
-        decoded = _decode(self.raw)
-        if not isinstance(decoded, (dict, list)):
-            self.value = partial(_itself, decoded)
-            return decoded
-        self.value = _copies(decoded)
-        return self.value()
+        self._decoded = _decode(self.raw)
+        if not isinstance(self._decoded, (dict, list)):
+            self.value = partial(_itself, self._decoded)
+            return self._decoded
+        self.value = self._deep_copy if _is_nested(self._decoded) else self._decoded.copy
+        try:
+            return self.value()
+        except RecursionError:
+            self.value = partial(_itself, self.raw)  # as what can't even be parsed
+            return self.raw
+
+    def _deep_copy(self) -> Any:
+        try:
+            return _deep_copy(self._decoded)
+        except RecursionError:
+            pass  # its frames have the value
+        raise RecursionError("there is too little of the stack left to copy the value")
 
     def pick(self, keypath: KeyPath) -> Any:
         """Return what is at `keypath` in the value, or `MISSING`."""
+        keys = keys_of(keypath)  # before there is a value in this frame
         found = self.value()
-        for key in keys_of(keypath):
+        for key in keys:
             found = _step(found, key)
         return found
+
+
+def together(found: Mapping[str, Held]) -> Held:
+    """Return single secrets as one mapping of them."""
+    return Held({name: one.raw for name, one in found.items()})  # type: ignore[misc]  # single
 
 
 def keys_of(keypath: KeyPath) -> Sequence[str | int]:
@@ -134,12 +155,9 @@ def _decode(raw: Raw) -> Any:
     return {name: _decode(one) for name, one in raw.items()}
 
 
-def _copies(value: dict[str, Any] | list[Any]) -> Callable[[], Any]:
-    """Return a function that returns what its caller may change."""
-    nested = value.values() if isinstance(value, dict) else value
-    if any(isinstance(one, (dict, list)) for one in nested):
-        return partial(_deep_copy, value)
-    return value.copy
+def _is_nested(value: dict[str, Any] | list[Any]) -> bool:
+    inside = value.values() if isinstance(value, dict) else value
+    return any(isinstance(one, (dict, list)) for one in inside)
 
 
 def _itself(value: Any) -> Any:

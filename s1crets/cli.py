@@ -35,7 +35,7 @@ _EPILOG = """\b
 Exit codes:
   0  done; `exists`: yes
   1  `exists`: no
-  2  usage: a wrong option, setting, name or value
+  2  usage: a wrong option, setting, name, value or folder
   3  not found
   4  access denied
   5  unreachable: no answer, too slow, throttled
@@ -103,7 +103,8 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
             "--cache-dir",
             type=click.Path(file_okay=False),
             callback=_not_empty,
-            help="Keep what was read in this folder for 15 minutes: unencrypted, yours alone.",
+            help="Keep what was read in this folder for 15 minutes: yours alone, and encrypted"
+            " where S1CRETS_CACHE_KEY is set (see new-key).",
         ),
     ]
     for option in reversed(options):
@@ -187,7 +188,22 @@ def exists(path: str, **options: Any) -> None:
     sys.exit(0 if there else 1)
 
 
-@main.command(epilog=_EPILOG)
+class _Secretive(click.Command):
+    """Does not repeat what it can't parse: it may be a value that was not quoted."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        try:
+            return super().parse_args(ctx, args)
+        except (click.BadParameter, click.BadOptionUsage):
+            raise  # about the path, or an option by its name
+        except click.UsageError:
+            problem = "too many arguments, or no such option"
+        message = f"{problem}: quote VALUE, put -- before it, or give it on stdin"
+        raise click.UsageError(message, ctx)
+
+
+@main.command(epilog=_EPILOG, cls=_Secretive)
 @click.argument("path")
 @click.argument("value")
 @_options
@@ -200,6 +216,14 @@ def update(path: str, value: str, **options: Any) -> None:
     del value
     with _told():
         _open(**options).update(path, hidden)
+
+
+@main.command()
+def new_key() -> None:
+    """Print a new key for an encrypted cache: S1CRETS_CACHE_KEY, or cache_key in Python."""
+    from s1crets.cache.sealing import new_key as make
+
+    click.echo(make())
 
 
 def _from_stdin() -> str | bytes:

@@ -23,6 +23,7 @@ __all__ = [
     "InsecureCacheWarning",
     "InvalidNameError",
     "InvalidValueError",
+    "NotPrivateError",
     "S1cretsError",
     "SecretNotFoundError",
     "ThrottledError",
@@ -80,6 +81,10 @@ class InvalidValueError(S1cretsError, ValueError):
 
 class ConfigurationError(S1cretsError, ValueError):
     """The region, the profile or another setting is missing or makes no sense."""
+
+
+class NotPrivateError(ConfigurationError, PermissionError):
+    """Others than the owner can get into a cache folder, or read a file with a key."""
 
 
 class BatchError(S1cretsError):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 from wire import Wire, wire
 
+from s1crets import _sync, providers
+from s1crets._sync import Facade
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -47,9 +51,9 @@ def environment(
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """Run on asyncio, which is what aiobotocore is made for."""
-    return "asyncio"
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """Run on asyncio, which aiobotocore is made for; on uvloop if S1CRETS_TEST_LOOP is `uvloop`."""
+    return "asyncio", {"use_uvloop": os.environ.get("S1CRETS_TEST_LOOP") == "uvloop"}
 
 
 @pytest.fixture(autouse=True)
@@ -61,9 +65,54 @@ def _nothing_blocks_the_loop() -> Iterator[None]:
             if name.startswith(("sqlite3.", "os.stat")):
                 function.can_block_in("s1crets/cache/disk.py", "peek")
             # aiobotocore reads the credentials file where it looks for credentials: 0.1 ms, once.
+            if name.startswith(("threading.", "lock")):  # coverage's own
+                function.can_block_in("coverage/collector.py", "lock_data")
             if name.startswith(("io.", "os.stat")):
                 function.can_block_in("botocore/configloader.py", "raw_config_parse")
         yield
+
+
+def left_on(loop: Any) -> list[Any]:
+    """Return the tasks and the connections of a loop, without those of its own."""
+    try:
+        tasks = asyncio.all_tasks(loop)
+        connections = list(getattr(loop, "_transports", {}).values())  # uvloop keeps no list
+    except RuntimeError:  # it is another thread's, and at work
+        return ["more to do"]
+    own = ("_Portal._main", "TestRunner.")
+    return [
+        *(task for task in tasks if not any(name in repr(task) for name in own)),
+        *(one for one in connections if not one.is_closing()),
+    ]
+
+
+@pytest.fixture(autouse=True)
+async def _nothing_is_left_on_the_loop(anyio_backend: str) -> AsyncIterator[None]:
+    """Fail a test after which one of its tasks runs on, or a connection of its loop is open."""
+    loop, current = asyncio.get_running_loop(), asyncio.current_task()
+    before = {current, *left_on(loop)}
+    yield
+    # What was closed takes some turns of the loop to go.
+    own = {*before, asyncio.current_task()}
+    until = time.monotonic() + 5
+    while (left := [one for one in left_on(loop) if one not in own]) and time.monotonic() < until:
+        await asyncio.sleep(0.01)
+    assert not left
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left_on_the_portal(environment: dict[str, str]) -> Iterator[None]:
+    """Fail a test after which the facades' thread has something to do, or open connections."""
+    yield
+    for provider in list(providers._providers.values()):
+        if isinstance(provider, Facade):
+            provider.close()
+    providers._providers.clear()
+    loop = _sync._portal._loop
+    until = time.monotonic() + 5
+    while loop and (left := left_on(loop)):
+        assert time.monotonic() < until, left
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -85,14 +134,14 @@ def top() -> str:
 
 
 @pytest.fixture
-async def ps(anyio_backend: str) -> AsyncIterator[AsyncParameterStore]:
+async def ps(anyio_backend: object) -> AsyncIterator[AsyncParameterStore]:
     """Yield a Parameter Store, closed at the end."""
     async with AsyncParameterStore() as provider:
         yield provider
 
 
 @pytest.fixture
-async def sm(anyio_backend: str) -> AsyncIterator[AsyncSecretsManager]:
+async def sm(anyio_backend: object) -> AsyncIterator[AsyncSecretsManager]:
     """Yield a Secrets Manager, closed at the end."""
     async with AsyncSecretsManager() as provider:
         yield provider

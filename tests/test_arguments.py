@@ -291,3 +291,20 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
             assert sm.stats.requests == asked
             await sm.get("a")
             asked = {"GetSecretValue": 1}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"retries": 4}, "did you mean retry"),
+        ({"region": "eu-west-1"}, "sts_args={'aws_region'"),
+        ({"aws_region": "eu-west-1"}, "belongs in sts_args"),
+        ({"stale_for": 3}, "belongs in cache_args"),
+        ({"xyzzy": 3}, "known are sts_args, cache_args"),
+    ],
+)
+@pytest.mark.parametrize("kind", [AsyncParameterStore, AsyncSecretsManager, ParameterStore])
+def test_an_option_that_is_none(kind: Any, options: Any, words: str) -> None:
+    """What was meant is said."""
+    with pytest.raises(TypeError, match=words):
+        kind(**options)

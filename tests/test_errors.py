@@ -102,7 +102,7 @@ async def test_an_endpoint_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) 
     """It is an error of ours, too."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "no url at all")
     async with AsyncParameterStore(retry=1) as ps:
-        with pytest.raises(s1crets.S1cretsError):
+        with pytest.raises(s1crets.ConfigurationError, match="correct the endpoint"):
             await ps.get("/a")
 
 

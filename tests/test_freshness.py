@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from wire import HANG_UP, Wire, parameter
 
+from s1crets._values import Held
 from s1crets.cache import Derived, SecretCache
 from s1crets.cache.freshness import Flights, Refresher
 from s1crets.errors import UnavailableError
@@ -21,6 +22,16 @@ if TYPE_CHECKING:
 PATH = Derived("/p", ("path", True))
 
 
+class Me:
+    """Whose entries those of a test are."""
+
+    def hint(self) -> str:
+        return "me"
+
+    async def ask(self) -> tuple[str, bool]:
+        return "me", True
+
+
 class World:
     """Two clocks that a test sets, a service that counts, and a cache between them."""
 
@@ -28,16 +39,16 @@ class World:
         self.now = 1000.0
         self.loads: list[Key] = []
         self.fails: BaseException | None = None
-        self.cache = SecretCache(args, self.load, lambda: "me", timer=self.clock, clock=self.clock)  # type: ignore[arg-type]
+        self.cache = SecretCache(args, self.load, Me(), timer=self.clock, clock=self.clock)  # type: ignore[arg-type]
 
     def clock(self) -> float:
         return self.now
 
-    async def load(self, key: Key) -> str:
+    async def load(self, key: Key) -> Held:
         self.loads.append(key)
         if self.fails:
             raise self.fails
-        return f"v{len(self.loads)}"
+        return Held(f"v{len(self.loads)}")
 
     async def get(self, key: Key = "/a") -> Any:
         held = self.cache.peek(key)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import threading
 import time
-from typing import Any
+from collections import Counter
+from random import Random
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from wire import Asked, Wire, parameter, refusal
@@ -14,20 +17,24 @@ import s1crets
 from s1crets.providers.aws import AsyncParameterStore
 from s1crets.providers.aws.pacing import Pace
 
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
 THROTTLED = refusal("ThrottlingException", "Rate exceeded")
 
 
 class Bucket:
-    """AWS's quota: one second's worth at once, then so many a second."""
+    """AWS's quota: one second's worth at once, or `size`, then so many a second."""
 
-    def __init__(self, rate: float, clock: Any = time.monotonic) -> None:
-        self.rate, self.tokens, self.clock, self.then = rate, rate, clock, clock()
+    def __init__(self, rate: float, clock: Any = time.monotonic, size: float = 0) -> None:
+        self.rate, self.clock, self.then = rate, clock, clock()
+        self.tokens = self.size = size or rate
         self.lock = threading.Lock()
 
     def take(self) -> bool:
         with self.lock:
             now = self.clock()
-            self.tokens = min(self.rate, self.tokens + (now - self.then) * self.rate)
+            self.tokens = min(self.size, self.tokens + (now - self.then) * self.rate)
             self.then = now
             enough = self.tokens >= 1
             self.tokens -= enough
@@ -58,7 +65,7 @@ class World:
             return False
         self.tokens -= 1
         self.taken += 1
-        pace.taken()
+        pace.taken(sent)
         return True
 
 
@@ -120,7 +127,7 @@ async def test_answers_to_what_left_before_say_nothing_new() -> None:
     world = World(40)
     pace = Pace(clock=world.clock, sleep=world.sleep)
     for _ in range(50):
-        pace.taken()
+        pace.taken(100.0)
     await world.sleep(0.1)
     for _ in range(30):
         pace.throttled(100.0)
@@ -128,9 +135,91 @@ async def test_answers_to_what_left_before_say_nothing_new() -> None:
     assert pace.rate == pytest.approx(45)
 
 
+class Simulated(asyncio.SelectorEventLoop):
+    """An event loop on which waiting takes no time, but moves its clock."""
+
+    def __init__(self) -> None:
+        super().__init__(selectors.SelectSelector())
+        self.now = 100.0
+        select = self._selector.select  # type: ignore[attr-defined]
+
+        def pass_by(timeout: float | None) -> Any:
+            self.now += timeout or 0
+            return select(0)
+
+        self._selector.select = pass_by  # type: ignore[attr-defined]
+
+    def time(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("trip", [0.005, 0.3])
+@pytest.mark.parametrize("saved", [1, 10])
+@pytest.mark.parametrize("quota", [2, 20, 200])
+def test_a_burst_survives_any_quota(quota: float, saved: float, trip: float) -> None:
+    """A request that is sent three times at most is taken; a long burst is about as fast as may be.
+
+    Also where AWS takes ten seconds' worth at once, so that the first answers promise too much.
+    """
+    loop, random = Simulated(), Random(7)  # noqa: S311  # the same each time
+    bucket = Bucket(quota, loop.time, size=quota * saved)
+    wanted = int(min(1000, quota * (saved + 30)))
+    free = asyncio.Semaphore(50)
+    taken = 0
+
+    async def ask(pace: Pace) -> None:
+        nonlocal taken
+        async with free:
+            for attempt in range(3):
+                assert await pace.turn(attempt)
+                sent = loop.time()
+                await asyncio.sleep(trip * random.uniform(0.3, 0.7))
+                answer = bucket.take()
+                await asyncio.sleep(trip * random.uniform(0.3, 0.7))
+                if answer:
+                    taken += 1
+                    pace.taken(sent)
+                    return
+                pace.throttled(sent)
+
+    async def burst() -> None:
+        pace = Pace(clock=loop.time, sleep=asyncio.sleep)
+        await asyncio.gather(*(ask(pace) for _ in range(wanted)))
+
+    try:
+        loop.run_until_complete(burst())
+    finally:
+        loop.close()
+    assert taken == wanted
+    shortest = max((wanted - bucket.size) / quota, wanted / 50 * trip)
+    assert loop.now - 100 <= shortest * 1.3 + 10
+
+
+async def test_what_aws_refused_goes_before_what_has_not_left() -> None:
+    """When the pace opens again."""
+    world = World(2)
+
+    async def sleep(seconds: float) -> None:
+        await asyncio.sleep(0)
+        await world.sleep(seconds)
+
+    pace = Pace(clock=world.clock, sleep=sleep)
+    pace.throttled(world.now)
+    order = []
+
+    async def leave(refused: int) -> None:
+        await pace.turn(refused)
+        order.append(refused)
+        await asyncio.sleep(0)
+
+    await asyncio.gather(*(leave(refused) for refused in [0, 0, 0, 0, 1, 1, 1]))
+
+    assert order == [0, 1, 1, 1, 0, 0, 0]
+
+
 async def test_a_burst_survives_a_quota_on_the_wire(scripted: Wire) -> None:
-    """Five hundred single gets, fifty requests, at 20 a second: no error."""
-    bucket = Bucket(20)
+    """A thousand single gets, a hundred requests, at 40 a second: no error."""
+    bucket = Bucket(40)
 
     def answer(asked: Asked) -> Any:
         if not bucket.take():
@@ -138,12 +227,12 @@ async def test_a_burst_survives_a_quota_on_the_wire(scripted: Wire) -> None:
         return {"Parameters": [{"Name": n, "Value": n} for n in asked.body["Names"]]}
 
     scripted.answers["GetParameters"] = answer
-    names = [f"/{i}" for i in range(500)]
+    names = [f"/{i}" for i in range(1000)]
     async with AsyncParameterStore(cache_args={"cache_size": 2000}) as ps:
         assert await asyncio.gather(*map(ps.get, names)) == names
         stats = ps.stats
-    assert stats.throttled == stats.retried == stats.requests["GetParameters"] - 50
-    assert 0 < stats.throttled < 50
+    assert stats.throttled == stats.retried == stats.requests["GetParameters"] - 100
+    assert 0 < stats.throttled < 100
 
 
 async def test_a_service_that_takes_nothing(scripted: Wire) -> None:
@@ -156,27 +245,54 @@ async def test_a_service_that_takes_nothing(scripted: Wire) -> None:
         assert (ps.stats.throttled, ps.stats.retried) == (2, 1)
 
 
-async def test_while_the_service_takes_others_no_attempt_is_burnt(scripted: Wire) -> None:
-    """One that is unlucky several times is still answered."""
-    unlucky = [THROTTLED] * 4
+async def test_no_request_is_sent_more_often_than_retry_says(scripted: Wire) -> None:
+    """Not even while AWS takes others."""
 
     def answer(asked: Asked) -> Any:
-        if asked.body["Name"] == "/unlucky" and unlucky:
-            return unlucky.pop()
-        return parameter(asked.body["Name"], "v")
+        return THROTTLED if asked.body["Name"] == "/unlucky" else parameter("/a", "v")
 
     scripted.answers["GetParameter"] = answer
 
     async def others() -> None:
-        for i in range(200):
-            await ps.get(f"/{i}", cached=False)
+        while True:
+            await ps.get("/a", cached=False)
 
-    async with AsyncParameterStore(retry=2, max_connections=2) as ps:
+    async with AsyncParameterStore() as ps:
         going = asyncio.ensure_future(others())
-        await asyncio.sleep(0.05)
-        assert await ps.get("/unlucky") == "v"
+        while scripted.count("GetParameter") < 50:
+            await asyncio.sleep(0.01)
+        with pytest.raises(s1crets.ThrottledError):
+            await ps.get("/unlucky", decrypt=False)  # not in a batch with the others
         going.cancel()
         await asyncio.gather(going, return_exceptions=True)
+    sent = [body["Name"] for body in scripted.bodies("GetParameter")]
+    assert sent.count("/unlucky") == 3
+    assert sent[sent.index("/unlucky") : -1].count("/a") > 0
+
+
+async def test_a_service_that_always_throttles(scripted: Wire) -> None:
+    """Two hundred callers: a bounded number of requests, a ThrottledError each, soon."""
+    scripted.answers = dict.fromkeys(
+        ("GetParameter", "GetParameters", "GetParametersByPath"), THROTTLED
+    )
+
+    async def all_of(call: Callable[[AsyncParameterStore, int], Awaitable[Any]]) -> int:
+        async with AsyncParameterStore(deadline=30) as ps:
+            calls = [call(ps, i) for i in range(200)]
+            found = await asyncio.gather(*calls, return_exceptions=True)
+            assert {type(one) for one in found} == {s1crets.ThrottledError}
+            return sum(ps.stats.requests.values())
+
+    batches, singles, pages = await asyncio.gather(
+        all_of(lambda ps, i: ps.get(f"/{i}")),
+        all_of(lambda ps, _: ps.get("/a", cached=False)),
+        all_of(lambda ps, i: ps.get_by_path(f"/{i}")),
+    )
+
+    assert batches <= 3 * 20
+    assert max(singles, pages) <= 3 * 200
+    sent = Counter(asked.headers["amz-sdk-invocation-id"] for asked in scripted.asked)
+    assert max(sent.values()) <= 3
 
 
 async def test_the_deadline_bounds_the_wait(scripted: Wire) -> None:

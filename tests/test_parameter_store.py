@@ -508,3 +508,11 @@ async def test_a_path_begins_with_a_slash(ps: AsyncParameterStore) -> None:
     with pytest.raises(s1crets.InvalidNameError, match="begin with /"):
         await ps.get_by_path("a")
     assert ps.stats.requests == {}
+
+
+async def test_a_token_that_is_no_text_is_a_bad_response(scripted: Wire) -> None:
+    """The second page can't be asked for."""
+    scripted.answers["GetParametersByPath"] = {"Parameters": [], "NextToken": []}
+    async with AsyncParameterStore() as ps:
+        with pytest.raises(s1crets.BadResponseError):
+            await ps.get_by_path("/a")

@@ -257,38 +257,3 @@ def test_files_of_aws_that_are_not_utf8_are_a_clear_error(
     ):
         ps.get("/a")
     assert "canary" not in repr(caught.value)
-
-
-@pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
-def test_a_session_of_the_callers_own_and_a_shared_cache(scripted: Wire, tmp_path: Path) -> None:
-    """Another key is another identity; credentials that don't say whose they are need a name."""
-    scripted.answers["GetParameter"] = [parameter("/a", "one"), parameter("/a", "two")]
-    folders: Any = {
-        "cache_on_disk": True,
-        "key_cache_dir": tmp_path / "k",
-        "path_cache_dir": tmp_path / "p",
-    }
-
-    def session(key: str) -> AioSession:
-        made = AioSession()
-        made.set_credentials(key, "fake")
-        return made
-
-    with ParameterStore(session=session("a"), cache_args=folders) as ps:
-        assert ps.get("/a") == "one"
-    with ParameterStore(session=session("b"), cache_args=folders) as ps:
-        assert ps.peek("/a") is None
-    with ParameterStore(session=session("a"), cache_args=folders) as ps:
-        assert ps.peek("/a") == "one"
-    with ParameterStore(session=AioSession(), cache_args=folders) as ps:
-        assert ps.peek("/a") is None
-    nobody = session("a")
-    nobody._credentials = object()
-    with (
-        ParameterStore(session=nobody, cache_args=folders) as ps,
-        pytest.raises(ValueError, match="namespace"),
-    ):
-        ps.get("/a")
-    folders["namespace"] = "n"
-    with ParameterStore(session=nobody, cache_args=folders) as ps:
-        assert ps.peek("/a") is None

@@ -29,7 +29,14 @@ MODULES = [
     *sorted(found.name for found in pkgutil.walk_packages(s1crets.__path__, "s1crets.")),
 ]
 LAYERS = [
-    ["s1crets.errors", "s1crets._values", "s1crets._fork", "s1crets._version"],
+    [
+        "s1crets.errors",
+        "s1crets._values",
+        "s1crets._fork",
+        "s1crets._frames",
+        "s1crets._threads",
+        "s1crets._version",
+    ],
     ["s1crets.cache"],
     ["s1crets.providers.base", "s1crets.providers.batch", "s1crets.providers.stats"],
     ["s1crets._sync", "s1crets.providers.aws"],
@@ -150,7 +157,8 @@ async def test_a_test_fails_when_something_blocks_the_loop() -> None:
             time.sleep(0.001)
 
     async with AsyncParameterStore() as ps:
-        ps._cache._keys._entries = Sleepy()
+        backend: Any = ps._cache._keys._backend
+        backend._entries = Sleepy()
         with pytest.raises(BlockingError):
             await ps.get("/a")
 
@@ -165,3 +173,20 @@ def test_the_loopback_aws_comes_and_goes() -> None:
         assert urllib.request.urlopen(url).status == 200  # noqa: S310
     with pytest.raises(EndpointConnectionError):
         ssm.get_parameter(Name="/a")
+
+
+def test_without_moto_it_says_what_to_install() -> None:
+    """The extra is not part of a plain install."""
+    script = """
+import sys
+sys.modules["moto.server"] = None
+from s1crets.testing import loopback_aws
+try:
+    with loopback_aws():
+        pass
+except ValueError as error:
+    assert "s1crets[testing]" in str(error)
+else:
+    raise AssertionError
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

@@ -3,26 +3,39 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
+import struct
 import threading
 import urllib.parse
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
 HANG_UP = object()
 """An answer: close the connection without one."""
+RESET = object()
+"""An answer: break the connection off (RST)."""
 
 
 @dataclass
 class Reply:
-    """One answer: a status, and JSON or bytes."""
+    """One answer: a status, and JSON or bytes.
+
+    Attributes:
+        missing: bytes that are promised beside the body and do not come.
+        then_close: whether the connection is closed afterwards, unannounced.
+    """
 
     body: Any
     status: int = 200
+    missing: int = 0
+    then_close: bool = False
 
 
 @dataclass
@@ -39,7 +52,7 @@ def refusal(code: str, message: str = "no", status: int = 400) -> Reply:
     return Reply({"__type": code, "message": message}, status)
 
 
-@dataclass
+@dataclass(repr=False)
 class Wire:
     """The server's state: what it answers to each operation, and what it was asked.
 
@@ -50,8 +63,12 @@ class Wire:
     answers: dict[str, Any] = field(default_factory=dict)
     asked: list[Asked] = field(default_factory=list)
     url: str = ""
-    open_connections: int = 0
+    connections: set[socket.socket] = field(default_factory=set)
     lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def open_connections(self) -> int:
+        return len(self.connections)
 
     def count(self, operation: str) -> int:
         return sum(one.operation == operation for one in self.asked)
@@ -70,8 +87,8 @@ class Wire:
 
 
 @contextmanager
-def wire() -> Iterator[Wire]:
-    """Run a server on a free port of loopback."""
+def wire(port: int = 0, tls: ssl.SSLContext | None = None) -> Iterator[Wire]:
+    """Run a server on a port of loopback, or a free one."""
     state = Wire()
 
     class Handler(BaseHTTPRequestHandler):
@@ -80,12 +97,12 @@ def wire() -> Iterator[Wire]:
 
         def setup(self) -> None:
             with state.lock:
-                state.open_connections += 1
+                state.connections.add(self.request)
             super().setup()
 
         def finish(self) -> None:
             with state.lock:
-                state.open_connections -= 1
+                state.connections.discard(self.request)
             super().finish()
 
         def do_POST(self) -> None:
@@ -108,6 +125,14 @@ def wire() -> Iterator[Wire]:
             if answer is HANG_UP:
                 self.close_connection = True
                 return
+            if answer is RESET:
+                self.close_connection = True
+                at_once = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                with state.lock:
+                    state.connections.discard(self.request)
+                os.close(self.connection.detach())
+                return
             answer = answer if isinstance(answer, Reply) else Reply(answer)
             body = (
                 answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
@@ -115,9 +140,10 @@ def wire() -> Iterator[Wire]:
             try:
                 self.send_response(answer.status)
                 self.send_header("Content-Type", "application/x-amz-json-1.1")
-                self.send_header("Content-Length", str(len(body)))
+                self.send_header("Content-Length", str(len(body) + answer.missing))
                 self.end_headers()
                 self.wfile.write(body)
+                self.close_connection |= bool(answer.missing) or answer.then_close
             except ConnectionError:
                 self.close_connection = True  # the caller has gone: a test of cancellation
 
@@ -126,13 +152,15 @@ def wire() -> Iterator[Wire]:
 
     class Server(ThreadingHTTPServer):
         daemon_threads = True
-        request_queue_size = 128
+        request_queue_size = 1024
 
         def handle_error(self, request: Any, client_address: Any) -> None:
             """Be quiet: callers that hang up are what is tested."""
 
-    server = Server(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
+    server = Server(("127.0.0.1", port), Handler)
+    state.url = f"http{'s' if tls else ''}://127.0.0.1:{server.server_address[1]}"
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
@@ -140,6 +168,11 @@ def wire() -> Iterator[Wire]:
     finally:
         server.shutdown()
         server.server_close()
+        with state.lock:
+            left = list(state.connections)
+        for connection in left:
+            with suppress(OSError):  # it has just been closed
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def parameter(name: str, value: Any, **more: Any) -> dict[str, Any]:

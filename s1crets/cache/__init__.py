@@ -6,49 +6,34 @@ own (ARNs, selectors, versions).
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import random
 import threading
 import time
-from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import anyio.to_thread
+from typing import TYPE_CHECKING
 
 from s1crets._fork import renew_after_fork
-from s1crets._values import Held, dump, load
 from s1crets.cache.freshness import Flights, Refresher, spawn_task
-from s1crets.cache.memory import MemoryCache
-from s1crets.cache.tiers import CacheArgs, tiers
+from s1crets.cache.inside import numbers
+from s1crets.cache.keys import Derived, Key, name_of
+from s1crets.cache.outages import Outages, passes, refuses
+from s1crets.cache.owners import Owner
+from s1crets.cache.records import Lease
+from s1crets.cache.tiers import CacheArgs, Tiers
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
-    from s1crets._values import Raw
+    from s1crets._values import Held
     from s1crets.cache.freshness import Spawn
+    from s1crets.cache.owners import Identity
+    from s1crets.cache.tiers import Tier
 
 __all__ = ["CacheArgs", "Derived", "Key", "SecretCache"]
 
-_STAMP = 13  # digits of an entry's expiry, in milliseconds, before what is stored outside
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """The key of what goes to the second tier.
-
-    Attributes:
-        name: the path, or what a secret was asked for by besides its own name.
-        what: every argument that changes the answer.
-    """
-
-    name: str
-    what: tuple[Any, ...]
-
-
-Key: TypeAlias = str | Derived
-"""A plain text is a secret's own name, the key of its current value in the first tier."""
+_CLAIMED = 1.0  # seconds that another process may take to fetch what it has claimed
+_LOOK, _LOOK_LATER = 0.005, 0.05  # seconds between looks at what another process fetches
 
 
 class SecretCache:
@@ -57,48 +42,40 @@ class SecretCache:
     Args:
         args: the caller's `cache_args`, checked.
         load: fetches what is asked for by a key from the service.
-        identity: returns a text that is the same for two providers only if they read the same
-            account through the same service, region and endpoint.
-        clock: wall-clock seconds; injected by tests, as the timer of memory.
+        identity: tells whose entries these are, where others use the same store.
+        timer: monotonic seconds; injected by tests.
+        clock: wall-clock seconds; injected by tests.
+
+    Attributes:
+        stale: how many expired values were served.
     """
 
     def __init__(
         self,
         args: CacheArgs,
-        load: Callable[[Key], Coroutine[Any, Any, Raw]],
-        identity: Callable[[], str],
+        load: Callable[[Key], Coroutine[None, None, Held]],
+        identity: Identity,
         *,
         timer: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.ttl = args.get("cache_ttl", 900)
         self._jitter = args.get("jitter", 0.1)
-        self._ahead = args.get("refresh_ahead", 0)
+        self._stale_for = args.get("stale_for", 0)
         self._clock = clock
-        memory = partial(
-            MemoryCache,
-            size=args.get("cache_size", 1000),
-            ahead=self._ahead,
-            on_late=self._refresh,
-            timer=timer,
-        )
-        self._keys, self._derived = tiers(args, memory)
-        self._refresher = Refresher(self._fetch)
-        # Tiers of this provider's own, in memory, hold the objects themselves; all else holds text.
-        self._local = "backend" not in args and isinstance(self._keys, MemoryCache)
         self._load = load
-        self._get_identity = identity
-        self._opened = self._local
-        self._peekable = self._local
-        self._key_rows = self._derived_rows = ""  # what the rows of each tier begin with
-        self.peek_name: Callable[[str], Held | None] = (
-            self._keys.peek if self._local else self._peek_name
-        )
-        self._flights: Flights[Key, Held] = Flights()
-        self._openings: Flights[str, bool] = Flights()
-        self.spawn: Spawn = spawn_task
         self._lock = threading.Lock()
         self._generation = 0
+        tiers = Tiers.of(args, self._refresh, timer, clock)
+        self._keys, self._derived = tiers.keys, tiers.derived
+        self._owner = Owner(tiers.outside, tiers.memo, identity, self.lease)
+        self.peek_name: Callable[[str], Held | None] = self._keys.peek
+        self._refresher = Refresher(self._renew)
+        self._flights: Flights[Key, Held] = Flights()
+        self._outages: Outages[Key] = Outages(timer)
+        self._dropping: set[asyncio.Task[None]] = set()
+        self.stale = 0
+        self.spawn: Spawn = spawn_task
         renew_after_fork(self)
 
     def after_fork(self) -> None:
@@ -106,40 +83,19 @@ class SecretCache:
         self._lock = threading.Lock()
 
     def open(self) -> bool:
-        """Find out what takes reading files, and open them. Blocks.
+        """Open what takes reading files. Blocks.
 
         Returns:
-            Whether that has changed anything, so that another look may find more.
+            Whether another look may find more now.
         """
-        if self._opened:
-            return False
-        for tier in (self._keys, self._derived):
-            if hasattr(tier, "open"):
-                tier.open()
-        identity = hashlib.sha256(self._get_identity().encode()).hexdigest()[:32]
-        self._key_rows = f"s1crets:{identity}:key:"
-        self._derived_rows = f"s1crets:{identity}:derived:"
-        self._peekable = hasattr(self._keys, "peek")
-        self._opened = True
-        return True
-
-    async def _open(self, _: str) -> bool:
-        return await anyio.to_thread.run_sync(self.open)
+        return self._owner.look()
 
     def peek(self, key: Key) -> Held | None:
         """Return what a local tier holds, or None; waits for nothing.
 
         `peek_name` is the same for plain names alone, and faster.
         """
-        if isinstance(key, str):
-            return self.peek_name(key)
-        if not self._peekable:
-            return None
-        found = self._derived.peek(self._row(key))
-        return self._held(key, found)
-
-    def _peek_name(self, name: str) -> Held | None:
-        return self._held(name, self._keys.peek(self._key_rows + name)) if self._peekable else None
+        return self._tier(key).peek(key)
 
     async def read(self, key: Key, *, cached: bool) -> Held:
         """Return what a tier holds or `load` returns, which is then stored.
@@ -157,73 +113,144 @@ class SecretCache:
         self, keys: Iterable[Key], found: dict[Key, Held | S1cretsError], *, cached: bool
     ) -> None:
         """Put into `found`, as they come, what `read` would return or raise for each of `keys`."""
-        if not self._opened:
-            await self._openings.join([("open", "open")], self._open, {})
+        if not self._owner.known:
+            await self._owner.find_out()
         # A fetch from before an update is not joined by callers from after it, and one that no
         # cache may answer is not joined at all.
         flight = self._generation if cached else object()
-        fetch = self._get_or_fetch if cached else self._fetch
+        fetch = self._get_or_fetch if cached and self.ttl else self._fetch
         await self._flights.join([(key, (key, flight)) for key in keys], fetch, found)
 
     async def _get_or_fetch(self, key: Key) -> Held:
-        held = self.peek(key)  # another flight may have landed since the caller looked
-        if held is None and self.ttl and not self._local:
-            held = self._held(key, await self._tier(key).get(self._row(key)))
-        return await self._fetch(key) if held is None else held
+        tier = self._tier(key)
+        held = await tier.get(key)  # another flight may have landed since the caller looked
+        if held is not None:
+            return held
+        claimed = tier.claim(key)
+        if claimed is None:
+            return await self._fetch_or_stale(key)
+        try:
+            if not claimed:
+                held, claimed = await self._wait_for_claim(key)
+            # Who had the claim until now may have stored it.
+            held = held or await tier.get(key)
+            return held or await self._fetch_or_stale(key)
+        finally:
+            if claimed:
+                tier.release(key)
 
-    async def _fetch(self, key: Key) -> Held:
-        still_wanted = self.lease()
-        return await self.put(key, await self._load(key), still_wanted)
+    async def _wait_for_claim(self, key: Key) -> tuple[Held | None, bool]:
+        """Wait until another process has fetched it, or does not any more, or takes too long."""
+        tier, pause = self._tier(key), _LOOK
+        until = time.monotonic() + _CLAIMED
+        while time.monotonic() < until:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LOOK_LATER)
+            held = await tier.get(key)
+            if held is not None:
+                return held, False
+            if tier.claim(key):
+                return None, True
+        return None, False
 
-    async def put(self, key: Key, raw: Raw, still_wanted: Callable[[], bool]) -> Held:
-        """Store what was fetched, unless that is not wanted any more."""
-        held = Held(raw)
-        if self.ttl and self._local:
-            self._tier(key).put(key, held, self._life(), still_wanted)
-        elif self.ttl:
-            await self._store(key, held, still_wanted)
+    async def _fetch_or_stale(self, key: Key) -> Held:
+        """Fetch; in an outage, return what has expired not too long ago, and spare AWS."""
+        if self._outages.waits(key):
+            held = await self._tier(key).stale(key)
+            if held is not None:
+                self.stale += 1
+                return held
+        try:
+            return await self._fetch(key)
+        except S1cretsError as error:
+            return await self.in_outage(key, error)
+
+    async def in_outage(self, key: Key, error: S1cretsError) -> Held:
+        """Return what has expired not too long ago, if `error` is one of an outage.
+
+        Raises:
+            S1cretsError: `error`, if not.
+        """
+        held = await self._tier(key).stale(key) if self._stale_for and passes(error) else None
+        if held is None:
+            raise error
+        self._outages.failed(key, name_of(key), error)
+        self.stale += 1
         return held
 
-    async def _store(self, key: Key, held: Held, still_wanted: Callable[[], bool]) -> None:
-        tier, row, life = self._tier(key), self._row(key), self._life()
-        if hasattr(tier, "fill"):  # one of ours: it asks at the last moment, under its lock
-            await tier.set(row, self._entry(held, life), ttl=life, _cas_token=still_wanted)
-            return
-        await tier.set(row, self._entry(held, life), ttl=life)
-        if not still_wanted():
-            await tier.delete(row)
+    async def _fetch(self, key: Key) -> Held:
+        lease = self.lease()
+        try:
+            held = await self._load(key)
+        except S1cretsError as error:
+            if refuses(error):
+                self._outages.over(key)
+                await self._tier(key).refused(key)
+            raise
+        self._outages.over(key)
+        return await self.put(key, held, lease)
 
-    def lease(self) -> Callable[[], bool]:
-        """Return a function that says whether what is fetched from now on may still be stored.
+    async def _renew(self, key: Key) -> None:
+        """Fetch what is about to expire, unless another process is at it."""
+        tier = self._tier(key)
+        claimed = tier.claim(key)
+        if claimed is False:
+            return
+        try:
+            await self._fetch(key)
+        finally:
+            if claimed:
+                tier.release(key)
+
+    async def put(self, key: Key, held: Held, lease: Lease) -> Held:
+        """Store what was fetched, unless that is not wanted any more."""
+        held.version = held.version or lease.began
+        if self.ttl:
+            await self._tier(key).store({key: held}, lease, self._life())
+        return held
+
+    async def fill(self, values: Mapping[Key, Held], lease: Lease) -> None:
+        """Store what a path's fetch has read besides, as far as there is room."""
+        for held in values.values():
+            held.version = held.version or lease.began
+        if self.ttl and values:
+            tier = self._tier(next(iter(values)))
+            await tier.store(values, lease, self._life(), room_only=True)
+
+    def lease(self) -> Lease:
+        """Return what says whether what is fetched from now on may still be stored.
 
         An update or an invalidation in between says no: the fetch may have read the old value.
         """
         generation = self._generation
-        return lambda: self._generation == generation
-
-    async def fill(self, values: Mapping[Key, Raw], still_wanted: Callable[[], bool]) -> None:
-        """Store what a path's fetch has read besides, as far as there is room."""
-        if self.ttl and values:
-            tier = self._tier(next(iter(values)))
-            if hasattr(tier, "fill"):
-                life = self._life()
-                entries = {self._row(k): self._entry(Held(raw), life) for k, raw in values.items()}
-                await tier.fill(entries, life, still_wanted)
+        return Lease(next(numbers), self._clock(), lambda: self._generation == generation)
 
     async def drop(self, *keys: Key) -> None:
         """Forget these, and all that may be derived from them, also what is being fetched now."""
         with self._lock:
             self._generation += 1
-        if not self._opened:
-            await self._openings.join([("open", "open")], self._open, {})
+        # A task of its own, as half of it would be worse than nothing: a caller that is cancelled
+        # leaves it to its end.
+        dropping = asyncio.get_running_loop().create_task(self._drop(keys))
+        self._dropping.add(dropping)
+        dropping.add_done_callback(self._dropped)
+        await asyncio.shield(dropping)
+
+    def _dropped(self, dropping: asyncio.Task[None]) -> None:
+        self._dropping.discard(dropping)
+        _ = dropping.cancelled() or dropping.exception()  # or asyncio says that nobody looked
+
+    async def _drop(self, keys: Iterable[Key]) -> None:
+        if not self._owner.known:
+            await self._owner.find_out()
         for key in keys:
-            await self._tier(key).delete(self._row(key))
-        await self._derived.clear(namespace=self._derived_rows)
+            await self._tier(key).forget(key)
+        await self._derived.clear()
 
     async def clear(self) -> None:
         """Forget all."""
         await self.drop()
-        await self._keys.clear(namespace=self._key_rows)
+        await self._keys.clear()
 
     async def close(self) -> None:
         """Close what the tiers have open."""
@@ -234,34 +261,8 @@ class SecretCache:
         """Return how many seconds a new entry is to live."""
         return self.ttl * (1 - self._jitter * random.random())  # noqa: S311  # no secret
 
-    def _entry(self, held: Held, life: float) -> Any:
-        if self._local:
-            return held
-        return f"{int((self._clock() + life) * 1000):0{_STAMP}d}{dump(held.raw)}"
-
-    def _held(self, key: Key, stored: Any) -> Held | None:
-        if self._local:
-            held: Held | None = stored
-            return held
-        raw = load(stored, _STAMP) if isinstance(stored, str) else None
-        if raw is None:
-            return None
-        if self._ahead and self._is_late(stored[:_STAMP]):
-            self._refresh(key)
-        return Held(raw)
-
-    def _is_late(self, stamp: str) -> bool:
-        return stamp.isdecimal() and int(stamp) / 1000 - self._ahead <= self._clock()
-
-    def _refresh(self, key: Any) -> None:
+    def _refresh(self, key: Key) -> None:
         self._refresher.start(key, self.spawn)
 
-    def _tier(self, key: Key) -> Any:
+    def _tier(self, key: Key) -> Tier:
         return self._keys if isinstance(key, str) else self._derived
-
-    def _row(self, key: Key) -> Any:
-        if self._local:
-            return key
-        if isinstance(key, str):
-            return self._key_rows + key
-        return f"{self._derived_rows}{key.what!r}:{key.name}"

@@ -1,105 +1,45 @@
-"""An aiocache backend on diskcache: shared by processes, kept between runs, no pickle, private.
-
-What diskcache does that bites, and what is done about it here, is said where it is done; the facts
-were measured with diskcache 5.6.3.
-"""
+"""An aiocache backend on disk: shared by processes, kept between runs, no pickle, private."""
 
 from __future__ import annotations
 
 import logging
-import sqlite3
 import struct
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio.to_thread
-import diskcache
 from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 
 from s1crets._fork import renew_after_fork
-from s1crets.cache.private import NotPrivateError, private_folder
+from s1crets._threads import in_thread
+from s1crets.cache.database import FAILURES, Database
+from s1crets.cache.writing import Writer
+from s1crets.errors import NotPrivateError
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
+
+    from s1crets.cache.claims import Claims
 
 _log = logging.getLogger("s1crets.cache")
 _STAMP = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
-_RAW = diskcache.core.MODE_RAW
-_BUSY: Any = 0.05  # Any, as diskcache wants an int; seconds that a reader waits for a foreign lock
-_REOPEN = 5.0  # seconds after which a file that could not be opened is tried again
-_FAILURES = (sqlite3.Error, diskcache.Timeout, OSError, ValueError)
-_SETTINGS = {
-    "statistics": 0,
-    "tag_index": 0,
-    "eviction_policy": "none",
-    "size_limit": 2**30,
-    "cull_limit": 10,
-    "sqlite_auto_vacuum": 1,
-    "sqlite_cache_size": 2**13,
-    "sqlite_journal_mode": "wal",
-    "sqlite_mmap_size": 2**26,
-    "sqlite_secure_delete": 1,  # or an expired secret stays readable in the file
-    "sqlite_synchronous": 1,
-    "disk_min_file_size": 2**31,
-    "disk_pickle_protocol": 0,
-}
-
-
-class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
-    """Stores str keys and bytes values in the database itself; refuses all else that a row may say.
-
-    diskcache's own unpickles what a row tells it to, and reads and deletes any file it names.
-    """
-
-    def put(self, key: str) -> tuple[str, bool]:
-        """Return the database's form of a key."""
-        return key, True
-
-    def get(self, key: object, raw: object) -> str:
-        """Return the key of a row."""
-        if not raw or not isinstance(key, str):
-            raise ValueError("a row has a key that s1crets did not write")
-        return key
-
-    def store(
-        self,
-        value: bytes,
-        read: object,  # noqa: ARG002
-        key: object = None,  # noqa: ARG002
-    ) -> tuple[int, int, None, sqlite3.Binary]:
-        """Return a row's size, mode, file name and value."""
-        return len(value), _RAW, None, sqlite3.Binary(value)
-
-    def fetch(
-        self,
-        mode: int,
-        filename: object,
-        value: object,
-        read: object,  # noqa: ARG002
-    ) -> bytes:
-        """Return a row's value."""
-        if mode != _RAW or filename is not None or not isinstance(value, bytes):
-            raise ValueError("a row has a value that s1crets did not write")
-        return value
-
-    def remove(self, file_path: object) -> None:
-        """Delete no file, whatever a row says: there are none."""
+_REST = 5.0  # seconds that a disk which failed is left alone
 
 
 class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     """Entries in a folder that only its owner can read.
 
     Reads are made where they are asked for (5 µs; a reader in WAL mode waits for no writer), writes
-    and the opening in a worker thread. When the disk fails, that is a miss and one warning.
+    and the opening in a worker thread. When the disk fails, that is a miss and one warning, and it
+    is left alone for a while.
 
     Args:
         folder: where; made if it is not there.
         size: how many entries it holds.
-        clock: the wall clock in seconds; injected by tests.
+        clock: the wall clock in seconds; injected by tests, as the timer is.
+        timer: monotonic seconds.
 
     Raises:
         PermissionError: at first use, when others than the owner can get into the folder.
@@ -113,68 +53,98 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
         *,
         size: int = 1000,
         clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(serializer=StringSerializer(), timeout=0)
         self.folder = Path(folder)
         self.size = size
         self._clock = clock
-        self._lock = threading.Lock()
-        self._cache: Any = None
-        self._tried = float("-inf")
+        self._timer = timer
+        self._database = Database(self.folder, timer)
+        self._writer = Writer(self._write_all)
+        self._rests_until = {"opened": 0.0, "read": 0.0, "written": 0.0}
         self._warned = False
         renew_after_fork(self)
 
     def after_fork(self) -> None:
-        """Replace the lock; diskcache itself opens a connection anew in a child."""
-        self._lock = threading.Lock()
+        """Write by way of this process's own threads."""
+        self._writer = Writer(self._write_all)
+
+    @property
+    def claims(self) -> Claims | None:
+        """The claims of this process on the entries of the folder, once it is open."""
+        return self._database.claims
 
     def __len__(self) -> int:
-        return len(self._cache) if self._cache is not None else 0
+        return len(self._database.cache) if self._database.cache is not None else 0
 
     def peek(self, key: str) -> str | None:
         """Return the text of `key`, or None; also None while the file is not open."""
-        if self._cache is None:
+        cache = self._database.cache
+        if cache is None or self._rests("read"):
             return None
         try:
-            record = self._cache.get(key)
-            if record is None:
-                return None
+            self._database.check()
+            with self._database.reading:
+                record = cache.get(key)
+        except FAILURES as error:
+            self._failed("read", error)
+            return None
+        return self._text(record)
+
+    def _text(self, record: bytes | None) -> str | None:
+        """Return the text of a row, or None if it has expired or is none of ours."""
+        if record is None:
+            return None
+        try:
             stored, expires = _STAMP.unpack_from(record)
             # An entry from the future means that the clock was set back: its age is not known.
             fresh = stored <= self._clock() < expires
-            return record[_STAMP.size :].decode() if fresh else None
-        except (*_FAILURES, struct.error) as error:
-            self._warn("read", error)
+            return record[_STAMP.size :].decode("utf-8", "surrogatepass") if fresh else None
+        except (ValueError, struct.error):
             return None
 
+    def look(self, key: str) -> str | None:
+        """Return the text of `key`, or None, within a transaction, which a failure ends."""
+        return self._text(self._database.cache.get(key))
+
     def open(self) -> None:
-        """Open the file, if it is not open. Blocks, for 50 ms at most when others lock the file."""
-        if self._cache is not None or time.monotonic() - self._tried < _REOPEN:
+        """Open the file, if it is not open. Blocks, for 150 ms at most while others lock it."""
+        if self._database.cache is not None or self._rests("opened"):
             return
-        with self._lock:
-            if self._cache is None:
+        with self._database.writing:
+            if self._database.cache is None:
                 self._open()
 
     def _open(self) -> None:
+        if self._fails_to_open():
+            self._fails_to_open()  # a damaged file was found: this makes a new one
+
+    def _fails_to_open(self) -> bool:
+        """Open the file; if that fails, return whether to try it again may help at once."""
         try:
-            with private_folder(self.folder):
-                _probe(self.folder)
-                self._cache = diskcache.Cache(
-                    str(self.folder), timeout=_BUSY, disk=TextDisk, **_SETTINGS
-                )
+            self._database.open()
         except NotPrivateError:
             raise
-        except _FAILURES as error:
-            self._tried = time.monotonic()
-            self._warn("opened", error)
+        except FAILURES as error:
+            return self._failed("opened", error)
+        return False
 
-    def _warn(self, verb: str, error: Exception) -> None:
+    def _rests(self, verb: str) -> bool:
+        return self._timer() < self._rests_until[verb]
+
+    def _failed(self, verb: str, error: Exception) -> bool:
+        """Warn, once. Leave the disk alone for a while, or say that to open it again may help."""
         if not self._warned:
             self._warned = True
             _log.warning(
                 "the disk cache in %s can't be %s (%s: %s); going on without it",
                 self.folder, verb, type(error).__name__, error,
             )  # fmt: skip
+        if self._database.failed(error):
+            return True
+        self._rests_until[verb] = self._timer() + _REST
+        return False
 
     async def _get(
         self,
@@ -182,87 +152,118 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
         encoding: object = None,  # noqa: ARG002
         _conn: object = None,
     ) -> str | None:
-        if self._cache is None:
-            await anyio.to_thread.run_sync(self.open)
-        return self.peek(key)
+        found = self.peek(key)
+        if self._database.cache is None:
+            await in_thread(self.open)
+            found = self.peek(key)
+        return found
 
     async def _set(
         self,
         key: str,
         value: str,
         ttl: float | None = None,
-        _cas_token: Callable[[], bool] | None = None,
+        _cas_token: Callable[[str, str | None], bool] | None = None,
         _conn: object = None,
     ) -> bool:
-        return bool(await self._write(self._store, key, value, ttl, _cas_token))
+        wanted = _cas_token or _always
+        return bool(await self._writer.do(lambda: self._store(key, value, ttl, wanted)))
 
     async def fill(
-        self, entries: Mapping[str, str], ttl: float, still_wanted: Callable[[], bool]
+        self,
+        entries: Mapping[str, str],
+        ttl: float,
+        wanted: Callable[[str, str | None], bool],
+        *,
+        room_only: bool,
     ) -> None:
-        """Store as many of `entries` as there is room for."""
-        await self._write(self._fill, entries, ttl, still_wanted)
+        """Store several, each if it is wanted; with `room_only`, while nothing is pushed out."""
+        await self._writer.do(lambda: self._fill(entries, ttl, wanted, room_only=room_only))
 
     def _fill(
-        self, entries: Mapping[str, str], ttl: float, still_wanted: Callable[[], bool]
+        self,
+        entries: Mapping[str, str],
+        ttl: float,
+        wanted: Callable[[str, str | None], bool],
+        *,
+        room_only: bool,
     ) -> None:
-        with self._cache.transact():
-            for key, value in entries.items():
-                if len(self._cache) >= self.size:
-                    break
-                self._store(key, value, ttl, still_wanted)
+        for key, value in entries.items():
+            if room_only and len(self._database.cache) >= self.size:
+                break
+            self._store(key, value, ttl, wanted)
 
     async def _delete(self, key: str, _conn: object = None) -> int:
-        return int(await self._write(lambda: self._cache.delete(key)) or 0)
+        return int(await self._writer.do(lambda: self._database.cache.delete(key)) or 0)
 
     async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
-        return bool(await self._write(self._clear_now, namespace))
+        return bool(await self._writer.do(lambda: self._clear_now(namespace)))
+
+    async def replace(
+        self, namespaces: Sequence[str], entries: Mapping[str, str], ttl: float
+    ) -> None:
+        """Put some entries in the place of all in some namespaces, at once."""
+
+        def replace() -> bool:
+            for namespace in namespaces:
+                self._clear_now(namespace)
+            for key, value in entries.items():
+                self._store(key, value, ttl, _always)
+            return True
+
+        await self._writer.do(replace)
+
+    async def purge(self, namespace: str) -> None:
+        """Remove what begins with `namespace`, so that it does not stand in any file."""
+        await self.clear(namespace=namespace)
+        await in_thread(self._database.empty_journal)
 
     def _clear_now(self, namespace: str | None) -> bool:
-        for key in list(self._cache.iterkeys()):
+        for key in list(self._database.cache.iterkeys()):
             if namespace is None or key.startswith(namespace):
-                self._cache.delete(key)
+                self._database.cache.delete(key)
         return True
 
     async def _close(self, *_args: object, **_kwargs: object) -> None:
-        if self._cache is not None:
-            await anyio.to_thread.run_sync(self._cache.close)
+        await self._database.aclose()
 
-    async def _write(self, write: Callable[..., Any], *args: object) -> Any:
-        """Run `write` in a worker thread, as it may wait for a lock. None if the disk failed."""
-        return await anyio.to_thread.run_sync(self._write_now, write, *args)
-
-    def _write_now(self, write: Callable[..., Any], *args: object) -> Any:
+    def _write_all(self, writes: list[Callable[[], Any]]) -> list[Any]:
+        """Make some writes in one transaction; return None for each if the disk fails."""
+        self._check()
         self.open()
-        if self._cache is None:
-            return None
-        with self._lock:
+        with self._database.writing:
+            if self._database.cache is None or self._rests("written"):
+                return [None] * len(writes)
             try:
-                return write(*args)
-            except _FAILURES as error:
-                self._warn("written", error)
-                return None
-            finally:
-                self._cache.close()  # this thread's connection; the thread may end at any time
+                return self._database.transact(writes)
+            except FAILURES as error:
+                self._failed("written", error)
+                return [None] * len(writes)
+
+    def _check(self) -> None:
+        """Close the file if it has gone."""
+        if self._database.cache is not None:
+            try:
+                self._database.check(now=True)
+            except FAILURES as error:
+                self._failed("read", error)
 
     def _store(
-        self, key: str, value: str, ttl: float | None, still_wanted: Callable[[], bool] | None
+        self, key: str, value: str, ttl: float | None, wanted: Callable[[str, str | None], bool]
     ) -> bool:
-        if still_wanted is not None and not still_wanted():
+        if not wanted(key, self.look(key)):
             return False
+        self._database.cache.delete(key)  # or it would go as early as what was there before
         now = self._clock()
         expires = float("inf") if ttl is None else now + ttl
-        self._cache.set(key, _STAMP.pack(now, expires) + value.encode(), expire=ttl)
-        while len(self._cache) > self.size:
-            oldest, _ = self._cache.peekitem(last=False)
-            self._cache.delete(oldest)
+        text = value.encode("utf-8", "surrogatepass")
+        self._database.cache.set(key, _STAMP.pack(now, expires) + text, expire=ttl)
+        while len(self._database.cache) > self.size:
+            oldest, _ = self._database.cache.peekitem(last=False)
+            if not self._database.cache.delete(oldest):
+                break  # somebody else's row, with a key of another kind
         return True
 
 
-def _probe(folder: Path) -> None:
-    """Fail within 50 ms when the file is locked: diskcache's constructor would wait for 60 s."""
-    connection = sqlite3.connect(folder / "cache.db", timeout=_BUSY, isolation_level=None)
-    try:
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-    finally:
-        connection.close()
+def _always(_key: str, _there: object) -> bool:
+    return True

@@ -185,7 +185,7 @@ class Refresher(Generic[K]):
             try:
                 spawn(functools.partial(self._run, key))
             except RuntimeError:  # no loop runs here: a hit that is awaited will start it
-                del self._not_before[key]
+                self._not_before.pop(key, None)
 
     async def _run(self, key: K) -> None:
         try:

@@ -13,7 +13,7 @@ from aiocache.serializers import NullSerializer
 from s1crets._fork import renew_after_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Mapping
+    from collections.abc import Callable, Hashable, Mapping, Sequence
 
 
 class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
@@ -25,6 +25,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
     Args:
         size: how many entries it holds.
         ahead: seconds before its expiry from which on a hit is a late one.
+        stale_for: seconds after its expiry that an entry is kept for `peek_stale`.
         on_late: told the key of every late hit.
         timer: a clock in seconds; injected by tests.
     """
@@ -36,12 +37,14 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         *,
         size: int = 1000,
         ahead: float = 0.0,
+        stale_for: float = 0.0,
         on_late: Callable[[Hashable], None] = lambda _: None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(serializer=NullSerializer(), timeout=0)
         self.size = size
         self._ahead = ahead
+        self._kept = ahead + stale_for
         self._on_late = on_late
         self._timer = timer
         self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
@@ -65,7 +68,8 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         now = self._timer()
         if late <= now:
             if late + self._ahead <= now:
-                self._forget(key, entry)
+                if late + self._kept <= now:
+                    self._forget(key, entry)
                 return None
             self._on_late(key)
         try:  # noqa: SIM105  # contextlib.suppress would take half of the time of a hit
@@ -73,6 +77,16 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         except KeyError:
             pass  # another thread has just dropped it; what was read is good
         return value
+
+    def peek_stale(self, key: Hashable) -> Any:
+        """Return the value of `key` if it has expired at most `stale_for` ago, or not; or None."""
+        value, late = self._entries.get(key, (None, float("-inf")))
+        return value if self._timer() < late + self._kept else None
+
+    @property
+    def full(self) -> bool:
+        """Whether another entry would push one out."""
+        return len(self._entries) >= self.size
 
     def _forget(self, key: Hashable, entry: tuple[Any, float]) -> None:
         with self._lock:
@@ -87,7 +101,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         key: Hashable,
         value: object,
         ttl: float | None = None,
-        _cas_token: Callable[[], bool] | None = None,
+        _cas_token: Callable[[Hashable, Any], bool] | None = None,
         _conn: object = None,
     ) -> bool:
         return self.put(key, value, ttl, _cas_token)
@@ -97,12 +111,20 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         key: Hashable,
         value: object,
         ttl: float | None,
-        still_wanted: Callable[[], bool] | None,
+        wanted: Callable[[Hashable, Any], bool] | None,
     ) -> bool:
-        """Store a value, unless it is not wanted any more. `set` is the same, awaited."""
+        """Store a value, unless it is not wanted. `set` is the same, awaited.
+
+        Args:
+            key: its key.
+            value: what.
+            ttl: seconds, or None.
+            wanted: told the key and the value that is there, at the last moment.
+        """
         late = float("inf") if ttl is None else self._timer() + ttl - self._ahead
         with self._lock:
-            if still_wanted is not None and not still_wanted():
+            there = self._entries.get(key, (None,))[0]
+            if wanted is not None and not wanted(key, there):
                 return False
             self._entries[key] = (value, late)
             self._entries.move_to_end(key)
@@ -111,13 +133,29 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         return True
 
     async def fill(
-        self, entries: Mapping[Hashable, object], ttl: float, still_wanted: Callable[[], bool]
+        self,
+        entries: Mapping[Hashable, object],
+        ttl: float,
+        wanted: Callable[[Hashable, Any], bool],
+        *,
+        room_only: bool,
     ) -> None:
-        """Store as many of `entries` as there is room for."""
+        """Store several, each if it is wanted; with `room_only`, while nothing is pushed out."""
         for key, value in entries.items():
-            if len(self._entries) >= self.size:
+            if room_only and self.full:
                 break
-            self.put(key, value, ttl, still_wanted)
+            self.put(key, value, ttl, wanted)
+
+    look = peek
+
+    async def replace(
+        self, namespaces: Sequence[str], entries: Mapping[str, object], ttl: float
+    ) -> None:
+        """Put some entries in the place of all in some namespaces."""
+        for namespace in namespaces:
+            await self.clear(namespace=namespace)
+        for key, value in entries.items():
+            self.put(key, value, ttl, None)
 
     async def _delete(self, key: Hashable, _conn: object = None) -> int:
         with self._lock:

@@ -1,19 +1,28 @@
-"""Where entries are kept: what `cache_args` may say about it, and the backends that come of it."""
+"""Where entries are kept: what `cache_args` may say about it, and the tiers that come of it."""
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
 
+from s1crets.cache.inside import InsideTier
+from s1crets.cache.memory import MemoryCache
+from s1crets.cache.sealing import read_keys, seals
 from s1crets.errors import InsecureCacheWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from s1crets.cache.memory import MemoryCache
+    from s1crets._values import Concealed
+    from s1crets.cache.outside import OutsideTier
+
+    Tier: TypeAlias = InsideTier | OutsideTier
 
 
 class CacheArgs(TypedDict, total=False):
@@ -25,12 +34,18 @@ class CacheArgs(TypedDict, total=False):
         cache_on_disk: keep entries in folders, shared by processes; False.
         key_cache_dir: folder of the keys; below the user's cache folder.
         path_cache_dir: folder of the paths; below the user's cache folder.
+        cache_key: encrypts what is stored outside of the process: 32 bytes, base64 of them, the
+            `pathlib.Path` of a private file with that text, a function that returns one of these,
+            or a list of those, of which the first writes and all read; else what the environment's
+            `S1CRETS_CACHE_KEY` says.
         backend: an aiocache cache to keep both tiers in.
+        stale_for: seconds after its expiry that a value is served while AWS can't be reached; 0.
         refresh_ahead: seconds before its expiry from which on a hit, answered at once, starts a
             refresh in the background; 0.
         jitter: part of its life, at most, that an entry lives shorter, at random, so that what was
             stored together does not expire together; 0.1.
-        namespace: whose entries these are; callers with another one never see them.
+        namespace: whose entries these are, where AWS is not to be asked; callers with another one
+            never see them.
     """
 
     cache_size: int
@@ -38,31 +53,104 @@ class CacheArgs(TypedDict, total=False):
     cache_on_disk: bool
     key_cache_dir: str | os.PathLike[str]
     path_cache_dir: str | os.PathLike[str]
+    cache_key: Any
     backend: Any
+    stale_for: float
     refresh_ahead: float
     jitter: float
     namespace: str
 
 
-def tiers(args: CacheArgs, memory: Callable[[], MemoryCache]) -> tuple[Any, Any]:
-    """Return the backends of both tiers, nothing opened yet."""
-    if "backend" in args:
-        return args["backend"], args["backend"]
-    if not args.get("cache_on_disk", False):
-        return memory(), memory()
+@dataclass(frozen=True)
+class Tiers:
+    """The tiers of one cache, nothing opened yet.
+
+    Attributes:
+        keys: for secrets by their own names.
+        derived: for all else.
+        outside: those of both that are outside of the process.
+        memo: where it is remembered whose entries they are, if anywhere.
+    """
+
+    keys: Tier
+    derived: Tier
+    outside: Sequence[OutsideTier] = ()
+    memo: OutsideTier | None = None
+
+    @classmethod
+    def of(
+        cls,
+        args: CacheArgs,
+        on_late: Callable[[Any], None],
+        timer: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> Tiers:
+        """Return the tiers that a caller's `cache_args` mean.
+
+        Raises:
+            ValueError: the encryption key is none.
+        """
+        inside = "backend" not in args and not args.get("cache_on_disk", False)
+        # A memory needs no key; but one that is given is looked at, and a bad one refused.
+        keys = [] if inside and "cache_key" not in args else read_keys(args.get("cache_key"))
+        if not inside:
+            return cls._shared(args, keys, on_late, clock)
+        memory = partial(
+            MemoryCache,
+            size=args.get("cache_size", 1000),
+            ahead=args.get("refresh_ahead", 0),
+            stale_for=args.get("stale_for", 0),
+            on_late=on_late,
+            timer=timer,
+        )
+        return cls(InsideTier(memory()), InsideTier(memory()))
+
+    @classmethod
+    def _shared(
+        cls,
+        args: CacheArgs,
+        keys: Sequence[Concealed],
+        on_late: Callable[[Any], None],
+        clock: Callable[[], float],
+    ) -> Tiers:
+        from s1crets.cache.near import NearTier
+        from s1crets.cache.outside import OutsideTier
+
+        backends = [args["backend"]] * 2 if "backend" in args else _folders(args, sealed=bool(keys))
+        kind = NearTier if hasattr(backends[0], "peek") else OutsideTier
+        make = partial(
+            kind,
+            seals=seals(keys),
+            on_late=on_late,
+            stale_for=args.get("stale_for", 0),
+            clock=clock,
+            warned=[],
+        )
+        ttl, ahead = args.get("cache_ttl", 900), args.get("refresh_ahead", 0)
+        outside = (
+            make(backends[0], "key", ttl=ttl, ahead=ahead),
+            make(backends[1], "derived", ttl=ttl, ahead=ahead),
+        )
+        return cls(*outside, outside, make(backends[1], "identity", ttl=math.inf, ahead=0))
+
+
+def _folders(args: CacheArgs, *, sealed: bool) -> list[Any]:
+    """Return the backends of a cache on disk."""
     from s1crets.cache.disk import DiskCache  # diskcache takes 25 ms to import
 
     folders = [
         Path(args.get("key_cache_dir") or _cache_folder() / "keys"),
         Path(args.get("path_cache_dir") or _cache_folder() / "paths"),
     ]
-    message = (
-        f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
-        " you can read; keep them on an encrypted disk, or leave cache_on_disk out"
-    )
-    warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
+    if not sealed:
+        message = (
+            f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
+            " you can read: pass a cache_key (`s1crets new-key` prints one), or leave"
+            " cache_on_disk out"
+        )
+        warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
     size = args.get("cache_size", 1000)
-    return DiskCache(folders[0], size=size), DiskCache(folders[1], size=size)
+    return [DiskCache(folder, size=size) for folder in folders]
 
 
 def _callers_level() -> int:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
+from s1crets._frames import without_frames
 from s1crets._values import MISSING, UNSET, keys_of
+from s1crets.cache.keys import name_of
 from s1crets.errors import (
     DeadlineExceededError,
     InvalidNameError,
@@ -19,14 +20,16 @@ from s1crets.errors import (
 from s1crets.providers.batch import Batch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from types import TracebackType
 
     from typing_extensions import Self
 
-    from s1crets._values import Held, KeyPath, Raw
+    from s1crets._values import Held, KeyPath
     from s1crets.cache import Key, SecretCache
     from s1crets.providers.stats import Counters, Stats
+
+R = TypeVar("R")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
@@ -76,7 +79,7 @@ class AsyncProvider(ABC):
         """Store a new value."""
 
     @abstractmethod
-    async def _load(self, key: Key) -> Raw:
+    async def _load(self, key: Key) -> Held:
         """Fetch what the cache does not have."""
 
     @abstractmethod
@@ -85,7 +88,7 @@ class AsyncProvider(ABC):
     @property
     def stats(self) -> Stats:
         """What this provider has done since it was made."""
-        return self._counters.stats()
+        return self._counters.stats(self._cache.stale)
 
     async def __aenter__(self) -> Self:
         """Return the provider; it opens by itself, on first use."""
@@ -138,13 +141,19 @@ class AsyncProvider(ABC):
         if held is None:
             return MISSING
         self._counters.hits += 1
-        return self._answer(held, _name_of(key), keypath, default)
+        return self._answer(held, name_of(key), keypath, default)
 
     async def _read(self, key: Key, *, cached: bool) -> Held:
         """Read what is not at hand: from a store that needs I/O, or from the service."""
         self._counters.misses += 1
-        with self._bounded("reading", _name_of(key)):
-            return await self._cache.read(key, cached=cached)
+        read = self._cache.read(key, cached=cached)
+        try:
+            return await self._in_time("reading", name_of(key), read)
+        except DeadlineExceededError as error:
+            if not cached:
+                raise
+            late = error
+        return await without_frames(self._cache.in_outage(key, late))
 
     async def _read_many(
         self, names: Iterable[str], key_of: Callable[[str], Key], *, cached: bool
@@ -158,22 +167,29 @@ class AsyncProvider(ABC):
             except InvalidNameError as error:
                 batch.errors[name] = error
                 continue
-            value = self._local(key, (), UNSET, cached=cached)
-            if value is MISSING:
+            batch.values[name] = self._local(key, (), UNSET, cached=cached)
+            if batch.values[name] is MISSING:
+                del batch.values[name]
                 missing[key] = name
-            else:
-                batch.values[name] = value
         self._counters.misses += len(missing)
         found: dict[Key, Held | S1cretsError] = {}
         with anyio.move_on_after(self.deadline):
-            await self._cache.read_many(missing, found, cached=cached)
+            await without_frames(self._cache.read_many(missing, found, cached=cached))
         for key, name in missing.items():
-            outcome = found.get(key) or self._too_late("reading", name)
+            outcome = found.get(key) or await self._stale_or_late(key, cached=cached)
             if isinstance(outcome, S1cretsError):
                 batch.errors[name] = outcome
             else:
                 batch.values[name] = outcome.value()
         return batch
+
+    async def _stale_or_late(self, key: Key, *, cached: bool) -> Held | S1cretsError:
+        """Return what is said of a name that was not read within the deadline."""
+        error = self._too_late("reading", name_of(key))
+        try:
+            return await self._cache.in_outage(key, error) if cached else error
+        except DeadlineExceededError:
+            return error
 
     def _answer(self, held: Held, path: str, keypath: KeyPath, default: Any) -> Any:
         """Return the caller's own copy of what is at `keypath`.
@@ -187,21 +203,22 @@ class AsyncProvider(ABC):
         if default is not UNSET:
             return default
         keys = " / ".join(map(repr, keys_of(keypath)))
-        message = (
-            f"{self.service}: {path!r} has no key {keys} (it is there, but not that key in it)"
-        )
+        what = "it is there, but not that key in it"
+        if not isinstance(held.value(), (dict, list)):
+            what = "it is no JSON object or array"
+        message = f"{self.service}: {path!r} has no key {keys} ({what})"
         raise SecretNotFoundError(message)
 
-    @contextmanager
-    def _bounded(self, verb: str, subject: str) -> Iterator[None]:
-        """End what takes longer than `deadline`."""
+    async def _in_time(self, verb: str, subject: str, work: Awaitable[R]) -> R:
+        """Return what `work` returns, which is ended when it takes longer than `deadline`."""
         try:
             with anyio.fail_after(self.deadline):
-                yield
-        except TimeoutError as error:
-            if isinstance(error, S1cretsError):
-                raise
-            raise self._too_late(verb, subject) from None
+                return await without_frames(work)
+        except S1cretsError:
+            raise
+        except TimeoutError:
+            pass  # raised outside of here, what follows has no context, which would show frames
+        raise self._too_late(verb, subject)
 
     def _too_late(self, verb: str, subject: str) -> DeadlineExceededError:
         message = (
@@ -209,7 +226,3 @@ class AsyncProvider(ABC):
             f" {self.deadline} s; see whether the service can be reached, or raise the deadline"
         )
         return DeadlineExceededError(message)
-
-
-def _name_of(key: Key) -> str:
-    return key if isinstance(key, str) else key.name

@@ -40,11 +40,12 @@ class Counters:
     throttled: int = 0
     retried: int = 0
 
-    def stats(self) -> Stats:
-        """Return what was counted up to now."""
+    def stats(self, stale: int) -> Stats:
+        """Return what was counted up to now, here and in the cache."""
         return Stats(
             hits=self.hits,
             misses=self.misses,
+            stale=stale,
             requests=dict(self.requests),
             throttled=self.throttled,
             retried=self.retried,

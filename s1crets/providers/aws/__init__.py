@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from s1crets._sync import Facade, blocking, direct, in_background
+from s1crets.providers.aws.options import discreet
 from s1crets.providers.aws.parameter_store import AsyncParameterStore
 from s1crets.providers.aws.secrets_manager import AsyncSecretsManager
 
@@ -20,6 +21,7 @@ class ParameterStore(Facade[AsyncParameterStore]):
     """AWS Systems Manager Parameter Store, blocking; the arguments are `AsyncParameterStore`'s."""
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        options = discreet(options)
         self._provider = in_background(AsyncParameterStore(**options))
 
     get = blocking(AsyncParameterStore.get, AsyncParameterStore.get_local)
@@ -35,6 +37,7 @@ class SecretsManager(Facade[AsyncSecretsManager]):
     """AWS Secrets Manager, blocking; the arguments are `AsyncSecretsManager`'s."""
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        options = discreet(options)
         self._provider = in_background(AsyncSecretsManager(**options))
 
     get = blocking(AsyncSecretsManager.get, AsyncSecretsManager.get_local)

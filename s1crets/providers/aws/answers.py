@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,18 @@ def listed(page: Any, field: str) -> list[dict[str, Any]]:
     raise malformed()
 
 
+def named(page: Any, field: str) -> list[dict[str, Any]]:
+    """Return the structures that a page of a listing lists, each with a name.
+
+    Raises:
+        ResponseParserError: it is no list of such.
+    """
+    found = listed(page, field)
+    if all(isinstance(one.get("Name"), str) for one in found):
+        return found
+    raise malformed()
+
+
 async def tokens_differ(pages: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
     """Pass on the pages of a listing until a token comes again, which would never end.
 
@@ -39,6 +52,8 @@ async def tokens_differ(pages: AsyncIterator[dict[str, Any]]) -> AsyncIterator[d
     async for page in pages:
         yield page
         token = page.get("NextToken")
+        if not isinstance(token, (str, NoneType)):
+            raise malformed()
         if token is not None and token in seen:
             raise PaginationError(message="the service sent a page token that it had sent before")
         seen.add(token)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from s1crets.providers.aws.answers import listed, malformed, tokens_differ
+from s1crets._values import Held
+from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,16 +28,16 @@ class Asm:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def get(self, name: str, version: Mapping[str, str]) -> str | bytes:
-        """Return a secret's text or bytes: `GetSecretValue`."""
+    async def get(self, name: str, version: Mapping[str, str]) -> Held:
+        """Return a secret: `GetSecretValue`."""
 
-        async def work(client: Any) -> str | bytes:
+        async def work(client: Any) -> Held:
             answer = await client.get_secret_value(SecretId=name, **version)
-            return _secret(answer)
+            return _held(answer)
 
         return await self._clients.run("GetSecretValue", name, work)
 
-    async def get_many(self, names: Sequence[str]) -> dict[str, str | bytes | S1cretsError]:
+    async def get_many(self, names: Sequence[str]) -> dict[str, Held | S1cretsError]:
         """Return the current values of some secrets, or an error each: `BatchGetSecretValue`.
 
         Args:
@@ -43,12 +45,11 @@ class Asm:
         """
         operation = "BatchGetSecretValue"
 
-        async def work(client: Any) -> dict[str, str | bytes | S1cretsError]:
+        async def work(client: Any) -> dict[str, Held | S1cretsError]:
             answer = await client.batch_get_secret_value(SecretIdList=list(names))
-            found: dict[str, str | bytes | S1cretsError] = {}
+            found: dict[str, Held | S1cretsError] = {}
             for one in listed(answer, "SecretValues"):
-                secret = _secret(one)
-                found[str(one.get("Name"))] = found[str(one.get("ARN"))] = secret
+                found[str(one.get("Name"))] = found[str(one.get("ARN"))] = _held(one)
             for one in answer.get("Errors") or []:
                 name, code = str(one.get("SecretId")), str(one.get("ErrorCode"))
                 words = str(one.get("Message", ""))
@@ -67,8 +68,8 @@ class Asm:
             return [
                 one["Name"]
                 async for page in tokens_differ(pages)
-                for one in listed(page, "SecretList")
-                if _below(one.get("Name"), path)
+                for one in named(page, "SecretList")
+                if _below(one["Name"], path)
             ]
 
         return await self._clients.run("ListSecrets", path, work)
@@ -96,13 +97,18 @@ class Asm:
         await self._clients.run("PutSecretValue", name, work, writes=True)
 
 
-def _secret(answer: Any) -> str | bytes:
+def _held(answer: Any) -> Held:
+    """Return the text or the bytes of a secret in an answer.
+
+    Versions of secrets have no numbers, so when one was created stands for that.
+    """
+    created = answer.get("CreatedDate")
+    version = created.timestamp() if isinstance(created, datetime) else 0.0
     for field, kind in (("SecretString", str), ("SecretBinary", bytes)):
         if isinstance(answer.get(field), kind):
-            found: str | bytes = answer[field]
-            return found
+            return Held(answer[field], version)
     raise malformed()
 
 
-def _below(name: object, path: str) -> bool:
-    return isinstance(name, str) and (name == path or name.startswith(path.rstrip("/") + "/"))
+def _below(name: str, path: str) -> bool:
+    return name == path or name.startswith(path.rstrip("/") + "/")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
+from s1crets._values import Concealed, conceal
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -44,7 +45,7 @@ class _Item(Generic[R]):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.landed: asyncio.Future[R | S1cretsError | _Sent[R]] = (
+        self.landed: asyncio.Future[Concealed | S1cretsError | _Sent[R]] = (
             asyncio.get_running_loop().create_future()
         )
         self.sent: _Sent[R] | None = None
@@ -125,7 +126,8 @@ class Batches(Generic[R]):
                 self._back(queue, kind, landed)
         if isinstance(landed, S1cretsError):
             raise landed
-        return landed
+        found: R = landed.reveal()
+        return found
 
     def _leave(self, queue: _Queue[R], kind: Hashable) -> None:
         """Send what waits, as far as requests are free."""
@@ -194,20 +196,21 @@ class Batches(Generic[R]):
         for item, outcome in zip(alone, outcomes, strict=True):
             _land(item, outcome)
         if isinstance(refused, AccessDeniedError) and not any(
-            isinstance(outcome, AccessDeniedError) for outcome in outcomes
+            isinstance(outcome, (AccessDeniedError, *_OF_ALL)) for outcome in outcomes
         ):
             self._size = 1  # it is the batch that is denied, and will be
 
-    async def _outcome(self, name: str, kind: Hashable) -> R | S1cretsError:
+    async def _outcome(self, name: str, kind: Hashable) -> Concealed | S1cretsError:
         try:
-            return await self._one(name, kind)
+            return conceal(await self._one(name, kind))
         except S1cretsError as error:
             return error
 
 
-def _land(item: _Item[R], outcome: R | S1cretsError) -> None:
+def _land(item: _Item[Any], outcome: object) -> None:
+    # Concealed, as the repr of a future and of a task, which asyncio logs, has the result in it.
     if not item.landed.done():
-        item.landed.set_result(outcome)
+        item.landed.set_result(outcome if isinstance(outcome, S1cretsError) else conceal(outcome))
 
 
 def _abandon(item: _Item[Any]) -> None:

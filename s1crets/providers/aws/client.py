@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import weakref
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from s1crets._fork import renew_after_fork
-from s1crets.errors import S1cretsError
-from s1crets.providers.aws.errors import EXPIRED, Request, code_of, refused, translated
+from s1crets._frames import without_frames
+from s1crets._threads import ending, endure
+from s1crets.providers.aws.attempts import outcome, stop
+from s1crets.providers.aws.errors import Request, refused, translated
 from s1crets.providers.aws.quiet import quiet
 from s1crets.providers.aws.session import ClientSpec, client_lifetime, prepare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable
 
+    from s1crets.errors import S1cretsError
+
 R = TypeVar("R")
 
 
 @dataclass(frozen=True)
 class _Client:
-    """A client of one event loop, and the generator that closes it."""
+    """A client of one event loop, the generator that closes it, and what keeps that alive."""
 
     api: Any
     region: str
     lifetime: AsyncGenerator[Any, None]
+    closing: weakref.finalize[Any, Any]
 
 
 class Clients:
@@ -35,13 +41,12 @@ class Clients:
     def __init__(self, spec: ClientSpec) -> None:
         self.spec = spec
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[_Client]] = {}
-        self._retired: list[tuple[asyncio.AbstractEventLoop, _Client]] = []
+        _all.add(self)
         renew_after_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's clients: their loops are not in the child."""
         self._opening = {}
-        self._retired = []
 
     async def run(
         self,
@@ -51,33 +56,17 @@ class Clients:
         *,
         writes: bool = False,
     ) -> R:
-        """Return what `work` returns, which is given this loop's client.
+        """Return what `work` returns, which is given this loop's client."""
+        if ending():
+            endure(asyncio.get_running_loop())
+        with quiet():
+            return await without_frames(self._done(operation, subject, work, writes=writes))
 
-        A token that has expired is renewed, once, and `work` is done again.
-        """
-        try:
-            with quiet():
-                return await self._attempt(operation, subject, work, writes=writes)
-        except S1cretsError as error:
-            failed = error
-        # The context and the frames so far are botocore's: what is sent stands in their locals.
-        failed.__context__ = failed.__cause__
-        raise failed.with_traceback(None)
-
-    async def _attempt(
+    async def _done(
         self, operation: str, subject: str, work: Callable[[Any], Awaitable[R]], *, writes: bool
     ) -> R:
         client = await self._client(operation, subject)
-        request = Request(self.spec.title, client.region, operation, subject, writes)
-        with translated(request):
-            try:
-                return await work(client.api)
-            except Exception as error:
-                if code_of(error) not in EXPIRED:
-                    raise
-        self._retire(client)
-        client = await self._client(operation, subject)
-        with translated(request):
+        with translated(Request(self.spec.title, client.region, operation, subject, writes)):
             return await work(client.api)
 
     def refused(
@@ -91,42 +80,46 @@ class Clients:
     async def aclose(self) -> None:
         """Close the clients of all loops that still run."""
         opening, self._opening = self._opening, {}
-        retired, self._retired = self._retired, []
-        clients = [(loop, task.result()) for loop, task in opening.items() if _is_open(task)]
-        for loop, client in [*retired, *clients]:
-            await _close_on(loop, client.lifetime)
+        for loop, task in opening.items():
+            if _is_open(task):
+                await _close_on(loop, task.result().lifetime)
+            elif loop is asyncio.get_running_loop():
+                await stop(task)
+            else:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(task.cancel)
 
     async def _client(self, operation: str, subject: str) -> _Client:
         loop = asyncio.get_running_loop()
-        for other in list(self._opening):
-            if other.is_closed():
-                self._opening.pop(other, None)
+        self.forget_closed()
         task = self._opening.get(loop)
         if task is None or (task.done() and not _is_open(task)):
             task = self._opening[loop] = loop.create_task(self._open(operation, subject))
             task.add_done_callback(_is_open)  # or asyncio complains of an error nobody looked at
-        # Shielded: a caller that gives up leaves the opening to the others.
-        return await asyncio.shield(task)
+        client: _Client = await outcome(task)
+        return client
 
-    def _retire(self, client: _Client) -> None:
-        """Make the next call open a client anew; others' requests on this one go on."""
-        loop = asyncio.get_running_loop()
-        task = self._opening.get(loop)
-        if task is not None and _is_open(task) and task.result() is client:
-            del self._opening[loop]
-            self._retired.append((loop, client))
+    def forget_closed(self) -> None:
+        """Drop the clients of loops that have been closed."""
+        for loop in list(self._opening):
+            if loop.is_closed():
+                task = self._opening.pop(loop, None)
+                if task is not None and _is_open(task):
+                    client = task.result()
+                    client.closing.detach()
+                    _close_later(loop, client.lifetime)
 
     async def _open(self, operation: str, subject: str) -> _Client:
         with translated(Request(self.spec.title, "region not known", operation, subject)):
             session, region = await prepare(self.spec)
         with translated(Request(self.spec.title, region, operation, subject)):
             lifetime = client_lifetime(self.spec, session, region)
-            client = _Client(await lifetime.__anext__(), region, lifetime)
+            api = await lifetime.__anext__()
         # A provider that is garbage closes its clients; until then this keeps them alive, or
         # aiohttp would find its session in the same garbage first, and complain.
-        closing = weakref.finalize(self, _close_later, asyncio.get_running_loop(), lifetime)
+        closing: Any = weakref.finalize(self, _close_later, asyncio.get_running_loop(), lifetime)
         closing.atexit = False
-        return client
+        return _Client(api, region, lifetime, closing)
 
 
 def _is_open(task: asyncio.Task[_Client]) -> bool:
@@ -134,8 +127,22 @@ def _is_open(task: asyncio.Task[_Client]) -> bool:
 
 
 def _close_later(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
-    with suppress(RuntimeError):  # the loop is closed, and has closed the generator
-        loop.call_soon_threadsafe(_close_now, loop, lifetime)
+    with suppress(RuntimeError):  # the loop has been closed in this moment; or it is being done
+        if loop.is_closed():
+            _close_without_loop(lifetime)
+        else:
+            loop.call_soon_threadsafe(_close_now, loop, lifetime)
+
+
+def _close_without_loop(lifetime: AsyncGenerator[Any, None]) -> None:
+    """Close what a loop that was just closed has left open, or aiohttp would complain on stderr.
+
+    No transport works any more, so there is nothing to wait for.
+    """
+    closing = lifetime.aclose()
+    with suppress(StopIteration):
+        while closing.send(None) is None:
+            pass
 
 
 def _close_now(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
@@ -152,3 +159,12 @@ async def _close_on(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[An
         await lifetime.aclose()
     else:
         _close_later(loop, lifetime)
+
+
+_all: weakref.WeakSet[Clients] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for clients in list(_all):
+        clients.forget_closed()

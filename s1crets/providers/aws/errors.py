@@ -55,7 +55,9 @@ _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
 _DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
 _KMS = "see that the KMS key is enabled and the caller may use it", DecryptionError
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
-_CREDENTIALS = "see that the credentials are current and the clock is right", CredentialsError
+_CREDENTIALS = "see that the credentials' keys and token belong together", CredentialsError
+_EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
+_CLOCK = "set the clock of this machine right", CredentialsError
 _DOWN = "AWS may be in trouble: try again later", UnavailableError
 _FAULTY = "see whether a proxy stands between, and whether the endpoint is AWS's", BadResponseError
 _BAD_NAME = "correct the name", InvalidNameError
@@ -84,16 +86,17 @@ _CODES: dict[str, tuple[str, type[S1cretsError]]] = {
     "TooManyRequestsException": _SLOW_DOWN,
     "TooManyUpdates": _SLOW_DOWN,
     "AuthFailure": _CREDENTIALS,
-    "ExpiredToken": _CREDENTIALS,
-    "ExpiredTokenException": _CREDENTIALS,
+    "ExpiredToken": _EXPIRED,
+    "ExpiredTokenException": _EXPIRED,
     "IncompleteSignature": _CREDENTIALS,
+    "IncompleteSignatureException": _CREDENTIALS,
     "InvalidAccessKeyId": _CREDENTIALS,
     "InvalidClientTokenId": _CREDENTIALS,
     "InvalidSignatureException": _CREDENTIALS,
     "MissingAuthenticationToken": _CREDENTIALS,
     "MissingAuthenticationTokenException": _CREDENTIALS,
-    "RequestExpired": _CREDENTIALS,
-    "RequestTimeTooSkewed": _CREDENTIALS,
+    "RequestExpired": _CLOCK,
+    "RequestTimeTooSkewed": _CLOCK,
     "SignatureDoesNotMatch": _CREDENTIALS,
     "UnrecognizedClientException": _CREDENTIALS,
     "InternalFailure": _DOWN,
@@ -110,11 +113,14 @@ EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
 # The first class that an error is one of decides; names, as botocore is imported late.
 _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "NoCredentialsError": (
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run where a role is attached",
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or see that the metadata service can be reached",
         CredentialsError,
     ),
     "PartialCredentialsError": ("set all of the credentials", CredentialsError),
-    "CredentialRetrievalError": ("see where the credentials come from", CredentialsError),
+    "CredentialRetrievalError": (
+        "see whether that source of credentials answers, and what it says",
+        CredentialsError,
+    ),
     "MetadataRetrievalError": ("see whether the metadata service answers", CredentialsError),
     "SSOError": ("log in again: aws sso login", CredentialsError),
     "TokenRetrievalError": ("log in again: aws sso login", CredentialsError),
@@ -125,6 +131,10 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "InvalidEndpointConfigurationError": ("correct the endpoint", ConfigurationError),
     "PaginationError": _FAULTY,
     "ResponseParserError": _FAULTY,
+    "SSLError": (
+        "see that the endpoint speaks TLS, and that AWS_CA_BUNDLE has who signed its certificate",
+        UnavailableError,
+    ),
     "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
     "ConnectionError": ("see whether the service can be reached from here", UnavailableError),
     "ClientError": ("see AWS's documentation of the operation", S1cretsError),
@@ -132,6 +142,14 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "ClientPayloadError": ("the connection broke off: try again", UnavailableError),
     "OSError": ("see whether the service can be reached from here", UnavailableError),
 }  # fmt: skip
+
+
+def closed() -> UnavailableError:
+    """Return the error of a call that is under way when its provider is closed."""
+    return UnavailableError("the provider was closed while this call was under way; call again")
+
+
+_UNHANDLED = "HTTPClientError"  # itself, no subclass: around an error that botocore does not know
 
 
 def code_of(error: BaseException | None) -> str:
@@ -152,10 +170,19 @@ def translated(request: Request) -> Iterator[None]:
         raise
     except Exception as theirs:  # noqa: BLE001  # it is raised again as what it is known to be
         ours = _from_service(request, theirs) if code_of(theirs) else _from_client(request, theirs)
-        cause = None if request.writes else _bare(theirs)
+        cause = None if request.writes or _repeats(theirs, ours) else _bare(theirs)
     else:
         return
     raise ours from cause
+
+
+def _repeats(theirs: Exception, ours: BaseException) -> bool:
+    """Say whether botocore's words may have the answer in them, and so secrets, or STS's keys."""
+    return (
+        isinstance(ours, BadResponseError)
+        or code_of(theirs).isdecimal()
+        or type(theirs).__name__ == _UNHANDLED
+    )
 
 
 def _bare(error: BaseException) -> BaseException:
@@ -164,7 +191,9 @@ def _bare(error: BaseException) -> BaseException:
 
 
 def _from_service(request: Request, error: Any) -> S1cretsError:
-    words = str(error.response["Error"].get("Message", "")).strip()
+    # With a number for a code it was no answer of AWS's, and botocore has put all of it here.
+    of_aws = not code_of(error).isdecimal()
+    words = str(error.response["Error"].get("Message", "")).strip() if of_aws else ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return refused(request, code_of(error), words, status)
 
@@ -182,6 +211,8 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
         remedy, kind = "restore it, or read another", SecretNotFoundError
     elif code == "ResourceNotFoundException" and re.search(r"staging label|VersionId", words):
         remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
+    elif kind is CredentialsError and re.match(r"Signature (expired|not yet current)", words):
+        remedy = _CLOCK[0]
     if request.operation == "AssumeRole" and kind is AccessDeniedError:
         remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
         kind = CredentialsError
@@ -196,18 +227,20 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
             remedy, kind = _KINDS[base.__name__]
             break
     else:
-        if _passed(error, "botocore.parsers"):
+        way = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
+        parsing = "botocore.parsers" in way
+        if isinstance(error, ValueError) and "aiobotocore.endpoint" in way and not parsing:
+            remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
+        elif parsing or way[-1:] == ["aiobotocore.endpoint"]:
             # It fell over an answer that has other types than it expects.
             remedy, kind = _KINDS["ResponseParserError"]
-        elif isinstance(error, ValueError) and _passed(error, "aiobotocore.endpoint"):
-            remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
         else:
             return error  # a bug of ours, to be seen as what it is
-    words = type(error).__name__ if request.writes else f"{error} [{type(error).__name__}]"
+    words = type(error).__name__
+    if kind is BadResponseError and words != "PaginationError":
+        words = f"the answer is not what the API promises [{words}]"
+    elif words == _UNHANDLED:  # aiohttp's errors of HTTP have the bytes in them
+        words = f"{type(vars(error)['kwargs'].get('error')).__name__} [{words}]"
+    elif not request.writes:
+        words = f"{error} [{words}]"
     return kind(request.told(words, remedy))
-
-
-def _passed(error: Exception, module: str) -> bool:
-    """Say whether an error came by way of a module."""
-    frames = (frame for frame, _ in walk_tb(error.__traceback__))
-    return any(frame.f_globals.get("__name__") == module for frame in frames)

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from s1crets._values import conceal
+
 if TYPE_CHECKING:
     from s1crets.cache import CacheArgs
     from s1crets.providers.aws.session import StsArgs
@@ -36,6 +38,33 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
+def discreet(options: ProviderOptions) -> ProviderOptions:
+    """Return the same options with the `cache_key` in a box, for tracebacks that show locals.
+
+    Raises:
+        TypeError: there is no such option; the message says what may have been meant.
+    """
+    for name in options:
+        if name not in ProviderOptions.__annotations__:
+            raise TypeError(_unknown(name))
+    args = options.get("cache_args")
+    if not isinstance(args, Mapping) or "cache_key" not in args:
+        return options
+    return {**options, "cache_args": {**args, "cache_key": conceal(args["cache_key"])}}
+
+
+def _unknown(name: str) -> str:
+    for inner, known in (("cache_args", _CACHE_ARGS), ("sts_args", _STS_ARGS)):
+        if name in known:
+            return f"there is no option {name!r}: it belongs in {inner}={{{name!r}: ...}}"
+    names = [*ProviderOptions.__annotations__, "region"]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    if near == ["region"]:
+        return f"there is no option {name!r}: the region is sts_args={{'aws_region': ...}}"
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names[:-1])}"
+    return f"there is no option {name!r}: {hint}"
+
+
 _PATH = (str, os.PathLike)
 _CACHE_ARGS: Mapping[str, Any] = {
     "cache_size": int,
@@ -43,7 +72,9 @@ _CACHE_ARGS: Mapping[str, Any] = {
     "cache_on_disk": bool,
     "key_cache_dir": _PATH,
     "path_cache_dir": _PATH,
+    "cache_key": object,  # looked at where it is used
     "backend": object,
+    "stale_for": (int, float),
     "refresh_ahead": (int, float),
     "jitter": (int, float),
     "namespace": str,
@@ -59,6 +90,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "cache_size": (1, math.inf),
     "cache_ttl": (0, 10**9),
     "refresh_ahead": (0, 10**9),
+    "stale_for": (0, 10**9),
     "jitter": (0, 1),
     "DurationSeconds": (900, 43200),
     "retry": (1, math.inf),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, conceal, encode, keys_of
+from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of, together
 from s1crets.cache import Derived
 from s1crets.errors import InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.batching import Batches
+from s1crets.providers.aws.options import discreet
 from s1crets.providers.aws.provider import AwsProvider
 from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
 from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier
@@ -23,21 +25,34 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import KeyPath, Raw
+    from s1crets._values import Concealed, KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
 
+_PARAMETER = re.compile(r"^arn:.*:parameter(?=/)")
+
+
 class AsyncParameterStore(AwsProvider):
-    """AWS Systems Manager Parameter Store, awaited."""
+    """AWS Systems Manager Parameter Store, awaited.
+
+    Args:
+        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
+            `session`: see `s1crets.providers.aws.options.ProviderOptions`, and what it refers to.
+
+    Raises:
+        TypeError: an option is not known or of the wrong type.
+        ValueError: an option is out of range.
+    """
 
     service = "Parameter Store"
     _botocore_name = "ssm"
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        options = discreet(options)
         super().__init__(**options)
         self._ssm = Ssm(self._clients)
-        self._batches: Batches[str] = Batches(
+        self._batches: Batches[Held] = Batches(
             size=BATCH,
             requests=self._clients.spec.max_connections,
             one=self._fetch_one,
@@ -219,21 +234,23 @@ class AsyncParameterStore(AwsProvider):
         value = conceal(value)
         check_name(path)
         raw = conceal(encode(value, binary=False, limit=LARGEST))
-        with self._bounded("updating", path):
-            described = await self._ssm.describe(path)
-            if described is None:
-                message = (
-                    f"{self.service}: there is no parameter {path!r} to update (by its name: an"
-                    " ARN or a version can't be updated); nothing was written"
-                )
-                raise SecretNotFoundError(message)
-            check_tier(described, raw)
-            try:
-                await self._ssm.put(path, raw, attributes(described))
-            finally:
-                # Also after an error: whether AWS has stored it may not be known.
-                with anyio.CancelScope(shield=True):
-                    await self.invalidate(path)
+        await self._in_time("updating", path, self._put(path, raw))
+
+    async def _put(self, path: str, raw: Concealed) -> None:
+        described = await self._ssm.describe(path)
+        if described is None:
+            message = (
+                f"{self.service}: there is no parameter {path!r} to update (by its name: an"
+                " ARN or a version can't be updated); nothing was written"
+            )
+            raise SecretNotFoundError(message)
+        check_tier(described, raw)
+        try:
+            await self._ssm.put(path, raw, attributes(described))
+        finally:
+            # Also after an error: whether AWS has stored it may not be known.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one parameter and of all paths, or all."""
@@ -241,9 +258,13 @@ class AsyncParameterStore(AwsProvider):
             await self._cache.clear()
             return
         check_name(path)
-        await self._cache.drop(_key(path, decrypt=True))
+        # By its own name too, without a version or label; an ARN does not tell if that has a slash.
+        name = _PARAMETER.sub("", path)
+        plain = name.partition(":")[0]
+        names = {plain} if name == path else {plain, plain.lstrip("/")}
+        await self._cache.drop(*(_key(one, decrypt=True) for one in names))
 
-    async def _load(self, key: Key) -> Raw:
+    async def _load(self, key: Key) -> Held:
         if isinstance(key, str):
             return await self._fetch(key, decrypt=True)
         what, *options = key.what
@@ -253,28 +274,28 @@ class AsyncParameterStore(AwsProvider):
             return await self._fetch_exists(key.name)
         return await self._fetch(key.name, decrypt=options[0])
 
-    async def _fetch(self, path: str, *, decrypt: bool) -> str:
+    async def _fetch(self, path: str, *, decrypt: bool) -> Held:
         if path.startswith(REFERENCE):
             return await self._ssm.get(path, decrypt=decrypt)
         return await self._batches.load(path, (decrypt, ":" in path))
 
-    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> str:
+    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> Held:
         return await self._ssm.get(name, decrypt=kind[0])
 
     async def _fetch_many(
         self, names: Sequence[str], kind: tuple[bool, bool]
-    ) -> dict[str, str | S1cretsError]:
+    ) -> dict[str, Held | S1cretsError]:
         return await self._ssm.get_many(names, decrypt=kind[0], selected=kind[1])
 
-    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Raw:  # noqa: FBT001
-        still_wanted = self._cache.lease()
-        values = await self._ssm.get_by_path(path, decrypt=decrypt, recursive=recursive)
+    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Held:  # noqa: FBT001
+        lease = self._cache.lease()
+        found = await self._ssm.get_by_path(path, decrypt=decrypt, recursive=recursive)
         await self._cache.fill(
-            {_key(name, decrypt=decrypt): text for name, text in values.items()}, still_wanted
+            {_key(name, decrypt=decrypt): one for name, one in found.items()}, lease
         )
-        return values
+        return together(found)
 
-    async def _fetch_exists(self, path: str) -> Raw:
+    async def _fetch_exists(self, path: str) -> Held:
         """Return if there is such a key or path.
 
         Raises:
@@ -299,7 +320,7 @@ class AsyncParameterStore(AwsProvider):
             if path.startswith("/"):
                 group.start_soon(ask, self._ask_path)
         if yes:
-            return "yes"
+            return Held("yes")
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _ask_key(self, path: str) -> None:
@@ -320,7 +341,7 @@ class AsyncParameterStore(AwsProvider):
 
         Secrets' names may have slashes, so the longest name that exists is the secret's.
         """
-        still_wanted = self._cache.lease()
+        lease = self._cache.lease()
         resolution = Derived(path, ("reference",))
         known = self._cache.peek(resolution) if cached else None
         names = [str(known.raw)] if known else candidates(path)
@@ -331,7 +352,7 @@ class AsyncParameterStore(AwsProvider):
             except SecretNotFoundError as error:
                 failures.append(error)
             else:
-                await self._cache.put(resolution, name, still_wanted)
+                await self._cache.put(resolution, Held(name), lease)
                 return self._answer(held, name, inner_keys(path, name, keypath), default)
         raise failures[0]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1crets.cache import SecretCache
 from s1crets.providers.aws.client import Clients
-from s1crets.providers.aws.identity import session_identity, surroundings
+from s1crets.providers.aws.identity import AwsIdentity
 from s1crets.providers.aws.options import (
     check_cache_args,
     check_numbers,
@@ -28,7 +28,11 @@ class AwsProvider(AsyncProvider):
     Args:
         sts_args: a role to assume, and the region: see `StsArgs`.
         cache_args: what to keep, where, for how long: see `CacheArgs`.
-        retry: attempts in total, the first included.
+        retry: how often a request, or a page, may be sent in all; never more, whatever the
+            environment and the config file say. Repeated are broken connections, timeouts and
+            5xx, after a random part of 1 s, 2 s, 4 s …, 20 s at most (botocore's standard mode,
+            which after hundreds of failures in a row repeats less); what is throttled, at the
+            pace that AWS bears; and, once, what was signed with an expired token, renewed.
         timeout: seconds that one attempt may take to connect, and to answer.
         deadline: seconds that one public call may take in all, or None.
         max_connections: connections to AWS, and so requests in flight.
@@ -62,8 +66,6 @@ class AwsProvider(AsyncProvider):
             check_numbers(deadline=deadline)
         self.deadline = deadline
         self._counters = Counters()
-        self._session = session
-        self._namespace = cache_args.get("namespace")
         self._sts_args = sts_args
         self._clients = Clients(
             ClientSpec(
@@ -75,25 +77,15 @@ class AwsProvider(AsyncProvider):
                 max_connections=max_connections,
                 session=session,
                 counters=self._counters,
-                paces=Paces(self._counters),
+                paces=Paces(),
             )
         )
-        self._cache = SecretCache(cache_args, self._load, self._identity)
+        identity = AwsIdentity(self._clients.spec, cache_args.get("namespace"))
+        self._cache = SecretCache(cache_args, self._load, identity)
 
     def __repr__(self) -> str:
         region = getattr(self, "_sts_args", {}).get("aws_region", "by botocore")
         return f"<{type(self).__name__} of {self.service}, region {region}>"
-
-    def _identity(self) -> str:
-        """Return what tells this provider's entries from others' in a shared store."""
-        parts = [
-            self._botocore_name,
-            self._namespace or "",
-            *(f"{name}={value}" for name, value in sorted(self._sts_args.items())),
-            *session_identity(self._session, self._namespace),
-            *surroundings(),
-        ]
-        return "\0".join(parts)
 
     async def _close_clients(self) -> None:
         await self._clients.aclose()

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
     from s1crets._values import Concealed
 
 _STANDARD, LARGEST = 4096, 8192  # bytes of a value in the standard tier, and in any
-_KEPT = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
+ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
 
 def attributes(described: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `PutParameter` that keep a parameter as it is."""
-    kept = {name: described[name] for name in _KEPT if described.get(name)}
+    kept = {name: described[name] for name in ATTRIBUTES if described.get(name)}
     policies = [one["PolicyText"] for one in described.get("Policies") or []]
     if policies:
         kept["Policies"] = f"[{','.join(policies)}]"

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of
+from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of, together
 from s1crets.cache import Derived
 from s1crets.errors import AccessDeniedError, BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.asm import BATCH, Asm
 from s1crets.providers.aws.batching import Batches
+from s1crets.providers.aws.options import discreet
 from s1crets.providers.aws.provider import AwsProvider
 from s1crets.providers.base import check_name
 from s1crets.providers.batch import Batch, distinct
@@ -22,24 +24,35 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import KeyPath, Raw
+    from s1crets._values import Concealed, KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
 _log = logging.getLogger("s1crets")
+_SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 _LARGEST = 65536  # bytes of a secret
 
 
 class AsyncSecretsManager(AwsProvider):
-    """AWS Secrets Manager, awaited."""
+    """AWS Secrets Manager, awaited.
+
+    Args:
+        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
+            `session`: see `s1crets.providers.aws.options.ProviderOptions`, and what it refers to.
+
+    Raises:
+        TypeError: an option is not known or of the wrong type.
+        ValueError: an option is out of range.
+    """
 
     service = "Secrets Manager"
     _botocore_name = "secretsmanager"
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        options = discreet(options)
         super().__init__(**options)
         self._asm = Asm(self._clients)
-        self._batches: Batches[str | bytes] = Batches(
+        self._batches: Batches[Held] = Batches(
             size=BATCH,
             requests=self._clients.spec.max_connections,
             one=self._fetch_one,
@@ -223,13 +236,15 @@ class AsyncSecretsManager(AwsProvider):
         value = conceal(value)
         check_name(path)
         raw = conceal(encode(value, binary=True, limit=_LARGEST))
-        with self._bounded("updating", path):
-            try:
-                await self._asm.put(path, raw)
-            finally:
-                # Also after an error: whether AWS has stored it may not be known.
-                with anyio.CancelScope(shield=True):
-                    await self.invalidate(path)
+        await self._in_time("updating", path, self._put(path, raw))
+
+    async def _put(self, path: str, raw: Concealed) -> None:
+        try:
+            await self._asm.put(path, raw)
+        finally:
+            # Also after an error: whether AWS has stored it may not be known.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one secret and of all paths, or all."""
@@ -237,9 +252,9 @@ class AsyncSecretsManager(AwsProvider):
             await self._cache.clear()
             return
         check_name(path)
-        await self._cache.drop(_key(path))
+        await self._cache.drop(*map(_key, _names(path)))
 
-    async def _load(self, key: Key) -> Raw:
+    async def _load(self, key: Key) -> Held:
         if isinstance(key, str):
             return await self._batches.load(key)
         what, *version = key.what
@@ -254,18 +269,18 @@ class AsyncSecretsManager(AwsProvider):
             key.name, {name: one for name, one in asked.items() if one is not None}
         )
 
-    async def _fetch_one(self, name: str, _kind: object) -> str | bytes:
+    async def _fetch_one(self, name: str, _kind: object) -> Held:
         return await self._asm.get(name, {})
 
     async def _fetch_many(
         self, names: Sequence[str], _kind: object
-    ) -> dict[str, str | bytes | S1cretsError]:
+    ) -> dict[str, Held | S1cretsError]:
         return await self._asm.get_many(names)
 
-    async def _fetch_path(self, path: str) -> Raw:
-        still_wanted = self._cache.lease()
+    async def _fetch_path(self, path: str) -> Held:
+        lease = self._cache.lease()
         names = await self._asm.names_below(path)
-        read: dict[str, str | bytes] = {}
+        read: dict[str, Held] = {}
         batch = Batch()
 
         async def read_into(name: str) -> None:
@@ -275,14 +290,14 @@ class AsyncSecretsManager(AwsProvider):
                 batch.errors[name] = error
 
         await asyncio.gather(*map(read_into, names))
-        secrets = {name: read[name] for name in names if name in read}
-        await self._cache.fill(dict(secrets.items()), still_wanted)
+        found = {name: read[name] for name in names if name in read}
+        await self._cache.fill(dict(found.items()), lease)
         if batch.errors:
-            batch.values = {name: Held(one).value() for name, one in secrets.items()}
+            batch.values = {name: one.value() for name, one in found.items()}
             raise batch.error(self.service)
-        return secrets
+        return together(found)
 
-    async def _fetch_exists(self, path: str) -> Raw:
+    async def _fetch_exists(self, path: str) -> Held:
         try:
             there = await self._asm.exists(path)
         except AccessDeniedError:
@@ -291,7 +306,7 @@ class AsyncSecretsManager(AwsProvider):
         if not there:
             message = f"{self.service}: {path!r} is scheduled for deletion"
             raise SecretNotFoundError(message)
-        return "yes"
+        return Held("yes")
 
 
 def _key(path: str, version_id: str | None = None, version_stage: str | None = None) -> Key:
@@ -302,6 +317,14 @@ def _key(path: str, version_id: str | None = None, version_stage: str | None = N
     # A version or an ARN is another way to a secret: what was read that way goes at an update.
     plain = version_id is None and version_stage is None and not path.startswith("arn:")
     return path if plain else Derived(path, ("get", version_id, version_stage))
+
+
+def _names(path: str) -> list[str]:
+    """Return what a secret may be called in the cache: an ARN has its name, and six characters."""
+    if not path.startswith("arn:"):
+        return [path]
+    name = path.partition(":secret:")[2] or path
+    return [path, name, _SUFFIX.sub("", name)]
 
 
 def _path_key(path: str) -> Derived:

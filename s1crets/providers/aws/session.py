@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
-import anyio.to_thread
 
 from s1crets._fork import importing
+from s1crets._threads import in_thread
 from s1crets._version import __version__
 from s1crets.errors import ConfigurationError
+from s1crets.providers.aws.attempts import Renewal, govern
 from s1crets.providers.aws.errors import Request, translated
 
 if TYPE_CHECKING:
@@ -75,7 +77,7 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
         ConfigurationError: there is no region.
     """
     # The import takes 220 ms, the models 60 ms: not on the event loop.
-    session, region = await anyio.to_thread.run_sync(_load, spec)
+    session, region = await in_thread(_load, spec)
     region = region or await _instance_region(session)
     if not region:
         message = (
@@ -108,27 +110,53 @@ async def client_lifetime(spec: ClientSpec, session: Any, region: str) -> AsyncG
         retries={"mode": "standard", "total_max_attempts": spec.retry},
     )
     async with AsyncExitStack() as stack:
+        own = session
         if "RoleArn" in spec.sts_args:
-            session = await _assume(spec.sts_args["RoleArn"], spec, session, region, config)
+            own = await in_thread(_twin, session)
+            credentials = await _assume(spec.sts_args["RoleArn"], spec, session, region, config)
+            own.register_component("credential_provider", _Known(credentials))
+        else:
+            await _found(session)  # a client that was made without any would never get some
         client = await stack.enter_async_context(
-            session.create_client(spec.service, region_name=region, config=config)
+            own.create_client(spec.service, region_name=region, config=config)
         )
+        renewal = Renewal(client, partial(_credentials, spec, session, region, config))
+        stack.push_async_callback(renewal.aclose)
         _count(client, spec.counters)
-        spec.paces.govern(client, spec.retry)
+        govern(client, spec.retry, renewal, spec.paces, spec.counters)
         yield client
 
 
-async def _assume(role: str, spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a session with the role's credentials, which renew themselves."""
-    from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioRefreshableCredentials
+async def _credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return credentials from where the client's own came from, as they are now.
+
+    Raises:
+        NoCredentialsError: there are none any more.
+    """
+    if spec.session is None:
+        session = await in_thread(_twin, session)  # it remembers none
+    if "RoleArn" in spec.sts_args:
+        return await _assume(spec.sts_args["RoleArn"], spec, session, region, config)
+    return await _found(session)
+
+
+async def _found(session: Any) -> Any:
     from botocore.exceptions import NoCredentialsError
+
+    credentials = await session.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    return credentials
+
+
+async def _assume(role: str, spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return the role's credentials, which renew themselves."""
+    from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioRefreshableCredentials
 
     def sts(service: str, **credentials: Any) -> Any:
         return session.create_client(service, region_name=region, config=config, **credentials)
 
-    source = await session.get_credentials()
-    if source is None:
-        raise NoCredentialsError
+    source = await _found(session)
     lifetime = spec.sts_args.get("DurationSeconds", 3600)
     defaults = {"RoleSessionName": "s1crets", "DurationSeconds": lifetime}
     given = {k: v for k, v in spec.sts_args.items() if k not in ("RoleArn", "aws_region")}
@@ -140,16 +168,13 @@ async def _assume(role: str, spec: ClientSpec, session: Any, region: str, config
 
     # botocore's own windows (15 and 10 minutes) make a role of 15 minutes be assumed for every
     # request.
-    credentials = AioRefreshableCredentials.create_from_metadata(
+    return AioRefreshableCredentials.create_from_metadata(
         metadata=await renew(),
         refresh_using=renew,
         method="sts-assume-role",
         advisory_timeout=min(900, lifetime // 3),
         mandatory_timeout=min(600, lifetime // 6),
     )
-    assumed = await anyio.to_thread.run_sync(_twin, session)
-    assumed.register_component("credential_provider", _Known(credentials))
-    return assumed
 
 
 class _Known:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets.providers.aws.answers import listed, malformed, tokens_differ
+from s1crets._values import Held
+from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
+from s1crets.providers.aws.rewriting import ATTRIBUTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -26,19 +28,19 @@ class Ssm:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def get(self, name: str, *, decrypt: bool) -> str:
-        """Return a parameter's text: `GetParameter`."""
+    async def get(self, name: str, *, decrypt: bool) -> Held:
+        """Return a parameter: `GetParameter`."""
 
-        async def work(client: Any) -> str:
+        async def work(client: Any) -> Held:
             answer = await client.get_parameter(Name=name, WithDecryption=decrypt)
-            return _text(answer.get("Parameter"))
+            return _held(answer.get("Parameter"))
 
         return await self._clients.run("GetParameter", name, work)
 
     async def get_many(
         self, names: Sequence[str], *, decrypt: bool, selected: bool
-    ) -> dict[str, str | S1cretsError]:
-        """Return the texts of some parameters, and errors for those not there: `GetParameters`.
+    ) -> dict[str, Held | S1cretsError]:
+        """Return some parameters, and errors for those not there: `GetParameters`.
 
         Args:
             names: ten at most, different ones.
@@ -48,16 +50,16 @@ class Ssm:
                 told is left out.
         """
 
-        async def work(client: Any) -> dict[str, str | S1cretsError]:
+        async def work(client: Any) -> dict[str, Held | S1cretsError]:
             answer = await client.get_parameters(Names=list(names), WithDecryption=decrypt)
-            found: dict[str, str | S1cretsError] = {}
+            found: dict[str, Held | S1cretsError] = {}
             for one in listed(answer, "Parameters"):
-                text = _text(one)
+                held = _held(one)
                 if selected:
                     selector = str(one.get("Selector") or "")
-                    found[one["Name"] + selector] = found[f"{one.get('ARN')}{selector}"] = text
+                    found[one["Name"] + selector] = found[f"{one.get('ARN')}{selector}"] = held
                 else:
-                    found[one["Name"]] = text
+                    found[one["Name"]] = held
             for name in [] if selected else answer.get("InvalidParameters") or []:
                 found[name] = self._clients.refused(
                     client, "GetParameters", name, "ParameterNotFound"
@@ -66,12 +68,12 @@ class Ssm:
 
         return await self._clients.run("GetParameters", names[0], work)
 
-    async def get_by_path(self, path: str, *, decrypt: bool, recursive: bool) -> dict[str, str]:
-        """Return all texts below a path, by name: `GetParametersByPath`."""
+    async def get_by_path(self, path: str, *, decrypt: bool, recursive: bool) -> dict[str, Held]:
+        """Return all parameters below a path, by name: `GetParametersByPath`."""
 
-        async def work(client: Any) -> dict[str, str]:
+        async def work(client: Any) -> dict[str, Held]:
             return {
-                one["Name"]: _text(one)
+                one["Name"]: _held(one)
                 async for page in self._below(client, path, decrypt=decrypt, recursive=recursive)
                 for one in page
             }
@@ -98,7 +100,7 @@ class Ssm:
         async for page in tokens_differ(pages):
             found = listed(page, "Parameters")
             for one in found:
-                _text(one)
+                _held(one)
             yield found
 
     async def describe(self, name: str) -> dict[str, Any] | None:
@@ -109,9 +111,9 @@ class Ssm:
                 ParameterFilters=[{"Key": "Name", "Option": "Equals", "Values": [name]}]
             )
             async for page in tokens_differ(pages):
-                for described in listed(page, "Parameters"):
-                    if described.get("Name") == name:
-                        return dict(described)
+                for described in named(page, "Parameters"):
+                    if described["Name"] == name:
+                        return _kept(described)
             return None
 
         return await self._clients.run("DescribeParameters", name, work)
@@ -129,10 +131,23 @@ class Ssm:
         await self._clients.run("PutParameter", name, work, writes=True)
 
 
-def _text(parameter: Any) -> str:
-    """Return the text of a parameter in an answer."""
+def _kept(described: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a parameter, which an update sends again, if all are texts."""
+    texts = [described.get(name) or "" for name in ATTRIBUTES]
+    policies = described.get("Policies") or []
+    try:
+        texts += [policy["PolicyText"] for policy in policies]
+    except (KeyError, TypeError):
+        raise malformed() from None
+    if not all(isinstance(text, str) for text in texts):
+        raise malformed()
+    return described
+
+
+def _held(parameter: Any) -> Held:
+    """Return the text and the version of a parameter in an answer."""
     if isinstance(parameter, dict) and isinstance(parameter.get("Name"), str):
-        text = parameter.get("Value")
-        if isinstance(text, str):
-            return text
+        version = parameter.get("Version")
+        if isinstance(parameter.get("Value"), str):
+            return Held(parameter["Value"], float(version) if isinstance(version, int) else 0.0)
     raise malformed()
