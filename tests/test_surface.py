@@ -41,7 +41,8 @@ LAYERS = [
     ["s1crets.providers.base", "s1crets.providers.batch", "s1crets.providers.stats"],
     ["s1crets._sync", "s1crets.providers.aws"],
     ["s1crets.providers", "s1crets.testing"],
-    ["s1crets", "s1crets.aio", "s1crets.cli"],
+    ["s1crets", "s1crets.aio", "s1crets.integrations"],
+    ["s1crets.cli"],
 ]
 
 

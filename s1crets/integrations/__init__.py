@@ -1,0 +1,1 @@
+"""What brings secrets into frameworks; each module needs the extra of its name."""
