@@ -225,8 +225,8 @@ async def test_a_file_that_another_process_has_locked(
 
     assert caplog.text.count("going on without it") == 1
     # 200 ms and 50 ms on a machine that has nothing else to do; diskcache alone would wait 60 s.
-    assert took < 2
-    assert await lagging < 1
+    assert took < 10
+    assert await lagging < 5
 
 
 async def test_an_open_file_that_another_process_locks(folder: Path, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ async def test_an_open_file_that_another_process_locks(folder: Path, tmp_path: P
         assert len(found) == 100
         assert await ps.get("/2") == "v/2"
         assert "GetParameter" not in ps.stats.requests
-        assert time.perf_counter() - started < 2
+        assert time.perf_counter() - started < 10
         foreign.close()
 
 

