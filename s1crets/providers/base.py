@@ -18,6 +18,7 @@ from s1crets.errors import (
     SecretNotFoundError,
 )
 from s1crets.providers.batch import Batch
+from s1crets.providers.rotation import Rotating
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
@@ -56,7 +57,7 @@ def check_name(name: object) -> None:
     raise InvalidNameError(message)
 
 
-class AsyncProvider(ABC):
+class AsyncProvider(Rotating, ABC):
     """A store of secrets, read through a cache.
 
     Attributes:

@@ -44,6 +44,28 @@ def blocking() -> None:
         sm.get_by_path("a", fail_on_error=False)
 
 
+def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
+    """What is decorated keeps its signature, but for the secret."""
+
+    @ps.refresh_on(OSError, path="/db", keypath="password")
+    def connect(password: str, host: str, *, port: int = 5432) -> float:
+        return float(len(password + host) + port)
+
+    assert_type(connect("host", port=1), float)
+
+    @store.refresh_on(OSError, KeyError, path="/db")
+    async def query(secret: dict[str, str], text: str) -> list[str]:
+        return [secret["user"], text]
+
+    async def use() -> None:
+        assert_type(await query("select"), list[str])
+        async for value in store.watch("/db", interval=30):
+            query_with: str = value
+            await query(query_with)
+
+    use  # noqa: B018  # typed only
+
+
 async def awaited() -> None:
     """The async classes."""
     async with AsyncSecretsManager() as sm:
