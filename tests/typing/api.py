@@ -44,7 +44,7 @@ def blocking() -> None:
         sm.get_by_path("a", fail_on_error=False)
 
 
-def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
+async def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
     """What is decorated keeps its signature, but for the secret."""
 
     @ps.refresh_on(OSError, path="/db", keypath="password")
@@ -57,13 +57,9 @@ def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
     async def query(secret: dict[str, str], text: str) -> list[str]:
         return [secret["user"], text]
 
-    async def use() -> None:
-        assert_type(await query("select"), list[str])
-        async for value in store.watch("/db", interval=30):
-            query_with: str = value
-            await query(query_with)
-
-    use  # noqa: B018  # typed only
+    assert_type(await query("select"), list[str])
+    async for value in store.watch("/db", interval=30):
+        await query(value)
 
 
 async def awaited() -> None:
