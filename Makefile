@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: demo test check bench build clean
+# The modules that users import from.
+API = s1crets s1crets.errors s1crets.cache.tiers s1crets.providers.aws s1crets.providers.aws.options s1crets.providers.aws.session s1crets.providers.stats s1crets.testing
+
+.PHONY: demo test check bench docs build clean
 
 demo: $(VENV)/ready
 	$(BIN)/python benchmarks/demo.py
@@ -21,6 +24,9 @@ check: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/pip install --quiet -c requirements.lock --editable '.[bench]' && $(BIN)/python benchmarks/run.py $(ARGS)
+
+docs: $(VENV)/ready
+	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
 
 build: $(VENV)/ready
 	$(BIN)/python -m build --outdir dist .

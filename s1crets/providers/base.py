@@ -58,11 +58,7 @@ def check_name(name: object) -> None:
 
 
 class AsyncProvider(Rotating, ABC):
-    """A store of secrets, read through a cache.
-
-    Attributes:
-        deadline: seconds that one public call may take in all, or None.
-    """
+    """A store of secrets, read through a cache."""
 
     service: str
     """What error messages call the store."""
@@ -70,6 +66,7 @@ class AsyncProvider(Rotating, ABC):
     _cache: SecretCache
     _counters: Counters
     deadline: float | None
+    """Seconds that one public call may take in all, or None."""
 
     @abstractmethod
     async def path_exists(self, path: str) -> bool:

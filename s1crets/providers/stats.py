@@ -32,7 +32,15 @@ class Stats:
 
 @dataclass
 class Counters:
-    """What `Stats` is made from."""
+    """What `Stats` is made from.
+
+    Attributes:
+        hits: see `Stats`, as for the others.
+        misses: the same.
+        requests: the same.
+        throttled: the same.
+        retried: the same.
+    """
 
     hits: int = 0
     misses: int = 0
