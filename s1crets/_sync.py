@@ -13,10 +13,9 @@ import anyio
 
 from s1crets._fork import importing, renew_after_fork
 from s1crets._threads import ending, endure
-from s1crets._values import MISSING, Concealed, conceal, keys_of
+from s1crets._values import MISSING, Concealed, conceal
 from s1crets.cache.freshness import spawn_task
 from s1crets.providers.base import AsyncProvider
-from s1crets.providers.rotation import check_exceptions, check_function
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from s1crets._values import Held, KeyPath
-    from s1crets.cache import Key
+    from s1crets._values import KeyPath
     from s1crets.providers.stats import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
@@ -180,35 +178,10 @@ class Facade(Generic[T]):
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
         """Decorate a function as the async provider's `refresh_on` does, but one that blocks."""
-        check_exceptions(exceptions)
-        provider = self._provider
-        key = provider.key_of(path)
-        keys_of(keypath)
+        return self._provider.blocking_refresh_on(exceptions, path, keypath, self._run)
 
-        def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
-            check_function(function, awaited=False)
-
-            @functools.wraps(function)
-            def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self._held(key)
-                try:
-                    return function(provider.answer(held, path, keypath), *args, **kwargs)
-                except exceptions:
-                    newer = _portal.run(_Call(provider.newer, key, held))
-                    if newer is None:
-                        raise
-                return function(provider.answer(newer, path, keypath), *args, **kwargs)
-
-            return call
-
-        return decorate
-
-    def _held(self, key: Key) -> Held:
-        provider = self._provider
-        held = provider.held_local(key)
-        if held is None and provider.open_cache():
-            held = provider.held_local(key)
-        return held or _portal.run(_Call(provider.held, key))
+    def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        return _portal.run(_Call(method, *args, **kwargs))
 
     def close(self) -> None:
         """Close connections and files; a later call opens them again."""

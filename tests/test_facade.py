@@ -29,7 +29,15 @@ PAIRS = [
     (aws.AsyncParameterStore, aws.ParameterStore),
     (aws.AsyncSecretsManager, aws.SecretsManager),
 ]
-ONLY_ASYNC = {"aclose", "open_cache", "get_local", "get_by_path_local", "spawn_with"}
+ONLY_ASYNC = {
+    "aclose",
+    "blocking_refresh_on",
+    "get_by_path_local",
+    "get_local",
+    "open_cache",
+    "spawn_with",
+    "watch",
+}
 ONLY_BLOCKING = {"close", "awaited"}
 INTERNAL = {"deadline", "service"}
 
@@ -42,7 +50,7 @@ def public(cls: type) -> set[str]:
 def test_both_flavours_have_the_same_methods(awaited: type, blocking: type) -> None:
     """With the same docstrings and arguments."""
     assert public(awaited) - ONLY_ASYNC == public(blocking) - ONLY_BLOCKING
-    for name in public(blocking) - ONLY_BLOCKING - {"stats"}:
+    for name in public(blocking) - ONLY_BLOCKING - {"stats", "refresh_on"}:
         theirs, ours = getattr(awaited, name), getattr(blocking, name)
         assert ours.__doc__ == theirs.__doc__
         assert inspect.signature(ours) == inspect.signature(theirs)

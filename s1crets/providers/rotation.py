@@ -33,6 +33,9 @@ class Rotating(ABC):
     async def _read(self, key: Key, *, cached: bool) -> Held: ...
 
     @abstractmethod
+    def _key_of(self, path: str) -> Key: ...
+
+    @abstractmethod
     def _answer(self, held: Held, path: str, keypath: KeyPath, default: Any) -> Any: ...
 
     def refresh_on(
@@ -55,9 +58,7 @@ class Rotating(ABC):
         Raises:
             TypeError: an exception is no class of exceptions, or the function is not async.
         """
-        check_exceptions(exceptions)
-        key = self.key_of(path)
-        keys_of(keypath)
+        key = self._checked(exceptions, path, keypath)
 
         def decorate(
             function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
@@ -66,14 +67,42 @@ class Rotating(ABC):
 
             @functools.wraps(function)
             async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self.held_local(key) or await self.held(key)
+                held = self._held_local(key) or await self._read(key, cached=True)
                 try:
-                    return await function(self.answer(held, path, keypath), *args, **kwargs)
+                    return await function(self._picked(held, path, keypath), *args, **kwargs)
                 except exceptions:
-                    newer = await self.newer(key, held)
+                    newer = await self._renewals.newer(key, held)
                     if newer is None:
                         raise
-                return await function(self.answer(newer, path, keypath), *args, **kwargs)
+                return await function(self._picked(newer, path, keypath), *args, **kwargs)
+
+            return call
+
+        return decorate
+
+    def blocking_refresh_on(
+        self,
+        exceptions: tuple[type[Exception], ...],
+        path: str,
+        keypath: KeyPath,
+        run: Callable[..., Any],
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
+        """Return the decorator for functions that block; `run` runs a coroutine function."""
+        key = self._checked(exceptions, path, keypath)
+
+        def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
+            check_function(function, awaited=False)
+
+            @functools.wraps(function)
+            def call(*args: P.args, **kwargs: P.kwargs) -> R:
+                held = self._held_local(key) or run(self._read, key, cached=True)
+                try:
+                    return function(self._picked(held, path, keypath), *args, **kwargs)
+                except exceptions:
+                    newer = run(self._renewals.newer, key, held)
+                    if newer is None:
+                        raise
+                return function(self._picked(newer, path, keypath), *args, **kwargs)
 
             return call
 
@@ -97,48 +126,31 @@ class Rotating(ABC):
         """
         check_interval(interval)
         keys_of(keypath)
-        return self._watch(self.key_of(path), path, interval, keypath)
+        return self._watch(self._key_of(path), path, interval, keypath)
 
     async def _watch(
         self, key: Key, path: str, interval: float, keypath: KeyPath
     ) -> AsyncIterator[Any]:
-        held = self.held_local(key) or await self.held(key)
+        held = self._held_local(key) or await self._read(key, cached=True)
         async for newer in self._renewals.watch(key, held, interval):
-            yield self.answer(newer, path, keypath)
+            yield self._picked(newer, path, keypath)
 
-    @abstractmethod
-    def key_of(self, path: str) -> Key:
-        """Return what a secret's current value is known by in the cache.
+    def _checked(self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath) -> Key:
+        check_exceptions(exceptions)
+        keys_of(keypath)
+        return self._key_of(path)
 
-        Raises:
-            InvalidNameError: nothing can have that name.
-        """
-
-    def held_local(self, key: Key) -> Held | None:
-        """Return what a local cache holds, without waiting."""
+    def _held_local(self, key: Key) -> Held | None:
         held = self._cache.peek(key)
         self._counters.hits += held is not None
         return held
 
-    async def held(self, key: Key) -> Held:
-        """Return what a cache or the service has."""
-        return await self._read(key, cached=True)
-
-    async def newer(self, key: Key, than: Held) -> Held | None:
-        """Return another version than the one that failed, from the service, or None."""
-        return await self._renewals.newer(key, than)
+    def _picked(self, held: Held, path: str, keypath: KeyPath) -> Any:
+        return self._answer(held, path, keypath, UNSET)
 
     @functools.cached_property
     def _renewals(self) -> Renewals:
         return Renewals(functools.partial(self._read, cached=False), self._cache.peek)
-
-    def answer(self, held: Held, path: str, keypath: KeyPath) -> Any:
-        """Return the caller's own copy of what is at `keypath`.
-
-        Raises:
-            SecretNotFoundError: there is no such key.
-        """
-        return self._answer(held, path, keypath, UNSET)
 
 
 def check_exceptions(exceptions: tuple[type[Exception], ...]) -> None:

@@ -264,8 +264,7 @@ class AsyncParameterStore(AwsProvider):
         names = {plain} if name == path else {plain, plain.lstrip("/")}
         await self._cache.drop(*(_key(one, decrypt=True) for one in names))
 
-    def key_of(self, path: str) -> Key:
-        """Return what a parameter's decrypted value is known by in the cache."""
+    def _key_of(self, path: str) -> Key:
         return _key(path, decrypt=True)
 
     async def _load(self, key: Key) -> Held:

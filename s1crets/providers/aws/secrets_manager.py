@@ -254,8 +254,7 @@ class AsyncSecretsManager(AwsProvider):
         check_name(path)
         await self._cache.drop(*map(_key, _names(path)))
 
-    def key_of(self, path: str) -> Key:
-        """Return what a secret's current version is known by in the cache."""
+    def _key_of(self, path: str) -> Key:
         return _key(path)
 
     async def _load(self, key: Key) -> Held:
