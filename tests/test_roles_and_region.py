@@ -183,6 +183,20 @@ async def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> N
             await ps.get("/a")
 
 
+async def test_the_region_as_other_sdks_know_it(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_REGION, where botocore's own chain has none."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    monkeypatch.setenv("AWS_REGION", "ca-central-1")
+    for _ in range(2):
+        async with AsyncParameterStore() as ps:
+            await ps.get("/a")
+        monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+
+    assert [region_of(one) for one in scripted.asked] == ["eu-west-1", "ca-central-1"]
+
+
 async def test_the_instances_region_comes_last(
     scripted: Wire, monkeypatch: pytest.MonkeyPatch, nowhere: None
 ) -> None:

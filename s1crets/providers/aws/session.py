@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -33,7 +34,7 @@ class StsArgs(TypedDict, total=False):
         RoleSessionName: what CloudTrail shows; `s1crets`.
         DurationSeconds: how long credentials live, 900 to 43200; 3600.
         ExternalId: what the role's trust policy asks for; none.
-        aws_region: the region; else botocore's chain, else the instance's.
+        aws_region: the region; else botocore's chain, else AWS_REGION, else the instance's.
     """
 
     RoleArn: str
@@ -82,8 +83,8 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
     if not region:
         message = (
             f"{spec.title}: there is no region: pass sts_args={{'aws_region': ...}} (the command:"
-            " --region), set AWS_DEFAULT_REGION, or set region in the profile of the AWS config"
-            " file"
+            " --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the"
+            " AWS config file"
         )
         raise ConfigurationError(message)
     return session, str(region)
@@ -236,7 +237,9 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
         # The loader remembers by arguments: a client asks without the version, a paginator with.
         version = loader.determine_latest_version(service, "service-2")
         loader.load_service_model(service, "paginators-1", version)
-    return session, spec.sts_args.get("aws_region") or session.get_config_variable("region")
+    given = spec.sts_args.get("aws_region") or session.get_config_variable("region")
+    # All other SDKs of AWS, and ECS, know it by this name; botocore does not.
+    return session, given or os.environ.get("AWS_REGION")
 
 
 async def _instance_region(session: Any) -> str | None:
