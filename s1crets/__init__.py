@@ -23,6 +23,7 @@ from s1crets.errors import (
     InvalidNameError,
     InvalidValueError,
     S1cretsError,
+    SecretExistsError,
     SecretNotFoundError,
     ThrottledError,
     UnavailableError,
@@ -46,15 +47,19 @@ __all__ = [
     "InvalidNameError",
     "InvalidValueError",
     "S1cretsError",
+    "SecretExistsError",
     "SecretNotFoundError",
     "ThrottledError",
     "UnavailableError",
     "__version__",
     "aio",
+    "create",
+    "delete",
     "get",
     "get_by_path",
     "get_many",
     "path_exists",
+    "put",
     "update",
 ]
 
@@ -85,3 +90,20 @@ def update(provider: str, path: str, value: Any) -> None:
     """Store a new value of a secret that is there."""
     value = conceal(value)
     _provider(provider).update(path, value)
+
+
+def create(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a new secret; the options are those of the provider's `create`."""
+    value = conceal(value)
+    _provider(provider).create(path, value, **options)
+
+
+def put(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a secret, new or not; the options are those of the provider's `put`."""
+    value = conceal(value)
+    _provider(provider).put(path, value, **options)
+
+
+def delete(provider: str, path: str, **options: Any) -> None:
+    """Delete a secret; the options are those of the provider's `delete`."""
+    _provider(provider).delete(path, **options)

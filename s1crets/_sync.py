@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from s1crets.providers.stats import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
+T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -146,13 +147,13 @@ async def _enduring(call: _Call) -> Concealed:
     return await call.run()
 
 
-class Facade(Generic[T]):
+class Facade(Generic[T_co]):
     """A provider for callers that are not async; it has an async one that does the work."""
 
-    _provider: T
+    _provider: T_co
 
     @property
-    def awaited(self) -> T:
+    def awaited(self) -> T_co:
         """The async provider behind this one, with the same cache."""
         return self._provider
 

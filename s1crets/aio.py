@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
     from s1crets._values import KeyPath
 
-__all__ = ["get", "get_by_path", "get_many", "path_exists", "update"]
+__all__ = [
+    "create",
+    "delete",
+    "get",
+    "get_by_path",
+    "get_many",
+    "path_exists",
+    "put",
+    "update",
+]
 
 
 async def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
@@ -41,6 +50,23 @@ async def update(provider: str, path: str, value: Any) -> None:
     """Store a new value of a secret that is there."""
     value = conceal(value)
     await _awaited(provider).update(path, value)
+
+
+async def create(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a new secret; the options are those of the provider's `create`."""
+    value = conceal(value)
+    await _awaited(provider).create(path, value, **options)
+
+
+async def put(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a secret, new or not; the options are those of the provider's `put`."""
+    value = conceal(value)
+    await _awaited(provider).put(path, value, **options)
+
+
+async def delete(provider: str, path: str, **options: Any) -> None:
+    """Delete a secret; the options are those of the provider's `delete`."""
+    await _awaited(provider).delete(path, **options)
 
 
 def _awaited(provider: str) -> Any:

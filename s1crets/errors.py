@@ -25,6 +25,7 @@ __all__ = [
     "InvalidValueError",
     "NotPrivateError",
     "S1cretsError",
+    "SecretExistsError",
     "SecretNotFoundError",
     "ThrottledError",
     "UnavailableError",
@@ -41,6 +42,10 @@ class S1cretsError(Exception):
 
 class SecretNotFoundError(S1cretsError, KeyError):
     """No such parameter, secret, version or key; or the secret is scheduled for deletion."""
+
+
+class SecretExistsError(S1cretsError, FileExistsError):
+    """There is one of that name already; or one that is scheduled for deletion has it."""
 
 
 class AccessDeniedError(S1cretsError, PermissionError):

@@ -59,3 +59,48 @@ def test_the_reference_is_written(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for name in PUBLIC:
         assert (tmp_path / (name.replace(".", "/") + ".html")).stat().st_size > 1000
+
+
+BLOCKS = re.findall(
+    r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL
+)
+PYTHON = [code for language, code in BLOCKS if language == "python"]
+SHELL = [code for language, code in BLOCKS if language == "sh"]
+RUNNER = """
+import ast, asyncio, inspect, pathlib, sys
+code = compile(pathlib.Path(sys.argv[1]).read_text(), sys.argv[1], "exec",
+               flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+names = {"__name__": "__main__"}
+result = eval(code, names)
+if inspect.iscoroutine(result):
+    asyncio.run(result)
+app = names.get("app")
+if type(app).__name__ == "FastAPI":
+    from fastapi.testclient import TestClient
+    with TestClient(app) as client:
+        for route in app.routes:
+            if route.name in names:
+                assert client.get(route.path).is_success, route.path
+if type(app).__name__ == "Application":
+    import aiohttp.test_utils
+    async def serve():
+        server = aiohttp.test_utils.TestServer(app)
+        async with aiohttp.test_utils.TestClient(server) as client:
+            for route in app.router.routes():
+                if route.method == "GET":
+                    assert (await client.get(route.resource.canonical)).ok
+    asyncio.run(serve())
+"""
+
+
+def titled(block: str) -> str:
+    """Return what a block is called in the list of tests."""
+    return block.strip().splitlines()[0][:50]
+
+
+def test_every_block_is_of_a_language_that_is_run() -> None:
+    """A block without a language would be run by nobody."""
+    assert (ROOT / "README.md").read_text().count("```") == 2 * len(BLOCKS)
+    assert {language for language, _ in BLOCKS} <= {"python", "sh", "json"}
+    assert PYTHON
+    assert SHELL

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1crets._values import Held
 from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
+from s1crets.providers.aws.entries import is_below, of_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from s1crets._values import Concealed
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws.client import Clients
+    from s1crets.providers.aws.entries import Entry
 
 BATCH = 20  # names that BatchGetSecretValue takes
 
@@ -60,16 +62,20 @@ class Asm:
 
     async def names_below(self, path: str) -> list[str]:
         """Return the names that are `path` or begin with `path/`: `ListSecrets`."""
+        return [entry.name for entry in await self.entries(path)]
 
-        async def work(client: Any) -> list[str]:
-            # The filter is a bare prefix, so `foo` finds `foobar`; a leading `!` would negate it.
-            filters = [] if path.startswith("!") else [{"Key": "name", "Values": [path]}]
+    async def entries(self, path: str) -> list[Entry]:
+        """Return what AWS shows of all secrets below a path: `ListSecrets`."""
+        # The filter is a bare prefix, so `foo` finds `foobar`; a leading `!` would negate it.
+        filters = [{"Key": "name", "Values": [path]}] if path and path[0] != "!" else []
+
+        async def work(client: Any) -> list[Entry]:
             pages = client.get_paginator("list_secrets").paginate(Filters=filters)
             return [
-                one["Name"]
+                of_secret(one)
                 async for page in tokens_differ(pages)
                 for one in named(page, "SecretList")
-                if _below(one["Name"], path)
+                if is_below(one["Name"], path)
             ]
 
         return await self._clients.run("ListSecrets", path, work)
@@ -87,14 +93,48 @@ class Asm:
 
     async def put(self, name: str, raw: Concealed) -> None:
         """Store a new text or new bytes: `PutSecretValue`."""
-        field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
 
         async def work(client: Any) -> None:
-            answer = await client.put_secret_value(SecretId=name, **{field: raw.reveal()})
-            if not isinstance(answer.get("VersionId"), str):
-                raise malformed()
+            answer = await client.put_secret_value(SecretId=name, **_revealed(raw))
+            _check_version(answer)
 
         await self._clients.run("PutSecretValue", name, work, writes=True)
+
+    async def change(self, name: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+        """Store a new text or new bytes, and settings: `UpdateSecret`."""
+
+        async def work(client: Any) -> None:
+            answer = await client.update_secret(SecretId=name, **_revealed(raw), **settings)
+            _check_version(answer)
+
+        await self._clients.run("UpdateSecret", name, work, writes=True)
+
+    async def create(self, name: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+        """Make a secret: `CreateSecret`."""
+
+        async def work(client: Any) -> None:
+            answer = await client.create_secret(Name=name, **_revealed(raw), **settings)
+            _check_version(answer)
+
+        await self._clients.run("CreateSecret", name, work, writes=True)
+
+    async def delete(self, name: str, how: Mapping[str, Any]) -> None:
+        """Schedule a secret for deletion, or delete it: `DeleteSecret`."""
+
+        async def work(client: Any) -> None:
+            await client.delete_secret(SecretId=name, **how)
+
+        await self._clients.run("DeleteSecret", name, work)
+
+
+def _revealed(raw: Concealed) -> dict[str, str | bytes]:
+    field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
+    return {field: raw.reveal()}
+
+
+def _check_version(answer: Any) -> None:
+    if not isinstance(answer.get("VersionId"), str):
+        raise malformed()
 
 
 def _held(answer: Any) -> Held:
@@ -108,7 +148,3 @@ def _held(answer: Any) -> Held:
         if isinstance(answer.get(field), kind):
             return Held(answer[field], version)
     raise malformed()
-
-
-def _below(name: str, path: str) -> bool:
-    return name == path or name.startswith(path.rstrip("/") + "/")

@@ -18,6 +18,7 @@ from s1crets.errors import (
     InvalidNameError,
     InvalidValueError,
     S1cretsError,
+    SecretExistsError,
     SecretNotFoundError,
     ThrottledError,
     UnavailableError,
@@ -52,6 +53,7 @@ class Request:
 
 
 _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
+_EXISTS = "take another name, or update it; put does either", SecretExistsError
 _DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
 _KMS = "see that the KMS key is enabled and the caller may use it", DecryptionError
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
@@ -67,6 +69,8 @@ _CODES: dict[str, tuple[str, type[S1cretsError]]] = {
     "ParameterNotFound": _NOT_FOUND,
     "ParameterVersionNotFound": _NOT_FOUND,
     "ResourceNotFoundException": _NOT_FOUND,
+    "ParameterAlreadyExists": _EXISTS,
+    "ResourceExistsException": _EXISTS,
     "AccessDenied": _DENIED,
     "AccessDeniedException": _DENIED,
     "UnauthorizedOperation": _DENIED,
@@ -208,7 +212,10 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
     remedy, kind = _CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):
         words = "it is scheduled for deletion"
-        remedy, kind = "restore it, or read another", SecretNotFoundError
+        remedy, kind = "restore it, or take another", SecretNotFoundError
+        if request.operation == "CreateSecret":
+            words = "one of that name is scheduled for deletion"
+            remedy, kind = "restore that, wait until it is gone, or take another", SecretExistsError
     elif code == "ResourceNotFoundException" and re.search(r"staging label|VersionId", words):
         remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
     elif kind is CredentialsError and re.match(r"Signature (expired|not yet current)", words):
@@ -216,7 +223,7 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
     if request.operation == "AssumeRole" and kind is AccessDeniedError:
         remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
         kind = CredentialsError
-    if request.writes and kind is not SecretNotFoundError:
+    if request.writes and kind not in (SecretExistsError, SecretNotFoundError):
         words = ""  # a validation error of AWS's repeats the value
     return kind(request.told(f"{words} [{code}]".strip(), remedy))
 

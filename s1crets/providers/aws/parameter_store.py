@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of, together
+from s1crets._values import MISSING, UNSET, Held, keys_of, together
 from s1crets.cache import Derived
 from s1crets.errors import InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.batching import Batches
 from s1crets.providers.aws.options import discreet
-from s1crets.providers.aws.provider import AwsProvider
+from s1crets.providers.aws.parameter_writing import ParameterWriting
 from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
-from s1crets.providers.aws.rewriting import LARGEST, attributes, check_tier
 from s1crets.providers.aws.ssm import BATCH, Ssm
 from s1crets.providers.base import check_name
 from s1crets.providers.batch import distinct
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import Concealed, KeyPath
+    from s1crets._values import KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 _PARAMETER = re.compile(r"^arn:.*:parameter(?=/)")
 
 
-class AsyncParameterStore(AwsProvider):
+class AsyncParameterStore(ParameterWriting):
     """AWS Systems Manager Parameter Store, awaited.
 
     Args:
@@ -218,39 +217,6 @@ class AsyncParameterStore(AwsProvider):
         except SecretNotFoundError:
             return False
         return True
-
-    async def update(self, path: str, value: Any) -> None:
-        """Store a new value: `DescribeParameters`, then `PutParameter` with all that it showed.
-
-        Args:
-            path: the name of a parameter that is there.
-            value: text, or a dict or list that is stored as JSON.
-
-        Raises:
-            SecretNotFoundError: a `KeyError`: no such parameter; nothing was written.
-            InvalidValueError: the value is of another type or too long; nothing was written.
-            S1cretsError: anything else that goes wrong.
-        """
-        value = conceal(value)
-        check_name(path)
-        raw = conceal(encode(value, binary=False, limit=LARGEST))
-        await self._in_time("updating", path, self._put(path, raw))
-
-    async def _put(self, path: str, raw: Concealed) -> None:
-        described = await self._ssm.describe(path)
-        if described is None:
-            message = (
-                f"{self.service}: there is no parameter {path!r} to update (by its name: an"
-                " ARN or a version can't be updated); nothing was written"
-            )
-            raise SecretNotFoundError(message)
-        check_tier(described, raw)
-        try:
-            await self._ssm.put(path, raw, attributes(described))
-        finally:
-            # Also after an error: whether AWS has stored it may not be known.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one parameter and of all paths, or all."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from s1crets.cache import SecretCache
 from s1crets.providers.aws.client import Clients
@@ -19,6 +22,8 @@ from s1crets.providers.base import AsyncProvider
 from s1crets.providers.stats import Counters
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from s1crets.cache import CacheArgs
 
 
@@ -86,6 +91,19 @@ class AwsProvider(AsyncProvider):
     def __repr__(self) -> str:
         region = getattr(self, "_sts_args", {}).get("aws_region", "by botocore")
         return f"<{type(self).__name__} of {self.service}, region {region}>"
+
+    @abstractmethod
+    async def invalidate(self, path: str | None = None) -> None:
+        """Forget what the caches hold of one name and of all paths, or all."""
+
+    async def _written(self, path: str, work: Awaitable[None]) -> None:
+        """Do what changes a name, and forget what is known of it."""
+        try:
+            await work
+        finally:
+            # Also after an error: whether AWS has stored it may not be known.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
 
     async def _close_clients(self) -> None:
         await self._clients.aclose()

@@ -7,15 +7,13 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-import anyio
-
-from s1crets._values import MISSING, UNSET, Held, conceal, encode, keys_of, together
+from s1crets._values import MISSING, UNSET, Held, keys_of, together
 from s1crets.cache import Derived
 from s1crets.errors import AccessDeniedError, BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.asm import BATCH, Asm
 from s1crets.providers.aws.batching import Batches
 from s1crets.providers.aws.options import discreet
-from s1crets.providers.aws.provider import AwsProvider
+from s1crets.providers.aws.secret_writing import SecretWriting
 from s1crets.providers.base import check_name
 from s1crets.providers.batch import Batch, distinct
 
@@ -24,16 +22,15 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import Concealed, KeyPath
+    from s1crets._values import KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
 _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
-_LARGEST = 65536  # bytes of a secret
 
 
-class AsyncSecretsManager(AwsProvider):
+class AsyncSecretsManager(SecretWriting):
     """AWS Secrets Manager, awaited.
 
     Args:
@@ -220,31 +217,6 @@ class AsyncSecretsManager(AwsProvider):
         except SecretNotFoundError:
             return False
         return True
-
-    async def update(self, path: str, value: Any) -> None:
-        """Store a new value: `PutSecretValue`, which keeps the key it is encrypted with.
-
-        Args:
-            path: the name or ARN of a secret that is there.
-            value: text, bytes, or a dict or list that is stored as JSON.
-
-        Raises:
-            SecretNotFoundError: a `KeyError`: no such secret; nothing was written.
-            InvalidValueError: the value is of another type or too long; nothing was written.
-            S1cretsError: anything else that goes wrong.
-        """
-        value = conceal(value)
-        check_name(path)
-        raw = conceal(encode(value, binary=True, limit=_LARGEST))
-        await self._in_time("updating", path, self._put(path, raw))
-
-    async def _put(self, path: str, raw: Concealed) -> None:
-        try:
-            await self._asm.put(path, raw)
-        finally:
-            # Also after an error: whether AWS has stored it may not be known.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one secret and of all paths, or all."""

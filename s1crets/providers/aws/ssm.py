@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1crets._values import Held
 from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
+from s1crets.providers.aws.entries import is_below, of_parameter
 from s1crets.providers.aws.rewriting import ATTRIBUTES
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from s1crets._values import Concealed
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws.client import Clients
+    from s1crets.providers.aws.entries import Entry
 
 BATCH = 10  # names that GetParameters takes
 
@@ -118,17 +120,42 @@ class Ssm:
 
         return await self._clients.run("DescribeParameters", name, work)
 
-    async def put(self, name: str, raw: Concealed, kept: Mapping[str, Any]) -> None:
-        """Store a new text, with all attributes that are to be kept: `PutParameter`."""
+    async def entries(self, path: str) -> list[Entry]:
+        """Return what AWS shows of all parameters below a path: `DescribeParameters`."""
+        below = [{"Key": "Name", "Option": "BeginsWith", "Values": [path]}] if path else []
+
+        async def work(client: Any) -> list[Entry]:
+            pages = client.get_paginator("describe_parameters").paginate(ParameterFilters=below)
+            return [
+                of_parameter(described)
+                async for page in tokens_differ(pages)
+                for described in named(page, "Parameters")
+                if is_below(described["Name"], path)
+            ]
+
+        return await self._clients.run("DescribeParameters", path, work)
+
+    async def put(
+        self, name: str, raw: Concealed, settings: Mapping[str, Any], *, overwrite: bool
+    ) -> None:
+        """Store a text, with all attributes that the parameter is to have: `PutParameter`."""
 
         async def work(client: Any) -> None:
             answer = await client.put_parameter(
-                Name=name, Value=raw.reveal(), Overwrite=True, **kept
+                Name=name, Value=raw.reveal(), Overwrite=overwrite, **settings
             )
             if not isinstance(answer.get("Version"), int):
                 raise malformed()
 
         await self._clients.run("PutParameter", name, work, writes=True)
+
+    async def delete(self, name: str) -> None:
+        """Delete a parameter: `DeleteParameter`."""
+
+        async def work(client: Any) -> None:
+            await client.delete_parameter(Name=name)
+
+        await self._clients.run("DeleteParameter", name, work)
 
 
 def _kept(described: dict[str, Any]) -> dict[str, Any]:
