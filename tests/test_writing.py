@@ -272,7 +272,7 @@ class TestSecrets:
         )
         scripted.answers = dict.fromkeys(("CreateSecret", "PutSecretValue", "DeleteSecret"), gone)
         async with AsyncSecretsManager() as sm:
-            with pytest.raises(s1crets.SecretExistsError, match="scheduled for deletion.*restore"):
+            with pytest.raises(s1crets.SecretExistsError, match=r"scheduled for deletion.*restore"):
                 await sm.create("a", "v")
             for work in (sm.put("a", "v"), sm.delete("a")):
                 with pytest.raises(s1crets.SecretNotFoundError, match="scheduled for deletion"):

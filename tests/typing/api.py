@@ -14,6 +14,7 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
+from s1crets.providers.aws.entries import Entry
 from s1crets.providers.stats import Stats
 
 
@@ -34,6 +35,10 @@ def blocking() -> None:
     assert_type(ps.awaited, AsyncParameterStore)
     value: str = ps.get("/a", keypath=("x", 0), default=None, decrypt=True, cached=False)
     ps.update("/a", value)
+    ps.create("/a", {"x": 1}, type="String", tier="Advanced", tags={"team": "a"})
+    ps.put("/a", value, kms_key_id="alias/k", description="d")
+    ps.delete("/a")
+    assert_type(ps.describe("/a"), list[Entry])
     ps.peek("/a", default=0)
     ps.invalidate()
     ps.close()
@@ -41,6 +46,9 @@ def blocking() -> None:
         assert_type(sm, SecretsManager)
         sm.get("a", version_id="1", version_stage="AWSPREVIOUS")
         sm.update("a", b"bytes")
+        sm.create("a", b"bytes", kms_key_id="alias/k")
+        sm.delete("a", recovery_days=7)
+        sm.delete("a", force=True)
         sm.get_by_path("a", fail_on_error=False)
 
 
