@@ -49,7 +49,13 @@ class SecretExistsError(S1cretsError, FileExistsError):
 
 
 class AccessDeniedError(S1cretsError, PermissionError):
-    """The credentials are good, but may not do this."""
+    """The credentials are good, but may not do this.
+
+    Attributes:
+        action: what the caller's IAM policy does not allow, as `ssm:GetParameter`.
+    """
+
+    action: str = ""
 
 
 class ThrottledError(S1cretsError):

@@ -6,39 +6,19 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command import COMMAND, run, told
 from wire import HANG_UP, Reply, Wire, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 OPTIONS = ("--region", "--role-arn", "--profile", "--cache-dir")
-COMMAND = str(Path(sys.executable).parent / "s1crets")
-
-
-def run(*args: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command; whatever it does, it shows no traceback."""
-    done = subprocess.run(
-        [COMMAND, *args],
-        input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **env},
-    )  # fmt: skip
-    assert b"Traceback" not in done.stderr
-    return done
-
-
-def told(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return what a failed run said: one line on stderr, and nothing on stdout."""
-    assert done.stdout == b""
-    lines = done.stderr.decode().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("s1crets: ")
-    return lines[0]
 
 
 @pytest.mark.parametrize(
@@ -219,7 +199,7 @@ def test_help_documents_the_exit_codes(args: tuple[str, ...]) -> None:
     help_text = run(*args).stdout.decode()
 
     assert "Exit codes:" in help_text
-    for line in ("1  `exists`: no", "3  not found", "4  access denied", "5  unreachable"):
+    for line in ("1    `exists`: no", "3    not found", "4    access denied", "5    unreachable"):
         assert line in help_text
 
 

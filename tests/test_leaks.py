@@ -625,12 +625,12 @@ def test_the_command_shows_no_value_of_what_fails(whole: Wire, tmp_path: Path) -
     """Every subcommand, and what nobody expects."""
     script = f"""
     import sys
-    from s1crets import cli
+    from s1crets.cli import main, reading, writing
     class Store:
         def __getattr__(self, name):
             raise RuntimeError("{CANARY}")
-    cli._open = lambda **_: Store()
-    cli.main()
+    reading.open_store = writing.open_store = lambda **_: Store()
+    main()
     """
     for args in (("get", "a"), ("get-by-path", "a"), ("exists", "a"), ("update", "a", CANARY)):
         done = subprocess.run(

@@ -38,5 +38,10 @@ def provider_class(name: str) -> Any:
         return getattr(importlib.import_module(module), cls)
 
 
+def provider_names() -> list[str]:
+    """Return the names of all providers."""
+    return list(_CLASSES)
+
+
 def _make(name: str) -> Any:
     return _providers.setdefault(name, provider_class(name)())  # of two threads' one stays

@@ -153,6 +153,7 @@ def closed() -> UnavailableError:
     return UnavailableError("the provider was closed while this call was under way; call again")
 
 
+_PREFIXES = {"Parameter Store": "ssm", "Secrets Manager": "secretsmanager"}
 _UNHANDLED = "HTTPClientError"  # itself, no subclass: around an error that botocore does not know
 
 
@@ -223,9 +224,23 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
     if request.operation == "AssumeRole" and kind is AccessDeniedError:
         remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
         kind = CredentialsError
+    action = _action(request, words)
     if request.writes and kind not in (SecretExistsError, SecretNotFoundError):
         words = ""  # a validation error of AWS's repeats the value
-    return kind(request.told(f"{words} [{code}]".strip(), remedy))
+    error = kind(request.told(f"{words} [{code}]".strip(), remedy))
+    if isinstance(error, AccessDeniedError):
+        error.action = action
+    return error
+
+
+def _action(request: Request, words: str) -> str:
+    """Return the IAM action that was denied: as AWS names it, or the one that was asked for."""
+    named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", words)
+    if named:
+        return named.group(1)
+    if "KMS" in words:
+        return "kms:Decrypt"
+    return f"{_PREFIXES.get(request.service, 'sts')}:{request.operation}"
 
 
 def _from_client(request: Request, error: Exception) -> S1cretsError | Any:

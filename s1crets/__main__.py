@@ -1,0 +1,7 @@
+"""The command, as `python -m s1crets`."""
+
+from __future__ import annotations
+
+from s1crets.cli import main
+
+main(prog_name="s1crets")
