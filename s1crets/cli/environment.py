@@ -58,7 +58,7 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command("exec", epilog=EPILOG, context_settings={"ignore_unknown_options": False})
+@click.command("exec", epilog=EPILOG, context_settings={"allow_interspersed_args": False})
 @source_options
 @click.option("--pristine", is_flag=True, help="CMD gets these variables and no others.")
 @click.option(
