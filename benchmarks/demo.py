@@ -25,6 +25,8 @@ from s1crets.testing import loopback_aws
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s1crets.testing import LoopbackAws
+
 _NAMES = [f"/demo/service{i % 20}/setting{i}" for i in range(1000)]
 _COLOUR = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
@@ -131,13 +133,20 @@ def two_processes() -> None:
         print(paint(2, f"    a name or a value is in its files: {shown}"))
 
 
-def outage() -> None:
+def throttled(aws: LoopbackAws) -> None:
+    """Read on at the pace that AWS allows."""
+    with ParameterStore() as ps:
+        aws.throttle("GetParameters", times=5)
+        with step("get_many of 1,000, AWS throttles 5 requests", ps) as told:
+            told.append(f"{len(ps.get_many(_NAMES))} values; throttled: {ps.stats.throttled}")
+
+
+def outage(aws: LoopbackAws) -> None:
     """Go on with what has expired, while AWS is gone."""
-    with loopback_aws() as environment:
-        os.environ.update(environment)
-        boto3.client("ssm").put_parameter(Name="/demo/kept", Value="fake-kept", Type="String")
-        ps = ParameterStore(cache_args={"cache_ttl": 0.01, "stale_for": 3600}, retry=1)
-        ps.get("/demo/kept")
+    aws.seed({"aws.ps": {"/demo/kept": "fake-kept"}})
+    ps = ParameterStore(cache_args={"cache_ttl": 0.01, "stale_for": 3600}, retry=1)
+    ps.get("/demo/kept")
+    aws.down()
     time.sleep(0.02)
     with step("get, expired, AWS is down: stale_for", ps) as told:
         told.append(f"still {ps.get('/demo/kept')}; stale: {ps.stats.stale}")
@@ -184,15 +193,16 @@ def script() -> None:
 def main() -> None:
     """Run everything."""
     warnings.simplefilter("ignore", s1crets.InsecureCacheWarning)
-    with loopback_aws() as environment:
-        os.environ.update(environment)
-        print(f"an AWS of our own at {environment['AWS_ENDPOINT_URL']} (moto)\n")
+    with loopback_aws() as aws:
+        os.environ.update(aws.environment)
+        print(f"an AWS of our own at {aws.url} (moto)\n")
         seed()
         main_job()
         two_processes()
         asyncio.run(service())
         script()
-    outage()
+        throttled(aws)
+        outage(aws)
     print("\ndone")
 
 

@@ -4,4 +4,5 @@ from __future__ import annotations
 
 from s1crets.cli import main
 
-main(prog_name="s1crets")
+if __name__ == "__main__":
+    main(prog_name="s1crets")

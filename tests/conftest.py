@@ -14,40 +14,33 @@ from blockbuster import blockbuster_ctx
 from wire import Wire, wire
 
 from s1crets import _sync, providers
-from s1crets._sync import Facade
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
     ParameterStore,
     SecretsManager,
 )
-from s1crets.testing import loopback_aws
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-
-@pytest.fixture(scope="session")
-def _moto() -> Iterator[dict[str, str]]:
-    with loopback_aws() as environment:
-        yield environment
+    from s1crets.testing import LoopbackAws
 
 
 @pytest.fixture(autouse=True)
 def environment(
-    _moto: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    s1crets_aws: LoopbackAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
     """Every test sees an AWS on loopback, and nothing of this machine's own settings."""
-    for name in [name for name in os.environ if name.startswith("AWS_")]:
-        monkeypatch.delenv(name)
     home = tmp_path / "home"
     home.mkdir()
-    settings = {**_moto, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
-    settings["AWS_EC2_METADATA_DISABLED"] = "true"
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):  # HOME has its own
+        monkeypatch.delenv(name)
+    settings = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    return settings
+    return {**s1crets_aws.environment, **settings}
 
 
 @pytest.fixture
@@ -104,10 +97,7 @@ async def _nothing_is_left_on_the_loop(anyio_backend: str) -> AsyncIterator[None
 def _nothing_is_left_on_the_portal(environment: dict[str, str]) -> Iterator[None]:
     """Fail a test after which the facades' thread has something to do, or open connections."""
     yield
-    for provider in list(providers._providers.values()):
-        if isinstance(provider, Facade):
-            provider.close()
-    providers._providers.clear()
+    providers.reset()
     loop = _sync._portal._loop
     until = time.monotonic() + 5
     while loop and (left := left_on(loop)):

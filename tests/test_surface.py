@@ -7,19 +7,15 @@ import pkgutil
 import subprocess
 import sys
 import time
-import urllib.request
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from blockbuster import BlockingError
-from botocore.exceptions import EndpointConnectionError
 from wire import Wire, parameter
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore
-from s1crets.testing import loopback_aws
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -48,7 +44,7 @@ LAYERS = [
     ["s1crets._sync", "s1crets.providers.aws"],
     ["s1crets.providers", "s1crets.testing"],
     ["s1crets", "s1crets.aio", "s1crets.integrations"],
-    ["s1crets.cli"],
+    ["s1crets.cli", "s1crets.__main__"],
 ]
 
 
@@ -168,32 +164,3 @@ async def test_a_test_fails_when_something_blocks_the_loop() -> None:
         backend._entries = Sleepy()
         with pytest.raises(BlockingError):
             await ps.get("/a")
-
-
-def test_the_loopback_aws_comes_and_goes() -> None:
-    """It serves every AWS client, and is gone afterwards."""
-    with loopback_aws("eu-south-1") as environment:
-        assert environment["AWS_DEFAULT_REGION"] == "eu-south-1"
-        url = environment["AWS_ENDPOINT_URL"]
-        ssm = boto3.client("ssm", endpoint_url=url)
-        ssm.put_parameter(Name="/a", Value="fake", Type="String")
-        assert urllib.request.urlopen(url).status == 200  # noqa: S310
-    with pytest.raises(EndpointConnectionError):
-        ssm.get_parameter(Name="/a")
-
-
-def test_without_moto_it_says_what_to_install() -> None:
-    """The extra is not part of a plain install."""
-    script = """
-import sys
-sys.modules["moto.server"] = None
-from s1crets.testing import loopback_aws
-try:
-    with loopback_aws():
-        pass
-except ValueError as error:
-    assert "s1crets[testing]" in str(error)
-else:
-    raise AssertionError
-"""
-    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)

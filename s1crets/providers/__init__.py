@@ -43,5 +43,12 @@ def provider_names() -> list[str]:
     return list(_CLASSES)
 
 
+def reset() -> None:
+    """Close the process's own providers and forget them: the next call makes them anew."""
+    while _providers:
+        _, one = _providers.popitem()
+        one.close()
+
+
 def _make(name: str) -> Any:
     return _providers.setdefault(name, provider_class(name)())  # of two threads' one stays
