@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -11,12 +13,9 @@ from s1crets.errors import ConfigurationError, InvalidValueError
 from s1crets.testing._calls import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from os import PathLike
-
     from s1crets.testing._strict import Strict
 
-Seed: TypeAlias = "Mapping[str, Mapping[str, Any]] | str | PathLike[str]"
+Seed: TypeAlias = Mapping[str, Mapping[str, Any]] | str | PathLike[str]
 _BINARY = "$base64"
 
 
