@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+# hypothesis's own, of how it would print what it has generated
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 fuzzed = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
