@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -16,7 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import boto3
+import redis
 from aiohttp import web
+from redis.backoff import ConstantBackoff
+from redis.retry import Retry
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore, SecretsManager
@@ -153,6 +159,53 @@ def outage(aws: LoopbackAws) -> None:
     ps.close()
 
 
+_FLEET = """
+import asyncio, sys
+from aiocache import RedisCache
+from s1crets.providers.aws import AsyncParameterStore
+
+async def main():
+    backend = RedisCache(endpoint="127.0.0.1", port=int(sys.argv[1]))
+    async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
+        names = [f"/demo/service{i % 20}/setting{i}" for i in range(200)]
+        assert len(await ps.get_many(names)) == 200
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def redis_server(program: str) -> Iterator[int]:
+    """Run a Redis that keeps nothing, on a free port of loopback; yield that."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
+        with subprocess.Popen([*command, folder], stdout=subprocess.DEVNULL) as process:
+            with redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200)) as client:
+                client.ping()
+            yield port
+            process.terminate()
+
+
+def fleet(aws: LoopbackAws) -> None:
+    """Let four processes that want the same share a Redis, sealed."""
+    program = shutil.which("redis-server")
+    if program is None:
+        print("four processes that share a Redis: left out, as redis-server is not installed")
+        return
+    key = base64.b64encode(os.urandom(32)).decode()
+    before = len(aws.requests)
+    with redis_server(program) as port, step("4 processes share a Redis, 200 names each") as told:
+        command = [sys.executable, "-c", _FLEET, str(port)]
+        environment = {**os.environ, "S1CRETS_CACHE_KEY": key}
+        processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
+        assert [process.wait() for process in processes] == [0] * 4
+        asked = [one for one in aws.requests[before:] if one.service == "ssm"]
+        names = sum(len(one.names) for one in asked)
+        told.append(f"{names} names asked of AWS in all, in {len(asked)} requests")
+
+
 _STORE = web.AppKey("store", AsyncParameterStore)
 
 
@@ -199,6 +252,7 @@ def main() -> None:
         seed()
         main_job()
         two_processes()
+        fleet(aws)
         asyncio.run(service())
         script()
         throttled(aws)
