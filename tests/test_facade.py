@@ -34,6 +34,7 @@ ONLY_ASYNC = {
     "blocking_refresh_on",
     "get_by_path_local",
     "get_local",
+    "observe",
     "open_cache",
     "spawn_with",
     "watch",

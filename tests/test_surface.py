@@ -37,6 +37,7 @@ LAYERS = [
     [
         "s1crets.providers.base",
         "s1crets.providers.batch",
+        "s1crets.providers.observing",
         "s1crets.providers.renewals",
         "s1crets.providers.rotation",
         "s1crets.providers.stats",
