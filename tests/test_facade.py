@@ -32,9 +32,9 @@ PAIRS = [
 ONLY_ASYNC = {
     "aclose",
     "blocking_refresh_on",
+    "counters",
     "get_by_path_local",
     "get_local",
-    "observe",
     "open_cache",
     "spawn_with",
     "watch",

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from s1crets._values import Held, KeyPath
     from s1crets.cache import Key, SecretCache
-    from s1crets.providers.observing import Observer
     from s1crets.providers.stats import Counters, Stats
 
 R = TypeVar("R")
@@ -90,9 +89,9 @@ class AsyncProvider(Rotating, ABC):
         """What this provider has done since it was made."""
         return self._counters.stats()
 
-    def observe(self, observer: Observer) -> Counters:
-        """Tell `observer` from now on of all but hits, and return what counts those too."""
-        self._counters.observer = observer
+    @property
+    def counters(self) -> Counters:
+        """What `stats` is made from, and who is told of more: for `s1crets.integrations`."""
         return self._counters
 
     async def __aenter__(self) -> Self:

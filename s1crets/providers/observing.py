@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from s1crets.errors import S1cretsError
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
-_NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
+NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
 _READS = {"get": "get", "path": "get_by_path", "exists": "path_exists"}
 _VERBS = {
     "creating": "create",
@@ -36,7 +36,7 @@ class Observer:
         self,
         method: str,  # noqa: ARG002  # for those who want it, as in all methods here
         names: Collection[str],  # noqa: ARG002
-        errors: Mapping[str, S1cretsError] = _NO_ERRORS,  # noqa: ARG002
+        errors: Mapping[str, S1cretsError] = NO_ERRORS,  # noqa: ARG002
     ) -> AbstractContextManager[None]:
         """Return what is entered while a public call does what takes more than a look.
 
@@ -50,20 +50,18 @@ class Observer:
     def request(
         self,
         operation: str,  # noqa: ARG002
-        region: str,  # noqa: ARG002
         names: Collection[str],  # noqa: ARG002
     ) -> AbstractContextManager[None]:
         """Return what is entered while the service is asked, with all repetitions and pages.
 
         Args:
             operation: the service's name of it.
-            region: where.
             names: what it is about.
         """
         return _NOTHING
 
     def sent(self, *, again: bool) -> None:
-        """Learn that the request has left, once more if it is the next page or a repetition."""
+        """Learn that the request, or one of its pages, has left; `again` for a repetition."""
 
     def throttled(self) -> None:
         """Learn that the service refused the request as one too many."""

@@ -84,7 +84,7 @@ class Clients:
     ) -> R:
         client = await self._client(operation, subject)
         request = Request(self.spec.title, client.region, operation, subject, writes)
-        observed = self.spec.counters.observer.request(operation, client.region, names)
+        observed = self.spec.counters.observer.request(operation, names)
         with observed, translated(request):
             return await work(client.api)
 
