@@ -262,16 +262,18 @@ class TestCounts:
     async def test_what_a_provider_has_counted_outlives_it(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, top: str
     ) -> None:
-        """It is not kept alive, and a counter never falls."""
+        """It is not kept alive, a counter never falls, and all that is kept is a number."""
         s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
         provider = AsyncParameterStore()
         telemetry.instrument(provider)
         await provider.get(f"{top}/a")
         await provider.aclose()
-        alive = weakref.ref(provider)
+        alive, counting = weakref.ref(provider), weakref.ref(provider.counters)
         del provider
         await until(lambda: gc.collect() is not None and alive() is None)
         counted = [telemetry.counts("s1crets.aws.requests") for _ in range(2)]
+        gc.collect()
+        assert counting() is None
         async with AsyncParameterStore() as another:
             telemetry.instrument(another)
             await another.get(f"{top}/a")
@@ -445,6 +447,25 @@ class TestFamily:
         assert told(gone) == {"s1crets.name_count": 1, "error.type": "CancelledError"}
         assert gone.status.status_code is StatusCode.UNSET
         assert parent(telemetry.one("SSM.GetParameter")) == ident(stayed)
+
+    async def test_a_call_leaves_its_callers_context_as_it_was(
+        self, s1crets_aws: LoopbackAws, telemetry: Telemetry, ps: AsyncParameterStore, top: str
+    ) -> None:
+        """Also one that fails."""
+        s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
+        telemetry.instrument(ps)
+
+        def context() -> dict[Any, Any]:
+            found = contextvars.copy_context().items()
+            return {variable: value for variable, value in found if value is not None}
+
+        with telemetry.tracer.start_as_current_span("theirs"):
+            before = context()
+            await ps.get(f"{top}/a")
+            with pytest.raises(S1cretsError):
+                await ps.update(f"{top}/b", "v")
+
+            assert context() == before
 
     async def test_what_a_batch_does_not_answer_is_asked_for_by_each(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, sm: AsyncSecretsManager, top: str

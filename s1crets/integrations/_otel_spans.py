@@ -62,13 +62,13 @@ class Spans(Observer):
 
     def sent(self, *, again: bool) -> None:
         """Count a request of the operation that is under way."""
-        attempts = _attempts.get(_Attempts())  # none, if it was under way at `instrument`
+        attempts = _attempts.get() or _Attempts()  # none, if it was under way at `instrument`
         attempts.requests += 1
         attempts.retries += again
 
     def throttled(self) -> None:
         """Count one that was refused as too many."""
-        _attempts.get(_Attempts()).throttles += 1
+        (_attempts.get() or _Attempts()).throttles += 1
 
     def stale(self) -> None:
         """Tell of an expired value in the spans of those who get it."""
@@ -101,7 +101,7 @@ class _Timed:
         self._key = key
 
     def __enter__(self) -> None:
-        self._before = copy_context()
+        self._outer = [(variable, variable.get()) for variable in _VARIABLES]
         self._token = otel.attach(set_span_in_context(self.span))
         self._began = time.perf_counter()
 
@@ -124,8 +124,8 @@ class _Timed:
         self.span.end()
         if kind is not GeneratorExit:  # which is thrown in wherever the garbage collector runs
             otel.detach(self._token)
-            aboard.set(self._before.get(aboard))
-            _call.set(self._before.get(_call))
+            for variable, outer in self._outer:
+                variable.set(outer)
 
     def _failure(self, kind: type[BaseException] | None) -> str | None:
         """Return the type of what went wrong."""
@@ -152,7 +152,6 @@ class _Call(_Timed):
     def __enter__(self) -> None:
         super().__enter__()
         _call.set(self)
-        aboard.set(None)  # what is asked from here on is for this call
 
     def _failure(self, kind: type[BaseException] | None) -> str | None:
         if self._errors:
@@ -208,8 +207,9 @@ class _Attempts:
         return {f"s1crets.{what}": number for what, number in vars(self).items()}
 
 
-_attempts: ContextVar[_Attempts] = ContextVar("s1crets_attempts")
+_attempts: ContextVar[_Attempts | None] = ContextVar("s1crets_attempts", default=None)
 _call: ContextVar[_Call | None] = ContextVar("s1crets_call", default=None)
+_VARIABLES: tuple[ContextVar[Any], ...] = (_attempts, _call)
 
 
 def _callers() -> list[_Call]:
