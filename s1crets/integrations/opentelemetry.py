@@ -7,8 +7,8 @@ instrument(ParameterStore())
 ```
 A hit costs nothing more: it makes no span, and the numbers are read when they are collected.
 
-Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps`
-or `aws.sm`) and, once it is known, `cloud.region`. Histograms are of seconds.
+Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps` or
+`aws.sm`) and, once it is known, `cloud.region`. Histograms are of seconds.
 
 - `s1crets.cache.hits`, `s1crets.cache.misses`, `s1crets.cache.stale`, as in `stats`.
 - `s1crets.aws.requests`: every page and every attempt, by `rpc.service` and `rpc.method`.
