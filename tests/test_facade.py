@@ -32,6 +32,7 @@ PAIRS = [
 ONLY_ASYNC = {
     "aclose",
     "blocking_refresh_on",
+    "counters",
     "get_by_path_local",
     "get_local",
     "open_cache",

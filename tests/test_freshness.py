@@ -39,7 +39,12 @@ class World:
         self.now = 1000.0
         self.loads: list[Key] = []
         self.fails: BaseException | None = None
-        self.cache = SecretCache(args, self.load, Me(), timer=self.clock, clock=self.clock)  # type: ignore[arg-type]
+        self.stale = 0
+        clocks = {"timer": self.clock, "clock": self.clock}
+        self.cache = SecretCache(args, self.load, Me(), on_stale=self.count_stale, **clocks)  # type: ignore[arg-type]
+
+    def count_stale(self) -> None:
+        self.stale += 1
 
     def clock(self) -> float:
         return self.now

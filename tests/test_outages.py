@@ -70,7 +70,7 @@ async def test_in_an_outage_an_expired_value_is_served(
         await world.get(key)
 
     assert found == ["v1"] * 4
-    assert world.cache.stale == 3
+    assert world.stale == 3
     (warning,) = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert "down" in warning.getMessage()
     assert "'/" in warning.getMessage()

@@ -37,6 +37,7 @@ LAYERS = [
     [
         "s1crets.providers.base",
         "s1crets.providers.batch",
+        "s1crets.providers.observing",
         "s1crets.providers.renewals",
         "s1crets.providers.rotation",
         "s1crets.providers.stats",
@@ -116,6 +117,7 @@ def run(script: str) -> str:
 def test_import_is_light() -> None:
     """Nothing of AWS, of diskcache or of the command is imported before it is used."""
     heavy = ["aiobotocore", "botocore", "aiohttp", "diskcache", "click", "anyio._backends"]
+    heavy += ["s1crets.integrations"]  # and what they import; redis imports OpenTelemetry itself
     for module in ("s1crets", "s1crets.aio"):
         script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
         assert run(script) == "[]\n"

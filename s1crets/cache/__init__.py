@@ -43,11 +43,9 @@ class SecretCache:
         args: the caller's `cache_args`, checked.
         load: fetches what is asked for by a key from the service.
         identity: tells whose entries these are, where others use the same store.
+        on_stale: told of each expired value that is served.
         timer: monotonic seconds; injected by tests.
         clock: wall-clock seconds; injected by tests.
-
-    Attributes:
-        stale: how many expired values were served.
     """
 
     def __init__(
@@ -56,6 +54,7 @@ class SecretCache:
         load: Callable[[Key], Coroutine[None, None, Held]],
         identity: Identity,
         *,
+        on_stale: Callable[[], None] = lambda: None,
         timer: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -74,7 +73,7 @@ class SecretCache:
         self._flights: Flights[Key, Held] = Flights()
         self._outages: Outages[Key] = Outages(timer)
         self._dropping: set[asyncio.Task[None]] = set()
-        self.stale = 0
+        self._on_stale = on_stale
         self.spawn: Spawn = spawn_task
         renew_after_fork(self)
 
@@ -158,7 +157,7 @@ class SecretCache:
         if self._outages.waits(key):
             held = await self._tier(key).stale(key)
             if held is not None:
-                self.stale += 1
+                self._on_stale()
                 return held
         try:
             return await self._fetch(key)
@@ -175,7 +174,7 @@ class SecretCache:
         if held is None:
             raise error
         self._outages.failed(key, name_of(key), error)
-        self.stale += 1
+        self._on_stale()
         return held
 
     async def _fetch(self, key: Key) -> Held:

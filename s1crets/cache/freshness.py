@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import functools
 import logging
@@ -22,6 +23,15 @@ R = TypeVar("R")
 K = TypeVar("K", bound="Hashable")
 
 
+aboard: contextvars.ContextVar[tuple[list[contextvars.Context], ...] | None] = (
+    contextvars.ContextVar("aboard", default=None)
+)
+"""The contexts of those for whom the current task fetches, where that is a task of its own.
+
+Lists, as others may join at any time.
+"""
+
+
 class _GroundedError(Exception):
     """The fetch ended without a result, because the event loop that it ran on did."""
 
@@ -37,11 +47,14 @@ class _Flight:
     that waits has gone.
     """
 
-    __slots__ = ("loop", "task", "tickets", "waiting")
+    __slots__ = ("contexts", "loop", "task", "tickets", "waiting")
 
     def __init__(self, fetch: Coroutine[Any, Any, Any]) -> None:
+        self.contexts: list[contextvars.Context] = []
         self.loop = asyncio.get_running_loop()
-        self.task = self.loop.create_task(fetch)
+        context = contextvars.copy_context()
+        context.run(aboard.set, (self.contexts,))
+        self.task = context.run(self.loop.create_task, fetch)  # its `context=` is of Python 3.11
         self.tickets: list[_Ticket] = []
         self.waiting = 0
 
@@ -125,6 +138,7 @@ class Flights(Generic[K, R]):
                 flight.task.add_done_callback(lambda _: self._land(flight_id, flight))
             flight.waiting += 1
             flight.tickets.append(ticket)
+            flight.contexts.append(contextvars.copy_context())
         return flight, ticket
 
     def _land(self, flight_id: Hashable, flight: _Flight) -> None:

@@ -18,6 +18,7 @@ from s1crets.errors import (
     SecretNotFoundError,
 )
 from s1crets.providers.batch import Batch
+from s1crets.providers.observing import doing, reading
 from s1crets.providers.rotation import Rotating
 
 if TYPE_CHECKING:
@@ -86,7 +87,12 @@ class AsyncProvider(Rotating, ABC):
     @property
     def stats(self) -> Stats:
         """What this provider has done since it was made."""
-        return self._counters.stats(self._cache.stale)
+        return self._counters.stats()
+
+    @property
+    def counters(self) -> Counters:
+        """What `stats` is made from, and who is told of more: for `s1crets.integrations`."""
+        return self._counters
 
     async def __aenter__(self) -> Self:
         """Return the provider; it opens by itself, on first use."""
@@ -144,14 +150,15 @@ class AsyncProvider(Rotating, ABC):
     async def _read(self, key: Key, *, cached: bool) -> Held:
         """Read what is not at hand: from a store that needs I/O, or from the service."""
         self._counters.misses += 1
-        read = self._cache.read(key, cached=cached)
-        try:
-            return await self._in_time("reading", name_of(key), read)
-        except DeadlineExceededError as error:
-            if not cached:
-                raise
-            late = error
-        return await without_frames(self._cache.in_outage(key, late))
+        with self._counters.observer.call(reading(key), [name_of(key)]):
+            read = self._cache.read(key, cached=cached)
+            try:
+                return await self._bounded("reading", name_of(key), read)
+            except DeadlineExceededError as error:
+                if not cached:
+                    raise
+                late = error
+            return await without_frames(self._cache.in_outage(key, late))
 
     async def _read_many(
         self, names: Iterable[str], key_of: Callable[[str], Key], *, cached: bool
@@ -170,6 +177,12 @@ class AsyncProvider(Rotating, ABC):
                 del batch.values[name]
                 missing[key] = name
         self._counters.misses += len(missing)
+        if missing:
+            with self._counters.observer.call("get_many", missing.values(), batch.errors):
+                await self._read_missing(missing, batch, cached=cached)
+        return batch
+
+    async def _read_missing(self, missing: dict[Key, str], batch: Batch, *, cached: bool) -> None:
         found: dict[Key, Held | S1cretsError] = {}
         with anyio.move_on_after(self.deadline):
             await without_frames(self._cache.read_many(missing, found, cached=cached))
@@ -179,7 +192,6 @@ class AsyncProvider(Rotating, ABC):
                 batch.errors[name] = outcome
             else:
                 batch.values[name] = outcome.value()
-        return batch
 
     async def _stale_or_late(self, key: Key, *, cached: bool) -> Held | S1cretsError:
         """Return what is said of a name that was not read within the deadline."""
@@ -208,6 +220,11 @@ class AsyncProvider(Rotating, ABC):
         raise SecretNotFoundError(message)
 
     async def _in_time(self, verb: str, subject: str, work: Awaitable[R]) -> R:
+        """Do the work of a public call that no cache answers, within `deadline`."""
+        with self._counters.observer.call(doing(verb), [subject]):
+            return await self._bounded(verb, subject, work)
+
+    async def _bounded(self, verb: str, subject: str, work: Awaitable[R]) -> R:
         """Return what `work` returns, which is ended when it takes longer than `deadline`."""
         try:
             with anyio.fail_after(self.deadline):

@@ -58,7 +58,7 @@ class Asm:
                 found[name] = self._clients.refused(client, operation, name, code, words)
             return {name: found[name] for name in names if name in found}
 
-        return await self._clients.run(operation, names[0], work)
+        return await self._clients.run(operation, names[0], work, names=names)
 
     async def names_below(self, path: str) -> list[str]:
         """Return the names that are `path` or begin with `path/`: `ListSecrets`."""

@@ -100,7 +100,7 @@ def govern(client: Any, retry: int, renewal: Renewal, paces: Paces, counters: Co
         code = (response[1].get("Error") or {}).get("Code")
         if code in THROTTLES:
             pace.throttled(context[_SENT])
-            counters.throttled += 1
+            counters.refused()
             context[_REFUSED] = context.get(_REFUSED, 0) + 1
         else:
             pace.taken(context[_SENT])

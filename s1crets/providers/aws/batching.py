@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
 from s1crets._values import Concealed, conceal
+from s1crets.cache.freshness import aboard
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -41,10 +42,11 @@ _OF_ALL = (
 class _Item(Generic[R]):
     """One name that somebody waits for, and the request that it is a part of, once it has left."""
 
-    __slots__ = ("landed", "name", "sent")
+    __slots__ = ("aboard", "landed", "name", "sent")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.aboard = aboard.get() or ()
         self.landed: asyncio.Future[Concealed | S1cretsError | _Sent[R]] = (
             asyncio.get_running_loop().create_future()
         )
@@ -177,6 +179,7 @@ class Batches(Generic[R]):
         self._leave(queue, kind)
 
     async def _send(self, items: list[_Item[R]], kind: Hashable) -> None:
+        aboard.set(tuple(contexts for item in items for contexts in item.aboard))
         try:
             found = await self._many([item.name for item in items], kind)
         except S1cretsError as error:
@@ -192,7 +195,7 @@ class Batches(Generic[R]):
         for item in items:
             if item.name in found:
                 _land(item, found[item.name])
-        outcomes = await asyncio.gather(*(self._outcome(item.name, kind) for item in alone))
+        outcomes = await asyncio.gather(*(self._outcome(item, kind) for item in alone))
         for item, outcome in zip(alone, outcomes, strict=True):
             _land(item, outcome)
         if isinstance(refused, AccessDeniedError) and not any(
@@ -200,9 +203,10 @@ class Batches(Generic[R]):
         ):
             self._size = 1  # it is the batch that is denied, and will be
 
-    async def _outcome(self, name: str, kind: Hashable) -> Concealed | S1cretsError:
+    async def _outcome(self, item: _Item[R], kind: Hashable) -> Concealed | S1cretsError:
+        aboard.set(item.aboard)
         try:
-            return conceal(await self._one(name, kind))
+            return conceal(await self._one(item.name, kind))
         except S1cretsError as error:
             return error
 

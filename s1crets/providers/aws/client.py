@@ -18,7 +18,7 @@ from s1crets.providers.aws.quiet import quiet
 from s1crets.providers.aws.session import ClientSpec, client_lifetime, prepare
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
     from s1crets.errors import S1cretsError
 
@@ -54,19 +54,38 @@ class Clients:
         subject: str,
         work: Callable[[Any], Awaitable[R]],
         *,
+        names: Sequence[str] = (),
         writes: bool = False,
     ) -> R:
-        """Return what `work` returns, which is given this loop's client."""
+        """Return what `work` returns, which is given this loop's client.
+
+        Args:
+            operation: the service's name of what `work` asks for.
+            subject: the name or path that error messages tell.
+            work: asks the service.
+            names: all that it is about, if that is more than the subject.
+            writes: whether a secret's value is in the request.
+        """
         if ending():
             endure(asyncio.get_running_loop())
         with quiet():
-            return await without_frames(self._done(operation, subject, work, writes=writes))
+            return await without_frames(
+                self._done(operation, subject, work, names=names or (subject,), writes=writes)
+            )
 
     async def _done(
-        self, operation: str, subject: str, work: Callable[[Any], Awaitable[R]], *, writes: bool
+        self,
+        operation: str,
+        subject: str,
+        work: Callable[[Any], Awaitable[R]],
+        *,
+        names: Sequence[str],
+        writes: bool,
     ) -> R:
         client = await self._client(operation, subject)
-        with translated(Request(self.spec.title, client.region, operation, subject, writes)):
+        request = Request(self.spec.title, client.region, operation, subject, writes)
+        observed = self.spec.counters.observer.request(operation, names)
+        with observed, translated(request):
             return await work(client.api)
 
     def refused(
@@ -112,6 +131,7 @@ class Clients:
     async def _open(self, operation: str, subject: str) -> _Client:
         with translated(Request(self.spec.title, "region not known", operation, subject)):
             session, region = await prepare(self.spec)
+        self.spec.counters.region = region
         with translated(Request(self.spec.title, region, operation, subject)):
             lifetime = client_lifetime(self.spec, session, region)
             api = await lifetime.__anext__()

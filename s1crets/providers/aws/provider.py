@@ -70,7 +70,7 @@ class AwsProvider(AsyncProvider):
         if deadline is not None:
             check_numbers(deadline=deadline)
         self.deadline = deadline
-        self._counters = Counters()
+        self._counters = Counters(region=sts_args.get("aws_region"))
         self._sts_args = sts_args
         self._clients = Clients(
             ClientSpec(
@@ -86,7 +86,9 @@ class AwsProvider(AsyncProvider):
             )
         )
         identity = AwsIdentity(self._clients.spec, cache_args.get("namespace"))
-        self._cache = SecretCache(cache_args, self._load, identity)
+        self._cache = SecretCache(
+            cache_args, self._load, identity, on_stale=self._counters.served_stale
+        )
 
     def __repr__(self) -> str:
         region = getattr(self, "_sts_args", {}).get("aws_region", "by botocore")

@@ -192,8 +192,7 @@ class _Known:
 def _count(client: Any, counters: Counters) -> None:
     def sent(request: Any, event_name: str, **_: Any) -> None:
         operation = event_name.rsplit(".", 1)[-1]
-        counters.requests[operation] = counters.requests.get(operation, 0) + 1
-        counters.retried += b"attempt=1" not in _header(request, "amz-sdk-request")
+        counters.sent(operation, again=b"attempt=1" not in _header(request, "amz-sdk-request"))
 
     client.meta.events.register("before-send", sent)
 

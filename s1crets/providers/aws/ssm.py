@@ -68,7 +68,7 @@ class Ssm:
                 )
             return {name: found[name] for name in names if name in found}
 
-        return await self._clients.run("GetParameters", names[0], work)
+        return await self._clients.run("GetParameters", names[0], work, names=names)
 
     async def get_by_path(self, path: str, *, decrypt: bool, recursive: bool) -> dict[str, Held]:
         """Return all parameters below a path, by name: `GetParametersByPath`."""
