@@ -32,8 +32,9 @@ class Fetched:
 class Hooks(ABC):
     """What is asked of a store; the caller's verbs come from `AsyncSimpleProvider`.
 
-    `fetch` and `names` have to be written, the others may be. They run on the caller's event loop,
-    which may be another one each time; what blocks goes through `in_thread`.
+    `fetch` and `names` have to be written, the others may be; names that begin with an underscore
+    are s1crets' own. They run on the caller's event loop, which may be another one each time; what
+    blocks goes through `in_thread`.
 
     What goes wrong is to be raised as one of `s1crets.errors`. An `OSError` becomes an
     `UnavailableError`, for which `stale_for` is meant, and a `PermissionError` an
