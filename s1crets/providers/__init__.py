@@ -31,8 +31,12 @@ def provider(name: str) -> Any:
         ValueError: there is none of that name.
         ConfigurationError: another package's can't be loaded.
     """
-    found = _providers.get(name) if isinstance(name, str) else None
-    return found or _make(name)
+    return made(name) or _make(name)
+
+
+def made(name: str) -> Any:
+    """Return the process's own provider of that name if it has been made, else None."""
+    return _providers.get(name) if isinstance(name, str) else None
 
 
 def provider_class(name: str) -> Any:

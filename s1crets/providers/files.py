@@ -21,7 +21,8 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
-from s1crets.providers import beneath, beneath_writing
+from s1crets.providers.beneath import again, files, read
+from s1crets.providers.beneath_writing import remove, write
 from s1crets.providers.options import boxed
 from s1crets.providers.simple import (
     AsyncSimpleProvider,
@@ -110,11 +111,11 @@ class AsyncFiles(AsyncSimpleProvider):
 
     async def store(self, name: str, value: Concealed, *, exists: bool | None) -> None:
         """Write a file."""
-        await self._change(name, beneath_writing.write, _data(value), exists)
+        await self._change(name, write, _data(value), exists)
 
     async def remove(self, name: str) -> None:
         """Delete a file."""
-        await self._change(name, beneath_writing.remove)
+        await self._change(name, remove)
 
     def identity(self) -> str:
         """Return which folder it is, of which machine or container, and who reads it."""
@@ -123,7 +124,7 @@ class AsyncFiles(AsyncSimpleProvider):
     def _read_file(self, name: str) -> Fetched:
         limit = self.largest + 1  # for a newline that is dropped
         with self._told(name, "read"):
-            data, info = beneath.again(beneath.read, self.folder, _parts(name), limit)
+            data, info = again(read, self.folder, _parts(name), limit)
         if len(data) > limit:
             del data
             message = f"{self.service}: {name!r} has more than {self.largest:,} bytes"
@@ -132,7 +133,7 @@ class AsyncFiles(AsyncSimpleProvider):
 
     def _list_files(self, path: str) -> list[Entry]:
         with self._told(path or "/", "listed"):
-            found = beneath.files(self.folder, _parts(path), _FILES)
+            found = files(self.folder, _parts(path), _FILES)
         return [_entry(name, info) for name, info in found]
 
     async def _change(self, name: str, how: Callable[..., None], *args: Any) -> None:

@@ -34,8 +34,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from s1crets import _threads
 from s1crets._sync import Facade, blocking, direct, in_background
+from s1crets._threads import in_thread as pass_to_thread
 from s1crets._values import MISSING, UNSET, Concealed, conceal, keys_of
 from s1crets.errors import SecretNotFoundError
 from s1crets.providers.batch import distinct
@@ -60,7 +60,7 @@ __all__ = [
     "in_thread",
 ]
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 
 class AsyncSimpleProvider(SimpleWriting):
@@ -181,10 +181,10 @@ class AsyncSimpleProvider(SimpleWriting):
         return True
 
 
-S = TypeVar("S", bound=AsyncSimpleProvider)
+_S = TypeVar("_S", bound=AsyncSimpleProvider)
 
 
-class SimpleProvider(Facade[S]):
+class SimpleProvider(Facade[_S]):
     """The same for callers that are not async; this class is what an entry point names.
 
     Args:
@@ -194,7 +194,7 @@ class SimpleProvider(Facade[S]):
         async_class: the class that does the work.
     """
 
-    async_class: type[S]
+    async_class: type[_S]
 
     def __init__(self, **options: Any) -> None:
         options = boxed(options)
@@ -213,12 +213,12 @@ class SimpleProvider(Facade[S]):
     peek = direct(AsyncSimpleProvider.peek)
 
 
-async def in_thread(function: Callable[..., R], *args: Any) -> R:
+async def in_thread(function: Callable[..., _R], *args: Any) -> _R:
     """Return what `function` returns, which may block. Who gives up does not wait for it.
 
     The result passes between the threads unseen, as asyncio's debug mode logs what does.
     """
-    found: R = (await _threads.in_thread(_concealed, function, args)).reveal()
+    found: _R = (await pass_to_thread(_concealed, function, args)).reveal()
     return found
 
 
