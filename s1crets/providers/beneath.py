@@ -164,8 +164,25 @@ def files(root: str, parts: Sequence[bytes], limit: int) -> list[tuple[str, os.s
         ConfigurationError: there are more.
         OSError: the place, or a folder below it, can't be listed.
     """
+    for _ in range(_TRIES):
+        generation = _generation(root)
+        listed = _files(root, tuple(parts), limit)
+        if _generation(root) == generation:
+            break  # else a folder may have been listed while it was emptied
+    return listed
+
+
+def _generation(root: str) -> str:
+    """Return what Kubernetes changes, when it puts other files in the place of those there are."""
+    with suppress(OSError):
+        return os.readlink(os.path.join(root, "..data"))  # noqa: PTH115, PTH118  # text
+    return ""
+
+
+def _files(
+    root: str, start: tuple[bytes, ...], limit: int
+) -> list[tuple[str, os.stat_result | None]]:
     listed: list[tuple[str, os.stat_result | None]] = []
-    start = tuple(parts)
     ahead: list[tuple[tuple[bytes, ...], frozenset[tuple[int, int]]]] = [(start, frozenset())]
     for _ in range(limit):
         if not ahead:

@@ -21,6 +21,7 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
+from s1crets.providers.base import check_name
 from s1crets.providers.beneath import again, files, read
 from s1crets.providers.beneath_writing import remove, write
 from s1crets.providers.options import boxed
@@ -134,7 +135,7 @@ class AsyncFiles(AsyncSimpleProvider):
     def _list_files(self, path: str) -> list[Entry]:
         with self._told(path or "/", "listed"):
             found = files(self.folder, _parts(path), _FILES)
-        return [_entry(name, info) for name, info in found]
+        return [_entry(name, info) for name, info in found if _is_name(name)]
 
     async def _change(self, name: str, how: Callable[..., None], *args: Any) -> None:
         def change() -> None:
@@ -196,6 +197,14 @@ def _absolute(folder: Any) -> str:
 
 def _parts(name: str) -> list[bytes]:
     return name.encode().split(b"/") if name else []
+
+
+def _is_name(name: str) -> bool:
+    try:
+        check_name(name)
+    except InvalidNameError:
+        return False
+    return True
 
 
 def _entry(name: str, info: os.stat_result | None) -> Entry:
