@@ -242,7 +242,10 @@ class TestSymlinks:
         name = "db/b" if target.startswith("..") else "b"
         (folder / name).symlink_to(target.format(folder=tmp_path / "named", real=folder))
 
+        (folder / "db" / "far").symlink_to(folder / "a")
+
         assert Files(folder=tmp_path / "named").get(name) == "fake"
+        assert Files(folder=tmp_path / "named").get("db/far") == "fake"
 
     @pytest.mark.parametrize("kind", LINKS)
     def test_outside(self, folder: Path, files: Files, tmp_path: Path, kind: str) -> None:
@@ -568,21 +571,25 @@ class TestCaching:
             assert files.get("a") == "old"
 
     @pytest.mark.filterwarnings(INSECURE)
-    def test_on_disk(self, folder: Path, tmp_path: Path) -> None:
-        """Shared by processes; another folder's entries are never seen."""
-        (folder / "a").write_text("fake-1")
+    @pytest.mark.parametrize("key", [None, b"k" * 32])
+    def test_on_disk(self, folder: Path, tmp_path: Path, key: Any) -> None:
+        """Shared by processes, sealed with a key; another folder's entries are never seen."""
+        (folder / "a").write_text(CANARY)
         (tmp_path / "outside" / "a").write_text("fake-2")
-        keys, paths = str(tmp_path / "keys"), str(tmp_path / "paths")
-        args: Any = {"cache_ttl": 600, "cache_on_disk": True, "key_cache_dir": keys,
-                     "path_cache_dir": paths}  # fmt: skip
+        keys, paths = tmp_path / "keys", tmp_path / "paths"
+        args: Any = {"cache_ttl": 600, "cache_on_disk": True}
+        args |= {"key_cache_dir": keys, "path_cache_dir": paths}
+        args |= {"cache_key": key} if key else {}
         with Files(cache_args=args) as files:
-            assert files.get("a") == "fake-1"
+            assert files.get("a") == CANARY
         (folder / "a").unlink()
 
         with Files(cache_args=args) as files:
-            assert files.get("a") == "fake-1"
+            assert files.get("a") == CANARY
         with Files(folder=tmp_path / "outside", cache_args=args) as files:
             assert files.get("a") == "fake-2"
+        stored = b"".join(path.read_bytes() for path in keys.iterdir())
+        assert (b"s1crets:plain" in stored) is (key is None)
 
     async def test_the_time_of_a_file_may_be_none(self, folder: Path) -> None:
         """As in reproducible images: what is in there tells whether it was changed."""

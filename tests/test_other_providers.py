@@ -452,6 +452,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     site.mkdir()
     monkeypatch.setenv("PYTHONPATH", str(site), prepend=os.pathsep)
     monkeypatch.syspath_prepend(site)
+    for name in ("demo_provider", "other", "broken", "poor"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     return site
 
 
@@ -615,6 +617,12 @@ class TestBroken(ProviderContract):
 
 class TestNothing(ProviderContract):
     pass
+
+
+class TestHalf(ProviderContract):
+    @pytest.fixture
+    def make(self):
+        return Dict
 """
 
 
@@ -648,6 +656,6 @@ class TestTheContract:
 
     def test_it_says_what_it_needs(self, tmp_path: Path) -> None:
         """A class that overrides nothing runs nothing."""
-        found = self.outcome(tmp_path, "-k", "TestNothing")
+        found = self.outcome(tmp_path, "-k", "TestNothing or (TestHalf and test_text_comes)")
 
         assert set(found.values()) == {"ERROR"}

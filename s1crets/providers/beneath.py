@@ -164,11 +164,11 @@ def files(root: str, parts: Sequence[bytes], limit: int) -> list[tuple[str, os.s
         ConfigurationError: there are more.
         OSError: the place, or a folder below it, can't be listed.
     """
-    for _ in range(_TRIES):
-        generation = _generation(root)
+    listed: list[tuple[str, os.stat_result | None]] = []
+    generation = None
+    # Once more if it has changed meanwhile: a folder may have been listed while it was emptied.
+    while generation != (generation := _generation(root)):
         listed = _files(root, tuple(parts), limit)
-        if _generation(root) == generation:
-            break  # else a folder may have been listed while it was emptied
     return listed
 
 

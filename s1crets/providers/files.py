@@ -67,6 +67,12 @@ class AsyncFiles(AsyncSimpleProvider):
     Raises:
         TypeError: an option is not known or of the wrong type.
         ValueError: an option is out of range.
+
+    Attributes:
+        folder: which one it is.
+        default_ttl: 0, as is said above.
+        concurrency: files that are read at a time.
+        largest: bytes that a file may have.
     """
 
     default_ttl = 0
@@ -172,7 +178,11 @@ class AsyncFiles(AsyncSimpleProvider):
 
 
 class Files(SimpleProvider[AsyncFiles]):
-    """Secrets that are files in a folder, blocking; the arguments are `AsyncFiles`'s."""
+    """Secrets that are files in a folder, blocking; the arguments are `AsyncFiles`'s.
+
+    Attributes:
+        async_class: `AsyncFiles`.
+    """
 
     async_class = AsyncFiles
 

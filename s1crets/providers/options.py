@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from s1crets.cache import CacheArgs
 
-T = TypeVar("T", bound=Mapping[str, Any])
+_T = TypeVar("_T", bound=Mapping[str, Any])
 
 
 class SimpleOptions(TypedDict, total=False):
@@ -32,7 +32,7 @@ class SimpleOptions(TypedDict, total=False):
     deadline: float | None
 
 
-def boxed(options: T) -> T:
+def boxed(options: _T) -> _T:
     """Return the same options with the `cache_key` in a box, for tracebacks that show locals."""
     args = options.get("cache_args")
     if not isinstance(args, Mapping) or "cache_key" not in args:

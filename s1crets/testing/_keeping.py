@@ -42,6 +42,15 @@ class KeepingContract(Contract):
         assert await kept.get(name) == "old"
         assert await kept.get_by_path(self.top, cached=False) == {name: "new"}
 
+    async def test_a_yes_is_kept(self, kept: Any, given: Given) -> None:
+        """That there is such a secret is asked once."""
+        (name,) = await given(a="fake")
+        assert await kept.path_exists(name) is True
+        asked = kept.stats.requests
+
+        assert await kept.path_exists(name) is True
+        assert kept.stats.requests == asked
+
     async def test_without_caching_nothing_is_kept(self, make: Make, given: Given) -> None:
         """With `cache_ttl=0`."""
         async with make(cache_args={"cache_ttl": 0}).awaited as store:
