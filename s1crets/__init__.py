@@ -1,7 +1,8 @@
 """Secrets from AWS Systems Manager Parameter Store and AWS Secrets Manager.
 
 The functions here block; `s1crets.aio` has the same as coroutines, and `s1crets.providers.aws` the
-classes behind both. The first argument is the provider's name: `'aws.ps'` or `'aws.sm'`.
+classes behind both. The first argument is the provider's name: `'aws.ps'`, `'aws.sm'`, `'files'`,
+or one that another package adds.
 """
 
 from __future__ import annotations

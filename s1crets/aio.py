@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s1crets._values import conceal
+from s1crets.providers import made as _made
 from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
@@ -26,48 +27,54 @@ __all__ = [
 
 async def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
     """Return a secret's value; the options are those of the provider's `get`."""
-    return await _awaited(provider).get(path, keypath=keypath, **options)
+    return await (await _awaited(provider)).get(path, keypath=keypath, **options)
 
 
 async def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
     """Return several secrets' values; the options are those of the provider's `get_many`."""
-    found: dict[str, Any] = await _awaited(provider).get_many(paths, **options)
+    found: dict[str, Any] = await (await _awaited(provider)).get_many(paths, **options)
     return found
 
 
 async def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
     """Return all secrets below a path; the options are those of the provider's `get_by_path`."""
-    found: dict[str, Any] = await _awaited(provider).get_by_path(path, **options)
+    found: dict[str, Any] = await (await _awaited(provider)).get_by_path(path, **options)
     return found
 
 
 async def path_exists(provider: str, path: str) -> bool:
     """Say whether there is such a path or key."""
-    return bool(await _awaited(provider).path_exists(path))
+    return bool(await (await _awaited(provider)).path_exists(path))
 
 
 async def update(provider: str, path: str, value: Any) -> None:
     """Store a new value of a secret that is there."""
     value = conceal(value)
-    await _awaited(provider).update(path, value)
+    await (await _awaited(provider)).update(path, value)
 
 
 async def create(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a new secret; the options are those of the provider's `create`."""
     value = conceal(value)
-    await _awaited(provider).create(path, value, **options)
+    await (await _awaited(provider)).create(path, value, **options)
 
 
 async def put(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a secret, new or not; the options are those of the provider's `put`."""
     value = conceal(value)
-    await _awaited(provider).put(path, value, **options)
+    await (await _awaited(provider)).put(path, value, **options)
 
 
 async def delete(provider: str, path: str, **options: Any) -> None:
     """Delete a secret; the options are those of the provider's `delete`."""
-    await _awaited(provider).delete(path, **options)
+    await (await _awaited(provider)).delete(path, **options)
 
 
-def _awaited(provider: str) -> Any:
-    return _provider(provider).awaited
+async def _awaited(provider: str) -> Any:
+    found = _made(provider)
+    if found is None:
+        from s1crets._threads import in_thread  # anyio takes a while
+
+        # It is imported, and looked for in other packages, which takes reading files.
+        found = await in_thread(_provider, provider)
+    return found.awaited

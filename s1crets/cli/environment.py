@@ -159,7 +159,7 @@ def _read(
     if not paths and not secrets:
         raise ConfigurationError("say which secrets: with --path or --secret")
     found: dict[str, Any] = {}
-    with open_store(**options) as store:
+    with open_store("get_many", **options) as store:
         for path in paths:
             below = store.get_by_path(path)
             if not below:

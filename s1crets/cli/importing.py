@@ -48,7 +48,7 @@ def import_(file: str, path: str, form: str | None, *, dry_run: bool, **options:
     """
     with told():
         wanted = _below(path, _parsed(_content(file), form or _by_name(file)))
-        store = open_store(**options)
+        store = open_store("get_many", "create", **options)
         there = store.get_many(wanted, cached=False, errors="return")
         failures = dict(_work(store, wanted, there, dry_run=dry_run))
     for name, error in failures.items():

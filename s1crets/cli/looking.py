@@ -51,10 +51,7 @@ def list_(prefix: str, output: str | None, **options: Any) -> None:
       s1crets list | cut -f 1
     """
     with told():
-        store = open_store(**options)
-        if not hasattr(store, "describe"):
-            message = f"{options['provider']} can't list: it has no `describe`"
-            raise ConfigurationError(message)
+        store = open_store("describe", **options)
         rows = [
             (entry.name, entry.type, entry.version, _moment(entry.changed))
             for entry in store.describe(prefix)
@@ -98,7 +95,7 @@ def check(
         names = [*_names(file), *secrets]
         if not names and not paths:
             raise ConfigurationError("say which secrets: with FILE, --path or --secret")
-        store = open_store(**options)
+        store = open_store("get_many", **options)
         outcomes = store.get_many(names, cached=False, errors="return") if names else {}
         for path in paths:
             outcomes.update(_outcomes_below(store, path))

@@ -12,6 +12,7 @@ import click
 
 from s1crets.errors import (
     AccessDeniedError,
+    ConfigurationError,
     CredentialsError,
     DeadlineExceededError,
     InsecureCacheWarning,
@@ -20,7 +21,7 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
-from s1crets.providers import provider_class, provider_names
+from s1crets.providers import is_provider, provider_class, provider_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ Environment:
   AWS_DEFAULT_REGION, AWS_REGION       the region, without --region
   AWS_ENDPOINT_URL                     another endpoint than AWS's own
   S1CRETS_CACHE_KEY                    encrypts what --cache-dir keeps
+  S1CRETS_FILES                        the folder of `--provider files`, else /run/secrets
 """
 _CODES: dict[type[Exception], int] = {
     SecretNotFoundError: 3,
@@ -99,7 +101,7 @@ class _ProviderName(click.ParamType):  # type: ignore[type-arg]  # of newer clic
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Refuse a name that nobody has."""
-        if value not in provider_names():
+        if not is_provider(value):
             known = ", ".join(provider_names())
             self.fail(f"there is no provider {value!r}; known are {known}", param, ctx)
         return str(value)
@@ -124,7 +126,8 @@ def store_options(command: Callable[..., None]) -> Callable[..., None]:
             type=_ProviderName(),
             default="aws.sm",
             show_default=True,
-            help="aws.sm: Secrets Manager; aws.ps: Parameter Store; or another one's name.",
+            help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of them; or"
+            " what another package adds.",
         ),
         click.option(
             "--region", callback=not_empty, help="AWS region; else botocore's chain decides."
@@ -145,13 +148,31 @@ def store_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def open_store(
+    *verbs: str,
     provider: str,
     region: str | None,
     role_arn: str | None,
     profile: str | None,
     cache_dir: str | None,
 ) -> Any:
-    """Return the store that the options mean."""
+    """Return the store that the options mean.
+
+    Args:
+        verbs: what it has to have, besides what every provider has.
+        provider: its name.
+        region: for AWS.
+        role_arn: for AWS.
+        profile: for AWS.
+        cache_dir: where it keeps what was read.
+
+    Raises:
+        ConfigurationError: it has no such verb, or does not take such options.
+    """
+    cls = provider_class(provider)
+    lacking = [verb for verb in verbs if not hasattr(cls, verb)]
+    if lacking:
+        message = f"the provider {provider!r} can't do that: it has no `{lacking[0]}`"
+        raise ConfigurationError(message)
     if profile:
         os.environ["AWS_PROFILE"] = profile
     sts_args: StsArgs = {}
@@ -167,7 +188,11 @@ def open_store(
     # Whoever names a folder has been told by --help.
     warnings.simplefilter("ignore", InsecureCacheWarning)
     given = {"sts_args": sts_args, "cache_args": cache_args}
-    return provider_class(provider)(**{name: one for name, one in given.items() if one})
+    try:
+        return cls(**{name: one for name, one in given.items() if one})
+    except TypeError as error:
+        message = f"the provider {provider!r} does not take these options: {error}"
+        raise ConfigurationError(message) from None
 
 
 def write(data: bytes) -> None:

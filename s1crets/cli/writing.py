@@ -62,7 +62,7 @@ def put(path: str, value: str, **options: Any) -> None:
     hidden = conceal(from_stdin() if value == "-" else value)
     del value
     with told():
-        open_store(**options).put(path, hidden)
+        open_store("put", **options).put(path, hidden)
 
 
 @click.command(epilog=EPILOG)
@@ -81,7 +81,7 @@ def delete(path: str, *, yes: bool, **options: Any) -> None:
     if not yes:
         click.confirm(f"Delete {path}?", abort=True, err=True)
     with told():
-        open_store(**options).delete(path)
+        open_store("delete", **options).delete(path)
 
 
 @click.command()

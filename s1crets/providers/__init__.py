@@ -1,15 +1,25 @@
-"""Providers by name: `'aws.ps'` and `'aws.sm'`; each is made once and shared."""
+"""Providers by name: `'aws.ps'`, `'aws.sm'`, `'files'`, and those of other packages.
+
+Each is made once and shared. A package adds one with an entry point of the group
+`s1crets.providers`: see `s1crets.providers.simple`.
+"""
 
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s1crets._fork import importing
+from s1crets.errors import ConfigurationError
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+GROUP = "s1crets.providers"
 _CLASSES = {
     "aws.ps": "s1crets.providers.aws:ParameterStore",
     "aws.sm": "s1crets.providers.aws:SecretsManager",
+    "files": "s1crets.providers.files:Files",
 }
 _providers: dict[str, Any] = {}
 
@@ -19,28 +29,44 @@ def provider(name: str) -> Any:
 
     Raises:
         ValueError: there is none of that name.
+        ConfigurationError: another package's can't be loaded.
     """
-    found = _providers.get(name) if isinstance(name, str) else None
-    return found or _make(name)
+    return made(name) or _make(name)
+
+
+def made(name: str) -> Any:
+    """Return the process's own provider of that name if it has been made, else None."""
+    return _providers.get(name) if isinstance(name, str) else None
 
 
 def provider_class(name: str) -> Any:
-    """Return the blocking class of that name.
+    """Return the blocking class of that name; its `awaited` is of the async one.
 
     Raises:
         ValueError: there is none of that name.
+        ConfigurationError: a `ValueError` too: several packages have one of that name; or it can't
+            be loaded, or is no such class.
     """
-    if not isinstance(name, str) or name not in _CLASSES:
-        message = f"there is no provider {name!r}; known are {', '.join(map(repr, _CLASSES))}"
+    if isinstance(name, str) and name in _CLASSES:
+        module, _, cls = _CLASSES[name].partition(":")
+        with importing:
+            return getattr(importlib.import_module(module), cls)
+    others = _others()
+    if not isinstance(name, str) or name not in others:
+        known = ", ".join(map(repr, [*_CLASSES, *others]))
+        message = f"there is no provider {name!r}; known are {known}"
         raise ValueError(message)
-    module, _, cls = _CLASSES[name].partition(":")
-    with importing:
-        return getattr(importlib.import_module(module), cls)
+    return _loaded(name, others[name])
 
 
 def provider_names() -> list[str]:
-    """Return the names of all providers."""
-    return list(_CLASSES)
+    """Return the names of all providers, also of those that other packages have; imports none."""
+    return [*_CLASSES, *_others()]
+
+
+def is_provider(name: object) -> bool:
+    """Say whether there is a provider of that name; other packages are not asked for our own."""
+    return name in _CLASSES or name in _others()
 
 
 def reset() -> None:
@@ -52,3 +78,44 @@ def reset() -> None:
 
 def _make(name: str) -> Any:
     return _providers.setdefault(name, provider_class(name)())  # of two threads' one stays
+
+
+def _others() -> dict[str, list[EntryPoint]]:
+    """Return what other packages offer, by name. Our own names are ours: nobody else has them."""
+    with importing:
+        from importlib.metadata import entry_points  # 30 ms, for those who need it
+
+    found: dict[str, list[EntryPoint]] = {}
+    for point in sorted(entry_points(group=GROUP)):
+        if point.name not in _CLASSES:
+            found.setdefault(point.name, []).append(point)
+    return found
+
+
+def _loaded(name: str, points: list[EntryPoint]) -> Any:
+    """Return the class that an entry point means.
+
+    Raises:
+        ConfigurationError: it can't be told which one, it can't be loaded, or it is none.
+    """
+    from s1crets._sync import Facade
+
+    packages = " and ".join(f"{getattr(one.dist, 'name', '?')} ({one.value})" for one in points)
+    cause: Exception | None = None
+    problem, found = "", None
+    if len({point.value for point in points}) > 1:
+        # Whose secrets are read is not left to the order of folders.
+        problem = "uninstall all but one"
+    else:
+        try:
+            with importing:
+                found = points[0].load()
+        except Exception as error:  # noqa: BLE001  # a package may fail in any way
+            cause = error
+            problem = f"it can't be loaded ({type(error).__name__}: {error})"
+    if not problem and not (isinstance(found, type) and issubclass(found, Facade)):
+        problem = "that is no blocking class: see s1crets.providers.simple.SimpleProvider"
+    if problem:
+        message = f"the provider {name!r} comes from {packages}: {problem}"
+        raise ConfigurationError(message) from cause
+    return found

@@ -78,6 +78,10 @@ class AsyncProvider(Rotating, ABC):
         """Store a new value."""
 
     @abstractmethod
+    async def invalidate(self, path: str | None = None) -> None:
+        """Forget what the caches hold of one name and of all paths, or all."""
+
+    @abstractmethod
     async def _load(self, key: Key) -> Held:
         """Fetch what the cache does not have."""
 
@@ -234,6 +238,15 @@ class AsyncProvider(Rotating, ABC):
         except TimeoutError:
             pass  # raised outside of here, what follows has no context, which would show frames
         raise self._too_late(verb, subject)
+
+    async def _written(self, path: str, work: Awaitable[None]) -> None:
+        """Do what changes a name, and forget what is known of it."""
+        try:
+            await work
+        finally:
+            # Also after an error: whether the service has stored it may not be known.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
 
     def _too_late(self, verb: str, subject: str) -> DeadlineExceededError:
         message = (

@@ -15,6 +15,8 @@ from s1crets.providers.aws import (
     SecretsManager,
 )
 from s1crets.providers.aws.entries import Entry
+from s1crets.providers.files import AsyncFiles, Files
+from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
 from s1crets.providers.stats import Stats
 
 
@@ -79,6 +81,39 @@ async def awaited() -> None:
     ps = AsyncParameterStore(cache_args={"cache_on_disk": True, "key_cache_dir": "/data/keys"})
     await ps.update("/a", {"x": [1]})
     await ps.aclose()
+
+
+class AsyncOwn(AsyncSimpleProvider):
+    """Another package's, with the least that it has to write."""
+
+    service = "our own"
+
+    async def fetch(self, name: str) -> str | None:
+        """Return a secret."""
+        return {"a": "fake"}.get(name)
+
+    async def names(self, path: str) -> list[str]:  # noqa: ARG002  # the hook's
+        """Return all names."""
+        return ["a"]
+
+
+class Own(SimpleProvider[AsyncOwn]):
+    """The blocking flavour."""
+
+    async_class = AsyncOwn
+
+
+async def others() -> None:
+    """Providers that are not on AWS."""
+    files = Files(folder="/run/secrets", cache_args={"cache_ttl": 60}, deadline=None)
+    assert_type(files.get_by_path("db"), dict[str, Any])
+    assert_type(files.describe(), list[Entry])
+    assert_type(files.awaited, AsyncFiles)
+    files.update("db/password", b"bytes")
+    async with AsyncFiles() as store:
+        assert_type(await store.path_exists("db"), bool)
+    assert_type(Own().awaited, AsyncOwn)
+    Own().peek("a", keypath=("k", 0), default=1)
 
 
 async def modules() -> None:

@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
-
-import anyio
 
 from s1crets.cache import SecretCache
 from s1crets.providers.aws.client import Clients
 from s1crets.providers.aws.identity import AwsIdentity
-from s1crets.providers.aws.options import (
-    check_cache_args,
-    check_numbers,
-    check_session,
-    check_sts_args,
-)
+from s1crets.providers.aws.options import check_session, check_sts_args
 from s1crets.providers.aws.pacing import Paces
 from s1crets.providers.aws.session import ClientSpec, StsArgs
 from s1crets.providers.base import AsyncProvider
+from s1crets.providers.options import check_cache_args, check_numbers
 from s1crets.providers.stats import Counters
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable
-
     from s1crets.cache import CacheArgs
 
 
@@ -93,19 +84,6 @@ class AwsProvider(AsyncProvider):
     def __repr__(self) -> str:
         region = getattr(self, "_sts_args", {}).get("aws_region", "by botocore")
         return f"<{type(self).__name__} of {self.service}, region {region}>"
-
-    @abstractmethod
-    async def invalidate(self, path: str | None = None) -> None:
-        """Forget what the caches hold of one name and of all paths, or all."""
-
-    async def _written(self, path: str, work: Awaitable[None]) -> None:
-        """Do what changes a name, and forget what is known of it."""
-        try:
-            await work
-        finally:
-            # Also after an error: whether AWS has stored it may not be known.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
 
     async def _close_clients(self) -> None:
         await self._clients.aclose()
