@@ -36,7 +36,8 @@ class SimpleLoading(Hooks, AsyncProvider):
         self._namespace = args.get("namespace", "")
         self._counters = Counters()
         self._ask = Asking(self.service, self.concurrency, self._counters)
-        self._cache = SecretCache(args, self._load, SimpleIdentity(self._whose))
+        identity = SimpleIdentity(self._whose)
+        self._cache = SecretCache(args, self._load, identity, on_stale=self._counters.served_stale)
 
     async def invalidate(self, path: str | None = None) -> None:
         """Forget what the caches hold of one secret and of all paths, or all."""
