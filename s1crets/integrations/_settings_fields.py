@@ -94,12 +94,13 @@ class Field:
         for place in self.places:
             found: Any = state
             for key in place:
-                if not isinstance(found, dict):
+                if found is not MISSING and not isinstance(found, dict):
                     return True  # an object that has it, or something that can't
                 found = pick(found, (key,))
+            if isinstance(found, dict):
+                return bool(self.inner) and all(field.given(state) for field in self.inner)
             if found is not MISSING:
-                inside = isinstance(found, dict)
-                return not inside or (bool(self.inner) and all(f.given(state) for f in self.inner))
+                return True
         return False
 
 

@@ -150,11 +150,15 @@ def discreet(
 def origin_at(given: Any, loc: Sequence[str | int]) -> str:
     """Return which secret is at a place, or is what the place is in; the empty text if none is."""
     origin = ""
-    found: Any = given
     for key in loc:
-        inside = isinstance(found, dict) and key in found
-        if inside or (isinstance(found, list) and isinstance(key, int)):
-            found = found[key]
-        if type(found) in _KINDS.values():  # what is no key tells which member of a union was tried
-            origin = found.origin
+        given = _step(given, key)
+        origin = given.origin if isinstance(given, Hidden) else origin
     return origin
+
+
+def _step(given: Any, key: str | int) -> Any:
+    if isinstance(given, dict) and key in given:
+        return given[key]
+    if isinstance(given, list) and isinstance(key, int):
+        return given[key]
+    return given  # what is no key tells which member of a union was tried

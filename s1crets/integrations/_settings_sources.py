@@ -22,7 +22,7 @@ from s1crets.providers import provider as _shared
 from s1crets.providers.base import AsyncProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic.fields import FieldInfo
 
@@ -194,14 +194,17 @@ class SecretsPathSource(_Source):
         provider = self._provider(self._name, f"the path {self._path!r}")
         try:
             answer = provider.get_by_path(self._path)
-            return {name: _hidden(value, self._name, name) for name, value in answer.items()}
         except S1cretsError as error:
-            failed = error
-        message = (
-            f"{self.settings_cls.__name__}: the secrets below {self._path!r} of {self._name} could"
-            f" not be read: {failed}"
-        )
-        raise SecretSettingsError(message, {self._path: failed}) from failed
+            answer = {self._path: error}
+        values = {name: _hidden(value, self._name, name) for name, value in answer.items()}
+        del answer  # the next frame to be seen in a traceback is this one
+        for failed in [one for one in values.values() if isinstance(one, S1cretsError)]:
+            message = (
+                f"{self.settings_cls.__name__}: what is below {self._path!r} of {self._name} could"
+                f" not be read: {failed}"
+            )
+            raise SecretSettingsError(message, {self._path: failed}) from failed
+        return values
 
 
 def _hidden(value: Any, provider: str, path: str) -> Any:
@@ -233,7 +236,7 @@ def _settle(
     place: tuple[str, ...],
     parts: list[str],
     value: Any,
-    fields: Iterable[Field],
+    fields: Sequence[Field],
 ) -> None:
     """Put a value where the parts of its name lead; an object of JSON is as many longer names."""
     if parts:

@@ -80,7 +80,7 @@ class SecretSettings(BaseSettings):
             del inputs
         else:
             return
-        del values
+        del self, values  # which a traceback with locals would show
         raise failed  # out here it has no context and no frames of pydantic's
 
     @classmethod
