@@ -504,9 +504,7 @@ def test_aliases(s1crets_aws: LoopbackAws) -> None:
     class Nameless(SecretSettings):
         d: Annotated[str, secret] = Field(validation_alias=AliasPath("array", 0))
 
-    with pytest.raises(
-        ConfigurationError, match=r"the field at array\.0 is an element of an array"
-    ):
+    with pytest.raises(ConfigurationError, match=r"the field array\.0 is an element of an array"):
         made(Nameless)
 
 
@@ -516,7 +514,7 @@ def test_a_field_has_one_secret() -> None:
     class Settings(SecretSettings):
         a: Annotated[int, FromSecret("aws.ps", "/a")] | Annotated[str, FromSecret("aws.sm", "b")]
 
-    both = "the field a is to come from secret '/a' of aws.ps and from secret 'b' of aws.sm"
+    both = "the field a has more than one secret: secret '/a' of aws.ps and secret 'b' of aws.sm"
     with pytest.raises(ConfigurationError, match=both):
         made(Settings)
 
@@ -675,6 +673,32 @@ def test_what_is_missing_below_a_path(s1crets_aws: LoopbackAws) -> None:
         " (in the secret '/prod/app/workers' of aws.ps)",
     }
     assert CANARY not in shown(error)
+
+
+def test_what_is_missing_of_several_paths(s1crets_aws: LoopbackAws) -> None:
+    """Each of them is named, whatever the field's alias is; what is no field's is not."""
+
+    class Settings(SecretSettings):
+        secret_paths = {"aws.ps": "/a", "aws.sm": "a"}  # noqa: RUF012
+        b: str = Field(validation_alias=AliasPath("array", 0))
+        c: Annotated[str, FromSecret("aws.ps", "/c")]
+
+    messages = {line["loc"][0]: line["msg"] for line in failing(Settings).errors()}
+
+    assert messages == {
+        "array": "Field required, and there is no secret '/a/array/0' of aws.ps,"
+        " and no secret 'a/array/0' of aws.sm",
+        "c": "Field required, and there is no secret '/c' of aws.ps, and no secret '/a/c' of"
+        " aws.ps, and no secret 'a/c' of aws.sm",
+    }
+
+
+def test_arguments_of_pydantic_settings_own(s1crets_aws: LoopbackAws, tmp_path: Path) -> None:
+    """They are passed on."""
+    s1crets_aws.seed({"aws.ps": APP})
+    (tmp_path / "env").write_text("WORKERS=2")
+
+    assert made(Below, _env_file=tmp_path / "env").workers == 2
 
 
 def test_a_path_that_can_not_be_read(s1crets_aws: LoopbackAws) -> None:

@@ -62,6 +62,10 @@ class Field:
     marker: FromSecret | None
     inner: tuple[Field, ...]
 
+    def __str__(self) -> str:
+        """Return what messages call it."""
+        return _dotted(self.places[0])
+
     @property
     def place(self) -> tuple[str, ...]:
         """Where to put a value, so that pydantic finds it.
@@ -73,7 +77,7 @@ class Field:
             names = tuple(key for key in place if isinstance(key, str))
             if len(names) == len(place):
                 return names
-        message = f"the field at {shown(self.places[0])} is an element of an array: give it an"
+        message = f"the field {self} is an element of an array: give it an"
         raise ConfigurationError(message + " alias that is a name, where a secret is to go")
 
     def about(self, loc: Place) -> bool:
@@ -137,11 +141,6 @@ def marked(fields: Iterable[Field]) -> Iterator[tuple[Field, FromSecret]]:
             yield field, field.marker
 
 
-def shown(place: Place) -> str:
-    """Return a place as messages have it."""
-    return ".".join(map(str, place))
-
-
 def same(name: object) -> str:
     """Return what two spellings of a name have in common."""
     return str(name).lower().replace("-", "_")
@@ -155,9 +154,8 @@ def _field(
     models, markers = _inside(info.annotation)
     markers += [one for one in info.metadata if isinstance(one, FromSecret)]
     if len(set(markers)) > 1:
-        message = (
-            f"the field {shown(places[0])} is to come from {' and from '.join(map(str, markers))}"
-        )
+        message = f"the field {_dotted(places[0])} has more than one secret: "
+        message += " and ".join(map(str, markers))
         raise ConfigurationError(message)
     return Field(
         names=frozenset({same(name), *(same(key[0]) for key in keys if len(key) == 1)}),
@@ -213,3 +211,7 @@ def _infos(model: Any) -> Mapping[str, Any]:
 
 def _config(model: Any) -> Mapping[str, Any]:
     return getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
+
+
+def _dotted(place: Place) -> str:
+    return ".".join(map(str, place))

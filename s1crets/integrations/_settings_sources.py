@@ -15,7 +15,6 @@ from s1crets.integrations._settings_fields import (
     fields_of,
     marked,
     same,
-    shown,
 )
 from s1crets.integrations._settings_hiding import HiddenDict, hide
 from s1crets.providers import provider as _shared
@@ -116,7 +115,7 @@ class SecretsSource(_Source):
 
     def _read(self, name: str, wanted: list[tuple[Field, FromSecret]]) -> dict[FromSecret, Any]:
         """Return the values, hidden, and errors in the places of others."""
-        provider = self._provider(name, f"the field {shown(wanted[0][0].place)}")
+        provider = self._provider(name, f"the field {wanted[0][0]}")
         markers = [marker for _, marker in wanted]
         answer = provider.get_many([marker.path for marker in markers], errors="return")
         answer = {path: _hidden(value, name, path) for path, value in answer.items()}
@@ -135,8 +134,8 @@ class SecretsSource(_Source):
         for field, marker in wanted:
             error = values[marker]
             if isinstance(error, S1cretsError) and not isinstance(error, SecretNotFoundError):
-                errors[shown(field.place)] = error
-                said.setdefault(str(error), []).append(f"{shown(field.place)} ({marker})")
+                errors[str(field)] = error
+                said.setdefault(str(error), []).append(f"{field} ({marker})")
         if errors:
             lines = [f"\n  {', '.join(fields)}: {message}" for message, fields in said.items()]
             message = f"{self.settings_cls.__name__}: what these fields are could not be read:"

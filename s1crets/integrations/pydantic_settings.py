@@ -58,7 +58,7 @@ class SecretSettings(BaseSettings):
 
     Fields that are marked with `FromSecret` are read after all other sources, if these do not have
     them. A `ValidationError` has no input, neither in its text nor in `errors()`; it names field
-    and secret.
+    and secret. What is not to be in the repr of the settings themselves is a `SecretStr`, as ever.
 
     Attributes:
         secret_providers: blocking providers to use for their names; for others the process's own.
@@ -121,9 +121,10 @@ class SecretSettings(BaseSettings):
         if line["type"] != "missing":
             return ""
         absent = [str(marker) for field, marker in marked(fields_of(cls)) if field.about(loc)]
-        place = next((field.place for field in every(fields_of(cls)) if field.about(loc)), ())
+        places = (field.places[0] for field in every(fields_of(cls)) if field.about(loc))
+        keys = [str(key) for key in next(places, ())]
         absent += [
-            str(FromSecret(name, "/".join((path.rstrip("/"), *place))))
+            str(FromSecret(name, "/".join((path.rstrip("/"), *keys))))
             for name, path in cls.secret_paths.items()
         ]
         return f", and there is no {', and no '.join(absent)}" if absent else ""
