@@ -6,7 +6,7 @@ import base64
 import enum
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -102,10 +102,7 @@ class Held:
     def pick(self, keypath: KeyPath) -> Any:
         """Return what is at `keypath` in the value, or `MISSING`."""
         keys = keys_of(keypath)  # before there is a value in this frame
-        found = self.value()
-        for key in keys:
-            found = _step(found, key)
-        return found
+        return pick(self.value(), keys)
 
 
 def together(found: Mapping[str, Held]) -> Held:
@@ -128,6 +125,13 @@ def keys_of(keypath: KeyPath) -> Sequence[str | int]:
             message = f"keypath can't have {type(key).__name__} in it: a key is text or a number"
             raise TypeError(message)
     return keys
+
+
+def pick(value: Any, keys: Iterable[str | int]) -> Any:
+    """Return what is at `keys` in a decoded value, or `MISSING`."""
+    for key in keys:
+        value = _step(value, key)
+    return value
 
 
 def _step(value: Any, key: str | int) -> Any:

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from typing_extensions import assert_type
 
 import s1crets
 from s1crets import aio
+from s1crets.integrations.pydantic_settings import (
+    FromSecret,
+    SecretSettings,
+    SecretSettingsError,
+    SecretsPathSource,
+    SecretsSource,
+)
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -122,6 +131,49 @@ async def modules() -> None:
     assert_type(s1crets.get_many("aws.ps", ["/a"]), dict[str, Any])
     assert_type(await aio.get_by_path("aws.sm", "a"), dict[str, Any])
     s1crets.get("aws.sm", "a", "key", default=None)
+
+
+class Settings(SecretSettings):
+    """Settings are what their annotations say."""
+
+    secret_providers = {"aws.ps": ParameterStore(timeout=1.0)}  # noqa: RUF012
+    secret_paths = {"aws.ps": "/prod/app"}  # noqa: RUF012
+    url: Annotated[str, FromSecret("aws.ps", "/prod/db/url")]
+    key: Annotated[SecretStr | None, FromSecret("aws.sm", "prod/api", keypath=("keys", 0))] = None
+
+
+class Wired(BaseSettings):
+    """Sources in other settings."""
+
+    url: Annotated[str, FromSecret("aws.ps", "/prod/db/url")] = ""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Return them in order."""
+        marked = SecretsSource(settings_cls, providers={"aws.ps": ParameterStore()})
+        below = SecretsPathSource(settings_cls, "aws.sm", "prod/app")
+        usual = (init_settings, env_settings, dotenv_settings, file_secret_settings)
+        return (*usual, marked, below)
+
+
+def settings() -> None:
+    """A checker that knows nothing of pydantic-settings wants arguments for `Settings()`."""
+    found = Settings.model_validate({})
+    assert_type(found.url, str)
+    assert_type(found.key, SecretStr | None)
+    assert_type(Wired().url, str)
+    Settings(url="fake")
+    try:
+        Settings.model_validate({})
+    except SecretSettingsError as error:
+        assert_type(error.errors["url"], s1crets.S1cretsError)
 
 
 def errors(error: s1crets.BatchError) -> None:
