@@ -36,9 +36,11 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
+from s1crets.providers.files import AsyncFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from pathlib import Path
 
     from opentelemetry.sdk.trace import ReadableSpan
 
@@ -225,7 +227,7 @@ class TestCounts:
                     str(span.attributes["s1crets.requests"])
                 )
 
-        assert telemetry.counts("s1crets.aws.requests", "rpc.method") == asked
+        assert telemetry.counts("s1crets.requests", "rpc.method") == asked
         assert in_spans == asked
         for what in ("hits", "misses", "stale"):
             expected = {name: getattr(one, what) for name, one in stats.items()}
@@ -254,7 +256,7 @@ class TestCounts:
             (point.attributes["s1crets.provider"], point.attributes["cloud.region"]): point.value
             for point in telemetry.points("s1crets.cache.misses")
         } == {("aws.ps", "eu-west-1"): 2, ("aws.sm", "eu-west-1"): 1, ("aws.ps", "us-west-2"): 1}
-        assert telemetry.counts("s1crets.aws.requests", "rpc.service") == {
+        assert telemetry.counts("s1crets.requests", "rpc.service") == {
             "SSM": 3,
             "Secrets Manager": 1,
         }
@@ -271,13 +273,13 @@ class TestCounts:
         alive, counting = weakref.ref(provider), weakref.ref(provider.counters)
         del provider
         await until(lambda: gc.collect() is not None and alive() is None)
-        counted = [telemetry.counts("s1crets.aws.requests") for _ in range(2)]
+        counted = [telemetry.counts("s1crets.requests") for _ in range(2)]
         gc.collect()
         assert counting() is None
         async with AsyncParameterStore() as another:
             telemetry.instrument(another)
             await another.get(f"{top}/a")
-            counted.append(telemetry.counts("s1crets.aws.requests"))
+            counted.append(telemetry.counts("s1crets.requests"))
 
         assert counted == [{"aws.ps": 1}, {"aws.ps": 1}, {"aws.ps": 2}]
 
@@ -301,7 +303,7 @@ class TestCounts:
 
         assert first == {None: 1}
         assert telemetry.counts("s1crets.cache.misses", "cloud.region") == {None: 1, "eu-west-1": 1}
-        assert telemetry.counts("s1crets.aws.throttles", "cloud.region") == {"eu-west-1": 0}
+        assert telemetry.counts("s1crets.throttles", "cloud.region") == {"eu-west-1": 0}
 
     async def test_latencies_are_in_seconds(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, ps: AsyncParameterStore, top: str
@@ -354,6 +356,20 @@ class TestFamily:
             "s1crets.method": "get",
             "s1crets.name_count": 1,
         }
+
+    async def test_another_store_is_no_system_of_aws(
+        self, telemetry: Telemetry, tmp_path: Path
+    ) -> None:
+        """Its questions have spans and are counted all the same, under its own name."""
+        (tmp_path / "a").write_text("fake")
+        files = AsyncFiles(folder=tmp_path)
+        telemetry.instrument(files)
+        assert await files.get("a") == "fake"
+        call, request = telemetry.one("s1crets.get"), telemetry.one("Files.fetch")
+
+        assert parent(request) == ident(call)
+        assert "rpc.system" not in dict(request.attributes or {})
+        assert telemetry.counts("s1crets.requests", "rpc.method") == {"fetch": 1}
 
     def test_the_callers_span_is_the_parent_in_another_thread_too(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, blocking_sm: SecretsManager, top: str
@@ -533,9 +549,9 @@ class TestTrouble:
             "s1crets.retries": 1,
             "s1crets.throttles": 1,
         }
-        assert telemetry.counts("s1crets.aws.requests") == {"aws.ps": 2}
-        assert telemetry.counts("s1crets.aws.throttles") == {"aws.ps": 1}
-        assert telemetry.counts("s1crets.aws.retries") == {"aws.ps": 1}
+        assert telemetry.counts("s1crets.requests") == {"aws.ps": 2}
+        assert telemetry.counts("s1crets.throttles") == {"aws.ps": 1}
+        assert telemetry.counts("s1crets.retries") == {"aws.ps": 1}
 
     @pytest.mark.parametrize(
         ("answer", "error"),
@@ -775,7 +791,7 @@ class TestUndoing:
 
         async def miss() -> None:
             await ps.get(f"{top}/a", cached=False)
-            counted.append(telemetry.counts("s1crets.aws.requests").get("aws.ps", 0))
+            counted.append(telemetry.counts("s1crets.requests").get("aws.ps", 0))
 
         await miss()
         with telemetry.instrument(ps) as first:
@@ -812,7 +828,7 @@ class TestUndoing:
         await late
 
         assert (before, len(telemetry.spans())) == (0, 2)
-        assert telemetry.counts("s1crets.aws.retries") == {"aws.ps": 1}
+        assert telemetry.counts("s1crets.retries") == {"aws.ps": 1}
 
     @pytest.mark.parametrize(
         ("how", "error", "words"),

@@ -26,9 +26,9 @@ _COUNTED = (
     ("s1crets.cache.hits", "{hit}", "Secrets and paths that a cache answered."),
     ("s1crets.cache.misses", "{miss}", "Those that no local cache answered."),
     ("s1crets.cache.stale", "{value}", "Expired values that were served, in an outage."),
-    ("s1crets.aws.requests", "{request}", "Requests to AWS, with pages and repetitions."),
-    ("s1crets.aws.throttles", "{request}", "Requests that AWS refused as too many."),
-    ("s1crets.aws.retries", "{request}", "Requests that were repetitions."),
+    ("s1crets.requests", "{request}", "Requests to the store, with pages and repetitions."),
+    ("s1crets.throttles", "{request}", "Requests that it refused as too many."),
+    ("s1crets.retries", "{request}", "Requests that were repetitions."),
 )
 _HITS, _MISSES, _STALE, _REQUESTS, _THROTTLES, _RETRIES = (name for name, _, _ in _COUNTED)
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
@@ -43,7 +43,7 @@ class Source:
     Args:
         counters: the provider's.
         provider: its name, as `aws.ps`.
-        service: AWS's name of the service.
+        service: AWS's name of the service, or another store's.
     """
 
     def __init__(self, counters: Counters, provider: str, service: str) -> None:
@@ -52,6 +52,11 @@ class Source:
         self.service = service
         self._seen = Counter(dict(_numbers(counters.stats())))
         self._at_end: Stats | None = None
+
+    @property
+    def of_aws(self) -> bool:
+        """Whether AWS is asked."""
+        return self._provider.startswith("aws.")
 
     @property
     def ended(self) -> bool:

@@ -164,17 +164,20 @@ class _Call(_Timed):
 
 
 class _Request(_Timed):
-    """An operation of AWS, with all its pages and attempts."""
+    """An operation of AWS, with all its pages and attempts; or of another store."""
 
     def __init__(self, spans: Spans, operation: str, about: Mapping[str, Any]) -> None:
         service, waiting = spans.source.service, _callers()
         alone = len(waiting) == 1
-        key = {"rpc.system.name": _SYSTEM, "rpc.service": service, "rpc.method": operation}
+        key = {"rpc.service": service, "rpc.method": operation}
+        old = {}  # by its name of before
+        if spans.source.of_aws:
+            key["rpc.system.name"] = old["rpc.system"] = _SYSTEM
         span = spans.tracer.start_span(
             f"{service}.{operation}",
             set_span_in_context(waiting[0].span) if alone else otel.Context(),
             SpanKind.CLIENT,
-            {"rpc.system": _SYSTEM, **key, **spans.source.attributes(), **about},
+            {**old, **key, **spans.source.attributes(), **about},
             [] if alone else [Link(call.span.get_span_context()) for call in waiting],
         )
         super().__init__(spans.source, span, spans.metrics.requests, key)

@@ -8,11 +8,12 @@ instrument(ParameterStore())
 A hit costs nothing more: it makes no span, and the numbers are read when they are collected.
 
 Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps` or
-`aws.sm`) and, once it is known, `cloud.region`. Histograms are of seconds.
+`aws.sm`, or the name of the class of another one) and, once it is known, `cloud.region`. Histograms
+are of seconds.
 
 - `s1crets.cache.hits`, `s1crets.cache.misses`, `s1crets.cache.stale`, as in `stats`.
-- `s1crets.aws.requests`: every page and every attempt, by `rpc.service` and `rpc.method`.
-- `s1crets.aws.throttles`, `s1crets.aws.retries`: by `rpc.service`.
+- `s1crets.requests`: every page and every attempt, by `rpc.service` and `rpc.method`.
+- `s1crets.throttles`, `s1crets.retries`: by `rpc.service`.
 - `rpc.client.call.duration`: an operation of AWS with its pages and attempts, by `rpc.service`,
   `rpc.method` and `error.type`.
 - `s1crets.call.duration`: a call that a local cache did not answer, by `s1crets.method` and
@@ -135,7 +136,8 @@ def instrument(
     if type(counters.observer) is not Observer:
         message = f"{provider!r} is instrumented already: undo that first, with uninstrument()"
         raise ConfigurationError(message)
-    source = Source(counters, *_SERVICES.get(awaited.service, (awaited.service, awaited.service)))
+    kind = type(awaited).__name__.removeprefix("Async")  # of another store, which has no such name
+    source = Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
     metrics = metrics_of(meter_provider)
     metrics.add(source)
     counters.observer = Spans(source, metrics, tracer_provider, hashed)

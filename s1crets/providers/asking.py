@@ -56,9 +56,11 @@ class Asking:
         if gate is None:
             gate = self._gates[loop] = anyio.Semaphore(self._at_once)
         async with gate:
-            requests = self._counters.requests
-            requests[operation] = requests.get(operation, 0) + 1
-            with _translated(self._service, operation, subject):
+            with (
+                self._counters.observer.request(operation, [subject]),
+                _translated(self._service, operation, subject),
+            ):
+                self._counters.sent(operation, again=False)
                 return await question(*args, **kwargs)
 
 
