@@ -32,7 +32,7 @@ class Preload:
     An app whose secrets can't all be read does not start: one error names them all. What was read
     is in the provider's cache, unless its `cache_ttl` is 0.
 
-    Args:
+    Attributes:
         provider: an async provider, or the name of the process's own: `'aws.ps'` or `'aws.sm'`.
         names: secrets, as `get_many` takes them, and read in the same batches.
         paths: as `get_by_path` takes them; one that has nothing below it is an error too.

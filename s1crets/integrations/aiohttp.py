@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from s1crets.integrations._serving import Provider
 
-__all__ = ["PARAMETER_STORE", "SECRETS_MANAGER", "Preload", "secrets"]
+__all__ = ["PARAMETER_STORE", "Preload", "SECRETS_MANAGER", "secrets"]  # noqa: RUF022  # as sorted() does
 
 PARAMETER_STORE = web.AppKey("PARAMETER_STORE", AsyncParameterStore)
 """Where an app has its Parameter Store: `request.app[PARAMETER_STORE]`; an app that was added to

@@ -17,6 +17,7 @@ import logging
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 from s1crets._values import keys_of
 from s1crets.cache.outages import passes
@@ -43,8 +44,11 @@ if TYPE_CHECKING:
 __all__ = ["Preload", "Secret", "lifespan"]
 
 _log = logging.getLogger("s1crets")
+# By app, what its lifespan has. Not as state of the lifespan, which not every server knows (Mangum
+# does not); and a look into the app's own takes three times as long as the secret.
+_providers: WeakKeyDictionary[Any, dict[str, Provider]] = WeakKeyDictionary()
 _FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
-# FastAPI below 0.115 can't look up what the annotations of a callable object mean.
+# Older FastAPIs can't look up what the annotations of a callable object mean.
 _SIGNATURE = inspect.Signature(
     [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
 )
@@ -74,10 +78,9 @@ def lifespan(
 
     @asynccontextmanager
     async def lifetime(app: Any) -> AsyncIterator[None]:
-        # Not as state of the lifespan, which not every server knows: Mangum does not.
         async with serving(wanted) as found:
             for one in _with_mounted(app):
-                one.state.s1crets = {**_known(one), **found}
+                _providers[one] = {**_providers.get(one, {}), **found}
             yield
 
     return lifetime
@@ -89,7 +92,8 @@ class Secret(Depends):
     It is read where it is needed, from the provider's cache if that has it. When it can't be, the
     client gets a 503 (AWS is down, throttles or is slow) or a 500 (all else), without a word of the
     secret; the log of `s1crets` says at ERROR what went wrong, and the `HTTPException` has the
-    error as its `__cause__`. As with every dependency, a request reads equal ones once.
+    error as its `__cause__`. As with every dependency, a request reads equal ones once, and nothing
+    checks that the value is of the annotated type.
 
     Secrets of the same arguments are equal, so a test may replace one:
     `app.dependency_overrides[Secret("/prod/db")] = lambda: {"password": "fake"}`.
@@ -128,12 +132,13 @@ class Secret(Depends):
             return await self._of(connection).get(self._path, keypath=self._keypath)
         except S1cretsError as error:
             status = HTTPStatus.SERVICE_UNAVAILABLE if passes(error) else _FAILED
-            _log.error("answered with %d: %s", status, error)  # it has no traceback
-            raise HTTPException(status) from error
+            _log.error("answered with %d: %s", status, error)
+            raise HTTPException(status.value) from error
 
     def _of(self, connection: HTTPConnection) -> Provider:
         if isinstance(self._provider, str):
-            return _known(connection.app).get(self._provider) or named(self._provider)
+            found = _providers.get(connection.scope["app"], {})
+            return found.get(self._provider) or named(self._provider)
         return self._provider
 
     def __eq__(self, other: object) -> bool:
@@ -153,15 +158,9 @@ class Secret(Depends):
         return f"Secret({self._path!r}{keypath}, provider={self._provider!r})"
 
 
-def _known(app: Any) -> dict[str, Provider]:
-    """Return the providers that an app was given by a lifespan."""
-    known: dict[str, Provider] = getattr(app.state, "s1crets", {})
-    return known
-
-
 def _with_mounted(app: Any) -> Iterator[Any]:
     """Yield an app, and those that are mounted on it: a request knows its own one only."""
     yield app
     for route in app.routes:
-        if isinstance(route, Mount) and hasattr(route.app, "state"):
+        if isinstance(route, Mount) and hasattr(route.app, "routes"):
             yield from _with_mounted(route.app)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
+from aiohttp import web
+from fastapi import Depends, FastAPI
 from typing_extensions import assert_type
 
 import s1crets
 from s1crets import aio
+from s1crets.integrations import aiohttp as of_aiohttp
+from s1crets.integrations import fastapi as of_fastapi
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -87,6 +91,26 @@ async def modules() -> None:
     assert_type(s1crets.get_many("aws.ps", ["/a"]), dict[str, Any])
     assert_type(await aio.get_by_path("aws.sm", "a"), dict[str, Any])
     s1crets.get("aws.sm", "a", "key", default=None)
+
+
+def served(ps: AsyncParameterStore, sm: AsyncSecretsManager) -> None:
+    """What FastAPI and aiohttp take."""
+    app = FastAPI(lifespan=of_fastapi.lifespan(of_fastapi.Preload(ps, names=["/a"]), sm, "aws.ps"))
+
+    @app.get("/")
+    async def show(
+        one: Annotated[dict[str, str], of_fastapi.Secret("/a")],
+        two: Annotated[str, Depends(of_fastapi.Secret("a", keypath=("x", 0), provider="aws.sm"))],
+        three: Annotated[str, of_fastapi.Secret("/a", keypath="x", provider=ps)],
+    ) -> str:
+        return one["x"] + two + three
+
+    application = web.Application()
+    application.cleanup_ctx.append(
+        of_aiohttp.secrets(of_aiohttp.Preload("aws.sm", paths={"a"}), ps)
+    )
+    assert_type(application[of_aiohttp.PARAMETER_STORE], AsyncParameterStore)
+    assert_type(application[of_aiohttp.SECRETS_MANAGER], AsyncSecretsManager)
 
 
 def errors(error: s1crets.BatchError) -> None:
