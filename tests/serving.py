@@ -13,9 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from wire import Wire
 
 HAMMER = """
 import asyncio, collections, json, sys
@@ -53,6 +57,14 @@ def fetch(url: str, *, data: bytes | None = None) -> str:
         return str(answer.read().decode())
 
 
+async def all_closed(server: Wire) -> bool:
+    """Say whether a server has no connection left, which it sees a moment later than a client."""
+    with anyio.move_on_after(5):
+        while server.open_connections:
+            await anyio.sleep(0.01)
+    return not server.open_connections
+
+
 def _start(folder: Path, program: str, server: socket.socket) -> subprocess.Popen[str]:
     (folder / "program.py").write_text(textwrap.dedent(program))
     return subprocess.Popen(
@@ -78,7 +90,12 @@ def served(folder: Path, program: str) -> Iterator[str]:
 def not_started(folder: Path, program: str) -> tuple[int, str]:
     """Return how a program ends that can't serve, and what it says."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        _, err = (process := _start(folder, program, server)).communicate(timeout=60)
+        process = _start(folder, program, server)
+        try:
+            _, err = process.communicate(timeout=30)
+        finally:
+            process.kill()
+            process.communicate()
     return process.returncode, err
 
 

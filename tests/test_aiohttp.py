@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from serving import fetch, load, not_started, served
+from serving import all_closed, fetch, load, not_started, served
+from wire import Wire, parameter
 
 import s1crets
 from s1crets.integrations.aiohttp import PARAMETER_STORE, SECRETS_MANAGER, Preload, secrets
@@ -100,7 +101,7 @@ async def client_of(app: web.Application) -> AsyncIterator[TestClient[Any, Any]]
 
 
 class TestApp:
-    """Providers are there with the app; the suite fails where one leaves a connection open."""
+    """Providers are there with the app; what was opened is closed with it."""
 
     async def test_a_handler_finds_them_in_the_app(
         self, aws: LoopbackAws, ps: AsyncParameterStore, sm: AsyncSecretsManager
@@ -146,6 +147,16 @@ class TestApp:
                 assert await answer.json() == [DB, VALUE]
             assert asked(aws) == before
         assert sorted(before) == ["GetParametersByPath", "GetSecretValue"]
+
+    async def test_they_are_closed_with_the_app(self, scripted: Wire) -> None:
+        """Their connections are, while the providers themselves live on."""
+        scripted.answers["GetParameter"] = parameter(NAME, VALUE)
+        ps = AsyncParameterStore()
+        async with client_of(app_with(Preload(ps, names=[NAME]))):
+            assert scripted.open_connections == 1
+
+        assert await all_closed(scripted)
+        assert ps.peek(NAME) == VALUE
 
     async def test_beside_contexts_of_ones_own(self, ps: AsyncParameterStore) -> None:
         """A later one can use what is there, and ends first."""

@@ -16,8 +16,9 @@ import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.routing import APIRouter
 from fastapi.testclient import TestClient
-from serving import fetch, load, not_started, served
+from serving import all_closed, fetch, load, not_started, served
 from starlette.testclient import WebSocketDenialResponse
+from wire import Wire, parameter, refusal
 
 import s1crets
 from s1crets.integrations.fastapi import Preload, Secret, lifespan
@@ -339,6 +340,16 @@ class TestLifespan:
         async with app.router.lifespan_context(app) as state:
             assert state == {"password": VALUE}
 
+    async def test_they_are_closed_with_the_app(self, scripted: Wire) -> None:
+        """Their connections are, while the providers themselves live on."""
+        scripted.answers["GetParameter"] = parameter(NAME, VALUE)
+        ps = AsyncParameterStore()
+        async with lifespan(Preload(ps, names=[NAME]))(FastAPI()):
+            assert scripted.open_connections == 1
+
+        assert await all_closed(scripted)
+        assert ps.peek(NAME) == VALUE
+
     def test_of_a_router_too(self, aws: LoopbackAws) -> None:
         """Those of an app and of its routers add up."""
         ps, sm = AsyncParameterStore(), AsyncSecretsManager()
@@ -408,6 +419,17 @@ class TestFailedStart:
         }
         assert VALUE not in shown(caught.value)
         assert caught.value.values == {}
+
+    async def test_nothing_stays_open(self, scripted: Wire) -> None:
+        """What was opened for the first reads is closed."""
+        scripted.answers["GetParameter"] = refusal("ParameterNotFound")
+        ps = AsyncParameterStore()
+        with pytest.raises(s1crets.BatchError):
+            await lifespan(Preload(ps, names=[NAME]))(FastAPI()).__aenter__()
+
+        assert scripted.count("GetParameter") == 1
+        assert await all_closed(scripted)
+        assert ps.stats.misses == 1
 
     async def test_a_reason_is_told_once(
         self, ps: AsyncParameterStore, monkeypatch: pytest.MonkeyPatch
