@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
+from aiohttp import web
+from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from typing_extensions import assert_type
 
 import s1crets
 from s1crets import aio
+from s1crets.integrations import aiohttp as of_aiohttp
+from s1crets.integrations import fastapi as of_fastapi
 from s1crets.integrations.pydantic_settings import (
     FromSecret,
     SecretSettings,
@@ -174,6 +178,26 @@ def settings() -> None:
         Settings.model_validate({})
     except SecretSettingsError as error:
         assert_type(error.errors["url"], s1crets.S1cretsError)
+
+
+def served(ps: AsyncParameterStore, sm: AsyncSecretsManager) -> None:
+    """What FastAPI and aiohttp take."""
+    app = FastAPI(lifespan=of_fastapi.lifespan(of_fastapi.Preload(ps, names=["/a"]), sm, "aws.ps"))
+
+    @app.get("/")
+    async def show(
+        one: Annotated[dict[str, str], of_fastapi.Secret("/a")],
+        two: Annotated[str, Depends(of_fastapi.Secret("a", keypath=("x", 0), provider="aws.sm"))],
+        three: Annotated[str, of_fastapi.Secret("/a", keypath="x", provider=ps)],
+    ) -> str:
+        return one["x"] + two + three
+
+    application = web.Application()
+    application.cleanup_ctx.append(
+        of_aiohttp.secrets(of_aiohttp.Preload("aws.sm", paths={"a"}), ps)
+    )
+    assert_type(application[of_aiohttp.PARAMETER_STORE], AsyncParameterStore)
+    assert_type(application[of_aiohttp.SECRETS_MANAGER], AsyncSecretsManager)
 
 
 def errors(error: s1crets.BatchError) -> None:
