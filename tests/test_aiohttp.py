@@ -15,9 +15,11 @@ from wire import Wire, parameter
 import s1crets
 from s1crets.integrations.aiohttp import PARAMETER_STORE, SECRETS_MANAGER, Preload, secrets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
+from s1crets.providers.files import AsyncFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from s1crets.testing import LoopbackAws
 
@@ -128,6 +130,14 @@ class TestApp:
         app = app_with(ps, AsyncParameterStore())
         async with client_of(app):
             assert app[PARAMETER_STORE] is ps
+            assert SECRETS_MANAGER not in app
+
+    async def test_other_stores_have_no_key(self, tmp_path: Path) -> None:
+        """They are read ahead, opened and closed all the same."""
+        (tmp_path / "token").write_text("fake")
+        app = app_with(Preload(AsyncFiles(folder=tmp_path), names=["token"]))
+        async with client_of(app):
+            assert PARAMETER_STORE not in app
             assert SECRETS_MANAGER not in app
 
     async def test_the_processes_own(self, aws: LoopbackAws) -> None:

@@ -23,9 +23,12 @@ from wire import Wire, parameter, refusal
 import s1crets
 from s1crets.integrations.fastapi import Preload, Secret, lifespan
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+from s1crets.providers.files import AsyncFiles
+from s1crets.providers.simple import AsyncSimpleProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from s1crets.testing import LoopbackAws
 
@@ -289,6 +292,28 @@ class TestProvider:
                 assert client.get("/1").json() == VALUE
         assert s1crets.get("aws.ps", NAME) == DB
         assert asked(aws) == ["GetParameter", "GetSecretValue", "GetSecretValue"]
+
+    def test_other_stores(self, tmp_path: Path) -> None:
+        """Those that are not AWS's too: a folder of files, and what other packages add."""
+
+        class AsyncVault(AsyncSimpleProvider):
+            service = "a vault"
+
+            async def fetch(self, name: str) -> str:
+                return f"fake-{name}"
+
+            async def names(self, path: str) -> list[str]:
+                return [path]
+
+        (tmp_path / "token").write_text("fake")
+        vault = AsyncVault()
+        wanted = Secret("token", provider="files"), Secret("key", provider=vault)
+        lives = lifespan(
+            Preload(AsyncFiles(folder=tmp_path), names=["token"]), Preload(vault, paths=["key"])
+        )
+        with TestClient(app_with(*wanted, lives=lives)) as client:
+            assert client.get("/0").json() == "fake"
+            assert client.get("/1").json() == "fake-key"
 
     def test_one_that_is_given(self, ps: AsyncParameterStore) -> None:
         """Whatever the app has."""

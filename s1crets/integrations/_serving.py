@@ -15,14 +15,20 @@ from s1crets.providers import provider as _of_process
 from s1crets.providers import provider_class
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 from s1crets.providers.base import check_name
+from s1crets.providers.files import AsyncFiles
+from s1crets.providers.simple import AsyncSimpleProvider
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 
     _Read: TypeAlias = tuple[Callable[[Any], Awaitable[dict[str, S1cretsError]]], Any]
 
-Provider: TypeAlias = AsyncParameterStore | AsyncSecretsManager
-_KINDS: dict[str, type[Provider]] = {"aws.ps": AsyncParameterStore, "aws.sm": AsyncSecretsManager}
+Provider: TypeAlias = AsyncParameterStore | AsyncSecretsManager | AsyncSimpleProvider
+_KINDS: dict[str, type[Provider]] = {
+    "aws.ps": AsyncParameterStore,
+    "aws.sm": AsyncSecretsManager,
+    "files": AsyncFiles,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Preload:
     is in the provider's cache, unless its `cache_ttl` is 0.
 
     Attributes:
-        provider: an async provider, or the name of the process's own: `'aws.ps'` or `'aws.sm'`.
+        provider: an async provider, or the name of the process's own, such as `'aws.ps'`.
         names: secrets, as `get_many` takes them, and read in the same batches.
         paths: as `get_by_path` takes them; one that has nothing below it is an error too.
 
@@ -64,10 +70,10 @@ def check_provider(provider: object) -> None:
     """
     if isinstance(provider, str):
         provider_class(provider)
-    elif not isinstance(provider, tuple(_KINDS.values())):
+    elif not isinstance(provider, (AsyncParameterStore, AsyncSecretsManager, AsyncSimpleProvider)):
         message = (
-            f"a provider can't be {type(provider).__name__}: it is an AsyncParameterStore, an"
-            " AsyncSecretsManager, the .awaited of a blocking one, or the name of the process's own"
+            f"a provider can't be {type(provider).__name__}: it is an async one, the .awaited of a"
+            " blocking one, or the name of the process's own"
         )
         raise TypeError(message)
 
@@ -105,14 +111,17 @@ async def serving(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, Provider
         for one in wanted:
             provider = named(one.provider)
             await stack.enter_async_context(provider)
-            found.setdefault(_kind(provider), provider)
+            found.setdefault(_kind(one.provider), provider)
             reads += _reads(provider, one)
         await _read_all(reads)
         yield found
 
 
-def _kind(provider: Provider) -> str:
-    return next(name for name, kind in _KINDS.items() if isinstance(provider, kind))
+def _kind(provider: Provider | str) -> str:
+    if isinstance(provider, str):
+        return provider
+    known = (name for name, kind in _KINDS.items() if isinstance(provider, kind))
+    return next(known, type(provider).__name__)  # of another package, which may have no name
 
 
 def _reads(provider: Provider, preload: Preload) -> Iterator[_Read]:

@@ -44,8 +44,8 @@ def secrets(
 
     Args:
         providers: async providers, names of the process's own (`'aws.ps'`, `'aws.sm'`), or a
-            `Preload` of one. Of two of a kind the first gets the key. What is not read before opens
-            on first use: without a `Preload` nothing is asked of AWS.
+            `Preload` of one. Of two of a kind the first gets the key; kinds that are not AWS's have
+            none. What is not read before opens on first use: without a `Preload` nothing is asked.
 
     Raises:
         TypeError: one is no provider.
@@ -60,7 +60,7 @@ def secrets(
             for one in found.values():
                 if isinstance(one, AsyncParameterStore):
                     app[PARAMETER_STORE] = one
-                else:
+                elif isinstance(one, AsyncSecretsManager):
                     app[SECRETS_MANAGER] = one
             yield
 
