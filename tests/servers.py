@@ -1,0 +1,105 @@
+"""A real redis-server, Debian's, for the tests that need one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_STARTS = 30.0  # seconds that the server may take to start
+
+
+@dataclass
+class RedisServer:
+    """A redis-server on loopback, without persistence, in a folder of its own.
+
+    Attributes:
+        port: where it listens, also when it is started again.
+    """
+
+    program: str
+    folder: Path
+    port: int
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """As redis-py takes it."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start it, empty, and wait until it answers."""
+        settings = {
+            "bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder),
+            "save": "", "appendonly": "no", "daemonize": "no", "loglevel": "warning",
+        }  # fmt: skip
+        options = [word for name, value in settings.items() for word in (f"--{name}", value)]
+        self.process = subprocess.Popen(
+            [self.program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + _STARTS
+        while not self._answers():
+            assert self.process.poll() is None, "redis-server has ended"
+            assert time.monotonic() < until, "redis-server does not answer"
+            time.sleep(0.01)
+
+    def _answers(self) -> bool:
+        with suppress(OSError):
+            return self.command("PING") == b"+PONG\r\n"
+        return False
+
+    def stop(self) -> None:
+        """End it; what it held is lost."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def config(self, **settings: str) -> None:
+        """Change settings while it runs; `_` stands for `-` in their names."""
+        for name, value in settings.items():
+            answer = self.command("CONFIG", "SET", name.replace("_", "-"), value)
+            assert answer == b"+OK\r\n", answer
+
+    def command(self, *words: str) -> bytes:
+        """Send one command, and return the raw answer, if it is a short one."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
+            connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
+            return connection.recv(65536)
+
+
+@contextmanager
+def redis_server() -> Iterator[RedisServer]:
+    """Run a redis-server, and end it. Where there is none the test is skipped, but not in CI."""
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("redis-server is not installed: apt-get install redis-server")
+        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    with tempfile.TemporaryDirectory(prefix="s1crets-redis-") as folder:
+        server = RedisServer(program, Path(folder), free_port())
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
