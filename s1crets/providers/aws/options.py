@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from s1crets._values import conceal
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from s1crets.cache import CacheArgs
     from s1crets.providers.aws.session import StsArgs
 
@@ -58,13 +60,14 @@ def _unknown(name: str) -> str:
         if name in known:
             return f"there is no option {name!r}: it belongs in {inner}={{{name!r}: ...}}"
     names = [*ProviderOptions.__annotations__, "region"]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=_ALIKE)
     if near == ["region"]:
         return f"there is no option {name!r}: the region is sts_args={{'aws_region': ...}}"
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names[:-1])}"
     return f"there is no option {name!r}: {hint}"
 
 
+_ALIKE = 0.4  # how much, from 0 to 1, a name has to be like a known one to be taken for that
 _PATH = (str, os.PathLike)
 _CACHE_ARGS: Mapping[str, Any] = {
     "cache_size": int,
@@ -74,6 +77,7 @@ _CACHE_ARGS: Mapping[str, Any] = {
     "path_cache_dir": _PATH,
     "cache_key": object,  # looked at where it is used
     "backend": object,
+    "local_ttl": (int, float),
     "stale_for": (int, float),
     "refresh_ahead": (int, float),
     "jitter": (int, float),
@@ -91,6 +95,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "cache_ttl": (0, 10**9),
     "refresh_ahead": (0, 10**9),
     "stale_for": (0, 10**9),
+    "local_ttl": (0, 10**9),
     "jitter": (0, 1),
     "DurationSeconds": (900, 43200),
     "retry": (1, math.inf),
@@ -105,6 +110,8 @@ def check_cache_args(args: Mapping[str, object]) -> None:
     _check("cache_args", args, _CACHE_ARGS)
     if args.get("cache_on_disk") and "backend" in args:
         raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    if args.get("local_ttl") and "backend" not in args:
+        raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
     if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):  # type: ignore[operator]
         raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     backend = args.get("backend")
@@ -142,12 +149,24 @@ def _check(where: str, args: Mapping[str, object], known: Mapping[str, Any]) -> 
         raise TypeError(message)
     for name, value in args.items():
         if name not in known:
-            near = difflib.get_close_matches(str(name), known, n=1, cutoff=0.4)
-            hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+            near = _nearest(str(name), known)
+            hint = f"did you mean {near}?" if near else f"known are {', '.join(known)}"
             message = f"{where} has no {name!r}: {hint}"
             raise TypeError(message)
         _check_type(f"{where}: ", name, value, known[name])
         _check_range(f"{where}: ", name, value)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Return the known name that is most like `name`, of several the first; or nothing."""
+    matcher = difflib.SequenceMatcher(b=name)
+
+    def likeness(one: str) -> float:
+        matcher.set_seq1(one)
+        return matcher.ratio()
+
+    best = max(known, key=likeness)
+    return best if likeness(best) >= _ALIKE else ""
 
 
 def _check_type(where: str, name: str, value: object, kind: Any) -> None:

@@ -1,0 +1,156 @@
+"""A caller's aiocache cache on every event loop, as connections belong to one, and to one process.
+
+Of a cache on Redis each loop gets a twin with a pool of its own, which is closed with the provider,
+or with the loop; the caller's is only copied, never used, and never closed. Any other cache is used
+as it is, and is the caller's to close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s1crets._fork import renew_after_fork
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Sequence
+
+_AT_ONCE = 8  # connections of one provider on one loop: more than these would wait for the CPU
+
+
+class _Opened(NamedTuple):
+    """What a loop has.
+
+    Attributes:
+        backend: the twin, or the caller's own.
+        slots: as many operations as there may be at once.
+        lifetime: ends with the loop, or before.
+        closing: ends it when the provider is garbage.
+    """
+
+    backend: Any
+    slots: asyncio.Semaphore
+    lifetime: AsyncGenerator[None, None]
+    closing: Any
+
+
+class OnEveryLoop:
+    """An aiocache cache that may be used on any event loop, and in forked children.
+
+    Args:
+        backend: the caller's.
+    """
+
+    def __init__(self, backend: Any) -> None:
+        self._backend = backend
+        self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the parent's connections: what a child sent, the parent would get answers to.
+
+        They stay referred to by their finalizers, as closing them would be seen by the parent.
+        """
+        self._opened = {}
+
+    async def ask(self, verb: str, *args: Any, **kwargs: Any) -> Any:
+        """Return what a method of the backend returns, on this loop."""
+        opened = await self._here()
+        async with opened.slots:
+            return await getattr(opened.backend, verb)(*args, **kwargs)
+
+    async def ask_all(
+        self,
+        verb: str,
+        many: Sequence[tuple[Any, ...]],
+        *,
+        expected: tuple[type[Exception], ...] = (),
+        **kwargs: Any,
+    ) -> list[Any]:
+        """Return what a method returns for each of some arguments; errors only if expected.
+
+        Raises:
+            Exception: one that is not, after all have ended.
+        """
+        answers = await asyncio.gather(
+            *(self.ask(verb, *args, **kwargs) for args in many), return_exceptions=True
+        )
+        for answer in answers:
+            if isinstance(answer, BaseException) and not isinstance(answer, expected):
+                raise answer
+        return answers
+
+    async def _here(self) -> _Opened:
+        loop = asyncio.get_running_loop()
+        opened = self._opened.get(loop)
+        if opened is None:
+            for other in [other for other in self._opened if other.is_closed()]:
+                self._opened.pop(other).closing.detach()
+            backend, slots = _twin(self._backend)
+            lifetime = _lifetime(None if backend is self._backend else backend)
+            closing: Any = weakref.finalize(self, _close_later, loop, lifetime)
+            closing.atexit = False
+            opened = _Opened(backend, asyncio.Semaphore(slots), lifetime, closing)
+            self._opened[loop] = opened
+            # A loop that shuts down closes the generators that have begun on it.
+            await lifetime.__anext__()
+        return opened
+
+    async def close(self) -> None:
+        """Close the connections on this loop, and let other loops close theirs."""
+        opened, self._opened = self._opened, {}
+        for loop, one in opened.items():
+            one.closing.detach()
+            if loop is asyncio.get_running_loop():
+                await one.lifetime.aclose()
+            else:
+                _close_later(loop, one.lifetime)
+
+
+def _twin(backend: Any) -> tuple[Any, int]:
+    """Return a cache on Redis like another one, without connections yet, and how many it may have.
+
+    Any other cache is returned itself.
+    """
+    client: Any = getattr(backend, "client", None)
+    pool = getattr(client, "connection_pool", None)
+    if pool is None:
+        return backend, _AT_ONCE
+    twin = copy.copy(backend)
+    twin.client = type(client)(
+        connection_pool=type(pool)(
+            connection_class=pool.connection_class,
+            max_connections=pool.max_connections,
+            **pool.connection_kwargs,
+        )
+    )
+    return twin, min(_AT_ONCE, pool.max_connections)
+
+
+async def _lifetime(twin: Any) -> AsyncGenerator[None, None]:
+    try:
+        yield
+    finally:
+        if twin is not None:
+            await twin.client.aclose(close_connection_pool=True)
+
+
+def _close_later(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:
+    with suppress(RuntimeError):  # the loop has been closed: it has ended its generators
+        loop.call_soon_threadsafe(_close_now, loop, lifetime)
+
+
+def _close_now(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:
+    task = loop.create_task(_end(lifetime))
+    _closing.add(task)
+    task.add_done_callback(_closing.discard)
+
+
+async def _end(lifetime: AsyncGenerator[None, None]) -> None:
+    await lifetime.aclose()
+
+
+_closing: set[asyncio.Task[None]] = set()
