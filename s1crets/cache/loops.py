@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import re
+import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._fork import renew_after_fork
+from s1crets._threads import ending, endure
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
 
 _AT_ONCE = 8  # connections of one provider on one loop: more than these would wait for the CPU
+_CLOSING = 1.0  # seconds that connections may take to close
+_SWEEPING = 0.25  # seconds that looking for rows to delete may take, of those of all who share it
+_MANY = 1000  # rows that are looked at in one go
 
 
 class _Opened(NamedTuple):
@@ -42,10 +48,14 @@ class OnEveryLoop:
 
     Args:
         backend: the caller's.
+
+    Attributes:
+        namespace: what it puts before all keys, if anything.
     """
 
     def __init__(self, backend: Any) -> None:
         self._backend = backend
+        self.namespace = getattr(backend, "namespace", None)
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
         renew_after_fork(self)
 
@@ -83,12 +93,27 @@ class OnEveryLoop:
                 raise answer
         return answers
 
+    async def sweep(self, namespace: str) -> None:
+        """Delete what is in a namespace, as far as that is quickly done.
+
+        aiocache has Redis look through all keys at once (`KEYS`), which stops it for everybody.
+        """
+        opened = await self._here()
+        if opened.backend is self._backend:
+            await opened.backend.clear(namespace=namespace)
+            return
+        async with opened.slots:
+            await _sweep(opened.backend.client, namespace)
+
     async def _here(self) -> _Opened:
         loop = asyncio.get_running_loop()
         opened = self._opened.get(loop)
         if opened is None:
-            for other in [other for other in self._opened if other.is_closed()]:
-                self._opened.pop(other).closing.detach()
+            if ending():
+                endure(loop)
+            for other in list(self._opened):
+                if other.is_closed():
+                    self._opened.pop(other).closing.detach()
             backend, slots = _twin(self._backend)
             lifetime = _lifetime(None if backend is self._backend else backend)
             closing: Any = weakref.finalize(self, _close_later, loop, lifetime)
@@ -130,12 +155,24 @@ def _twin(backend: Any) -> tuple[Any, int]:
     return twin, min(_AT_ONCE, pool.max_connections)
 
 
+async def _sweep(client: Any, namespace: str) -> None:
+    pattern = re.sub(r"([*?\[\]\\])", r"\\\1", namespace) + ":*"
+    until, cursor = time.monotonic() + _SWEEPING, 0
+    while time.monotonic() < until:
+        cursor, found = await client.scan(cursor, match=pattern, count=_MANY)
+        if found:
+            await client.delete(*found)
+        if not cursor:
+            return
+
+
 async def _lifetime(twin: Any) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
         if twin is not None:
-            await twin.client.aclose(close_connection_pool=True)
+            with suppress(Exception):  # whatever it is, there is nothing more to be done
+                await asyncio.wait_for(twin.client.aclose(close_connection_pool=True), _CLOSING)
 
 
 def _close_later(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:

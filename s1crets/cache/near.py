@@ -9,7 +9,7 @@ from s1crets.cache.outside import MARK, UNDER_WAY, OutsideTier
 from s1crets.cache.rows import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from s1crets._values import Held
     from s1crets.cache.keys import Key
@@ -98,6 +98,10 @@ class NearTier(OutsideTier):
             for row, (held, context, _) in found.items()
         }
         await self._ask("fill", texts, life + self._stale_for, wanted, room_only=room_only)
+
+    async def _set(self, texts: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        for row, text in texts:
+            await self._ask("set", row, text, **kwargs)
 
     async def clear(self) -> None:
         """Do the same at once."""

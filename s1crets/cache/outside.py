@@ -85,7 +85,7 @@ class OutsideTier(ABC):
         mark = await self._ask("get", row, namespace=self._outer + namespace)
         marks = [seal.mark for seal in self._seals]
         if marks and mark != marks[0]:
-            await self._ask("set", row, marks[0], namespace=self._outer + namespace)
+            await self._set([(row, marks[0])], namespace=self._outer + namespace)
         if mark is None or mark in marks:
             return ""
         key = "another cache_key" if marks else "a cache_key, and there is none now"
@@ -191,13 +191,16 @@ class OutsideTier(ABC):
 
     async def _mark(self, rows: Rows, name: str, seconds: int = UNDER_WAY) -> None:
         row, text = self._marked(rows, name)
-        await self._ask("set", row, text, ttl=seconds, namespace=rows.namespace)
+        await self._set([(row, text)], ttl=seconds, namespace=rows.namespace)
 
     def _marked(self, rows: Rows, name: str) -> tuple[str, str]:
         """Return the row that says when a name was forgotten, or all of them, and what it holds."""
         now = self._clock()
         row, context = rows.at(MARK + name)
         return row, rows.pack(Record(now, now, 0.0, None), context)
+
+    async def _set(self, texts: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        await self._ask("multi_set", texts, **kwargs)
 
     async def _ask(self, verb: str, *args: Any, **kwargs: Any) -> Any:
         """Return what a method of the backend returns, or None where it fails."""

@@ -9,11 +9,11 @@ import asyncio
 import math
 import random
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets.cache.gathering import Gathered
 from s1crets.cache.keys import text_of
-from s1crets.cache.loops import OnEveryLoop
 from s1crets.cache.outside import MARK, UNDER_WAY, OutsideTier
 
 if TYPE_CHECKING:
@@ -21,12 +21,16 @@ if TYPE_CHECKING:
 
     from s1crets._values import Held
     from s1crets.cache.keys import Key
+    from s1crets.cache.loops import OnEveryLoop
     from s1crets.cache.records import Lease, Record
     from s1crets.cache.rows import Rows
 
 _CLAIM = "\1"  # what the names of rows begin with that say that something is being fetched
 _CLAIMED = 1  # seconds after which such a row goes by itself
 _TOGETHER = 10  # rows that are claimed in one go
+_TAKEN = ValueError  # what aiocache says of a row that is there already
+_SENSELESS = (ValueError,)  # what JSON and UTF-8 say of a row that somebody else has written
+_UNTOLD = 100  # keys that a backend which rests is to be told of; if more, it is told of all
 _NO_ADD = (AttributeError, NotImplementedError)  # of a backend that can't claim
 _CLAIMING = 0.5  # seconds that claiming may take; what is not claimed by then is just fetched
 
@@ -43,24 +47,27 @@ class _Landed(NamedTuple):
 class RemoteTier(OutsideTier):
     """A tier in an aiocache cache of the caller's own."""
 
-    def __init__(self, backend: Any, *args: Any, **kwargs: Any) -> None:
-        super().__init__(backend, *args, **kwargs)
-        self._loops = OnEveryLoop(backend)
+    _backend: OnEveryLoop
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self._looks: Gathered[Key, Record | None] = Gathered(self._look_all)
         self._stores: Gathered[_Landed, None] = Gathered(self._store_all)
         self._claims: Gathered[Key, bool | None] = Gathered(self._claim_all)
         self._releases: Gathered[Key, None] = Gathered(self._release_all)
+        self._untold: set[Key | None] = set()
 
     def open(self) -> None:
         """Open nothing: there are no files."""
 
     async def _ask(self, verb: str, *args: Any, **kwargs: Any) -> Any:
-        return await self._patience.safely(self._loops.ask, verb, *args, **kwargs)
+        return await self._patience.safely(self._backend.ask, verb, *args, **kwargs)
 
     async def _look(self, key: Key) -> Record | None:
         return await self._looks.do(key) if self._rows and not self._patience.rests else None
 
     async def _look_all(self, keys: Sequence[Key]) -> list[Record | None]:
+        await self._tell()
         found: dict[Key, Record | None] = {}
         for rows in self._rows:
             missing = [key for key in dict.fromkeys(keys) if key not in found]
@@ -83,9 +90,37 @@ class RemoteTier(OutsideTier):
 
     async def _texts(self, rows: Rows, names: list[str]) -> Sequence[Any]:
         texts = await self._ask("multi_get", names, namespace=rows.namespace)
+        if texts is None and not self._patience.rests:
+            texts = await self._texts_one_by_one(rows, names)
         if isinstance(texts, (list, tuple)) and len(texts) == len(names):
             return texts
         return [None] * len(names)
+
+    async def _texts_one_by_one(self, rows: Rows, names: list[str]) -> list[Any] | None:
+        """Return the same, and delete what the backend itself can't make sense of."""
+        answers = await self._all(rows, "get", [(name,) for name in names], _SENSELESS)
+        broken = [
+            (name,)
+            for name, answer in zip(names, answers or [], strict=False)
+            if isinstance(answer, _SENSELESS)
+        ]
+        await self._all(rows, "delete", broken)
+        return answers and [None if isinstance(one, _SENSELESS) else one for one in answers]
+
+    async def _all(
+        self,
+        rows: Rows,
+        verb: str,
+        many: Sequence[tuple[Any, ...]],
+        expected: tuple[type[Exception], ...] = (),
+        **kwargs: Any,
+    ) -> list[Any] | None:
+        """Return what a method returns for each of some arguments, or None where one fails."""
+        if not many:
+            return []
+        ask = partial(self._backend.ask_all, expected=expected, namespace=rows.namespace)
+        answers: list[Any] | None = await self._patience.safely(ask, verb, many, **kwargs)
+        return answers
 
     async def store(
         self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
@@ -117,10 +152,7 @@ class RemoteTier(OutsideTier):
             texts.append((row, rows.pack(self._record(one.held, one.life), context)))
         # Whole seconds, as not every backend takes parts; what counts is what the record says.
         ttl = math.ceil(max(one.life for one in landed) + self._stale_for)
-        if len(texts) == 1:
-            await self._ask("set", *texts[0], ttl=ttl, namespace=rows.namespace)
-        else:
-            await self._ask("multi_set", texts, ttl=ttl, namespace=rows.namespace)
+        await self._set(texts, ttl=ttl, namespace=rows.namespace)
 
     async def _forgotten_meanwhile(self, rows: Rows, landed: Sequence[_Landed]) -> list[str]:
         """Return the names of what was forgotten, by whomever, after its fetch began."""
@@ -134,11 +166,7 @@ class RemoteTier(OutsideTier):
         ]
 
     async def _remove(self, rows: Rows, names: Sequence[str]) -> None:
-        if names:
-            gone = [(rows.at(name)[0],) for name in names]
-            await self._patience.safely(
-                self._loops.ask_all, "delete", gone, namespace=rows.namespace
-            )
+        await self._all(rows, "delete", [(rows.at(name)[0],) for name in names])
 
     async def claim(self, key: Key) -> bool | None:
         """Claim the fetch of an entry; False if another process has, None if that can't be told.
@@ -166,14 +194,9 @@ class RemoteTier(OutsideTier):
         return [claimed.get(key) for key in keys]
 
     async def _add(self, rows: Rows, free: Sequence[tuple[Key, str]]) -> dict[Key, bool | None]:
-        answers = await self._patience.safely(
-            self._loops.ask_all,
-            "add",
-            [(name, "1") for _, name in free],
-            expected=(ValueError, *_NO_ADD),
-            ttl=_CLAIMED,
-            namespace=rows.namespace,
-        )
+        claims = [(name, "1") for _, name in free]
+        expected = (_TAKEN, *_NO_ADD)
+        answers = await self._all(rows, "add", claims, expected, ttl=_CLAIMED)
         return {
             key: _is_claimed(answer)
             for (key, _), answer in zip(free, answers or [None] * len(free), strict=True)
@@ -187,21 +210,38 @@ class RemoteTier(OutsideTier):
         await self._remove(self._rows[0], [_CLAIM + text_of(key) for key in keys])
         return [None] * len(keys)
 
+    async def forget(self, key: Key) -> None:
+        """Do the same; if the backend can't be told now, it is as soon as it is asked again."""
+        await super().forget(key)
+        self._remember_untold(key)
+
     async def clear(self) -> None:
-        """Do the same; the mark stays for as long as what it is about, as not all do clear."""
+        """Forget all; the mark stays for as long as what it is about, as not all is cleared."""
         self._forget_before_now()
         seconds = max(UNDER_WAY, math.ceil(self._ttl + self._stale_for))
         for rows in self._rows:
             await self._mark(rows, "", seconds)
-            await self._ask("clear", namespace=rows.namespace)
+            await self._patience.safely(self._backend.sweep, rows.namespace)
             await self._mark(rows, "", seconds)
+        self._remember_untold(None)
+
+    def _remember_untold(self, key: Key | None) -> None:
+        if self._patience.rests:
+            self._untold.add(key)
+        if len(self._untold) > _UNTOLD:
+            self._untold = {None}
+
+    async def _tell(self) -> None:
+        untold, self._untold = self._untold, set()
+        for key in untold:
+            await (self.clear() if key is None else self.forget(key))
 
     async def close(self) -> None:
         """Close what was opened here; the caller's own is the caller's to close."""
-        await self._loops.close()
+        await self._backend.close()
 
 
 def _is_claimed(answer: object) -> bool | None:
-    if isinstance(answer, ValueError):  # aiocache's: it is there already
+    if isinstance(answer, _TAKEN):
         return False
     return None if answer is None or isinstance(answer, _NO_ADD) else True

@@ -119,14 +119,18 @@ class Tiers:
         timer: Callable[[], float],
         clock: Callable[[], float],
     ) -> Tiers:
+        from s1crets.cache.loops import OnEveryLoop
         from s1crets.cache.near import NearTier
         from s1crets.cache.patience import Patience
         from s1crets.cache.remote import RemoteTier
 
-        stores = [args["backend"]] if "backend" in args else _folders(args, sealed=bool(keys))
+        stores: list[Any] = (
+            [args["backend"]] if "backend" in args else _folders(args, sealed=bool(keys))
+        )
         near = hasattr(stores[0], "peek")
         warned: list[str] = []
         titles = [str(getattr(store, "folder", type(store).__name__)) for store in stores]
+        stores = stores if near else [OnEveryLoop(store) for store in stores]
         patiences = [Patience(title, warned, timer, bounded=not near) for title in titles]
         make = partial(
             NearTier if near else RemoteTier,
