@@ -8,15 +8,18 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiocache import RedisCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _STARTS = 30.0  # seconds that the server may take to start
 
@@ -59,6 +62,10 @@ class RedisServer:
         with suppress(OSError):
             return self.command("PING") == b"+PONG\r\n"
         return False
+
+    def cache(self, **more: Any) -> Any:
+        """Return an aiocache cache on this server, whose rows no other one sees."""
+        return RedisCache(port=self.port, **{"namespace": uuid.uuid4().hex, **more})
 
     def stop(self) -> None:
         """End it; what it held is lost."""

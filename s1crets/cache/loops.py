@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._fork import renew_after_fork
-from s1crets._threads import ending, endure
+from s1crets._threads import ending, endure, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -111,17 +111,21 @@ class OnEveryLoop:
         if opened is None:
             if ending():
                 endure(loop)
-            for other in list(self._opened):
-                if other.is_closed():
-                    self._opened.pop(other).closing.detach()
-            backend, slots = _twin(self._backend)
-            lifetime = _lifetime(None if backend is self._backend else backend)
-            closing: Any = weakref.finalize(self, _close_later, loop, lifetime)
-            closing.atexit = False
-            opened = _Opened(backend, asyncio.Semaphore(slots), lifetime, closing)
-            self._opened[loop] = opened
-            # A loop that shuts down closes the generators that have begun on it.
-            await lifetime.__anext__()
+            made = await in_thread(_twin, self._backend)
+            opened = self._opened.get(loop) or await self._open(loop, *made)
+        return opened
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, backend: Any, slots: int) -> _Opened:
+        for other in list(self._opened):
+            if other.is_closed():
+                self._opened.pop(other).closing.detach()
+        lifetime = _lifetime(None if backend is self._backend else backend)
+        closing: Any = weakref.finalize(self, _close_later, loop, lifetime)
+        closing.atexit = False
+        opened = _Opened(backend, asyncio.Semaphore(slots), lifetime, closing)
+        self._opened[loop] = opened
+        # A loop that shuts down closes the generators that have begun on it.
+        await lifetime.__anext__()
         return opened
 
     async def close(self) -> None:
@@ -138,20 +142,23 @@ class OnEveryLoop:
 def _twin(backend: Any) -> tuple[Any, int]:
     """Return a cache on Redis like another one, without connections yet, and how many it may have.
 
-    Any other cache is returned itself.
+    Reads files. Any other cache is returned itself.
     """
     client: Any = getattr(backend, "client", None)
     pool = getattr(client, "connection_pool", None)
     if pool is None:
         return backend, _AT_ONCE
-    twin = copy.copy(backend)
-    twin.client = type(client)(
-        connection_pool=type(pool)(
-            connection_class=pool.connection_class,
-            max_connections=pool.max_connections,
-            **pool.connection_kwargs,
-        )
+    twin_pool = type(pool)(
+        connection_class=pool.connection_class,
+        max_connections=pool.max_connections,
+        **pool.connection_kwargs,
     )
+    # redis-py looks into files for its own version, for every connection anew.
+    about = getattr(twin_pool.make_connection(), "driver_info", None)
+    if about is not None:
+        twin_pool.connection_kwargs.setdefault("driver_info", about)
+    twin = copy.copy(backend)
+    twin.client = type(client)(connection_pool=twin_pool)
     return twin, min(_AT_ONCE, pool.max_connections)
 
 

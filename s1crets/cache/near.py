@@ -103,6 +103,15 @@ class NearTier(OutsideTier):
         for row, text in texts:
             await self._ask("set", row, text, **kwargs)
 
+    async def forget(self, key: Key) -> None:
+        """Do so, also for those who have it in flight: a mark says when it was."""
+        self._forget_here(key)
+        for rows in self._rows:
+            await self._set(
+                [self._marked(rows, text_of(key))], ttl=UNDER_WAY, namespace=rows.namespace
+            )
+            await self._ask("delete", rows.at(text_of(key))[0], namespace=rows.namespace)
+
     async def clear(self) -> None:
         """Do the same at once."""
         self._forget_before_now()

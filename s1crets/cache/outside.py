@@ -8,7 +8,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from s1crets.cache.keys import text_of
 from s1crets.cache.records import Record
 from s1crets.cache.rows import rows_of
 
@@ -166,15 +165,14 @@ class OutsideTier(ABC):
     async def release(self, key: Key) -> None:
         """Let others claim it."""
 
+    @abstractmethod
     async def forget(self, key: Key) -> None:
         """Forget one, and what was fetched before now, whoever stores it after now."""
+
+    def _forget_here(self, key: Key) -> None:
         self._forgotten[key] = self._clock()
         if len(self._forgotten) > _FORGOTTEN:
             self._forget_before_now()
-        for rows in self._rows:
-            await self._mark(rows, text_of(key))
-            row, _ = rows.at(text_of(key))
-            await self._ask("delete", row, namespace=rows.namespace)
 
     async def refused(self, key: Key) -> None:
         """Forget one that AWS does not give any more."""
@@ -188,10 +186,6 @@ class OutsideTier(ABC):
     def _forget_before_now(self) -> None:
         self._cleared = self._clock()
         self._forgotten.clear()
-
-    async def _mark(self, rows: Rows, name: str, seconds: int = UNDER_WAY) -> None:
-        row, text = self._marked(rows, name)
-        await self._set([(row, text)], ttl=seconds, namespace=rows.namespace)
 
     def _marked(self, rows: Rows, name: str) -> tuple[str, str]:
         """Return the row that says when a name was forgotten, or all of them, and what it holds."""

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
-import time
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets.cache.gathering import Gathered
 from s1crets.cache.keys import text_of
 from s1crets.cache.outside import MARK, UNDER_WAY, OutsideTier
+from s1crets.cache.shares import Shares
+from s1crets.cache.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
     from s1crets._values import Held
     from s1crets.cache.keys import Key
@@ -25,14 +25,7 @@ if TYPE_CHECKING:
     from s1crets.cache.records import Lease, Record
     from s1crets.cache.rows import Rows
 
-_CLAIM = "\1"  # what the names of rows begin with that say that something is being fetched
-_CLAIMED = 1  # seconds after which such a row goes by itself
-_TOGETHER = 10  # rows that are claimed in one go
-_TAKEN = ValueError  # what aiocache says of a row that is there already
-_SENSELESS = (ValueError,)  # what JSON and UTF-8 say of a row that somebody else has written
 _UNTOLD = 100  # keys that a backend which rests is to be told of; if more, it is told of all
-_NO_ADD = (AttributeError, NotImplementedError)  # of a backend that can't claim
-_CLAIMING = 0.5  # seconds that claiming may take; what is not claimed by then is just fetched
 
 
 class _Landed(NamedTuple):
@@ -51,10 +44,12 @@ class RemoteTier(OutsideTier):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._store = Store(self._backend, self._patience)
+        self._shares = Shares(self._store, self._patience)
         self._looks: Gathered[Key, Record | None] = Gathered(self._look_all)
         self._stores: Gathered[_Landed, None] = Gathered(self._store_all)
-        self._claims: Gathered[Key, bool | None] = Gathered(self._claim_all)
-        self._releases: Gathered[Key, None] = Gathered(self._release_all)
+        self._claims: Gathered[str, bool | None] = Gathered(self._claim_all)
+        self._releases: Gathered[str, None] = Gathered(self._release_all)
         self._untold: set[Key | None] = set()
 
     def open(self) -> None:
@@ -67,7 +62,6 @@ class RemoteTier(OutsideTier):
         return await self._looks.do(key) if self._rows and not self._patience.rests else None
 
     async def _look_all(self, keys: Sequence[Key]) -> list[Record | None]:
-        await self._tell()
         found: dict[Key, Record | None] = {}
         for rows in self._rows:
             missing = [key for key in dict.fromkeys(keys) if key not in found]
@@ -77,50 +71,17 @@ class RemoteTier(OutsideTier):
                     mark = cleared[1]
                     void = record and mark and record.stored < mark.stored
                     found[key] = None if void else record
+        await self._tell()
         return [found.get(key) for key in keys]
 
     async def _read(self, rows: Rows, names: Sequence[str]) -> list[tuple[bool, Record | None]]:
         """Return whether there is something in some rows, and what, if it can be read."""
         places = [rows.at(name) for name in names]
-        texts = await self._texts(rows, [row for row, _ in places])
+        texts = await self._store.texts(rows.namespace, [row for row, _ in places])
         return [
             (text is not None, rows.unpack(text, context))
             for text, (_, context) in zip(texts, places, strict=True)
         ]
-
-    async def _texts(self, rows: Rows, names: list[str]) -> Sequence[Any]:
-        texts = await self._ask("multi_get", names, namespace=rows.namespace)
-        if texts is None and not self._patience.rests:
-            texts = await self._texts_one_by_one(rows, names)
-        if isinstance(texts, (list, tuple)) and len(texts) == len(names):
-            return texts
-        return [None] * len(names)
-
-    async def _texts_one_by_one(self, rows: Rows, names: list[str]) -> list[Any] | None:
-        """Return the same, and delete what the backend itself can't make sense of."""
-        answers = await self._all(rows, "get", [(name,) for name in names], _SENSELESS)
-        broken = [
-            (name,)
-            for name, answer in zip(names, answers or [], strict=False)
-            if isinstance(answer, _SENSELESS)
-        ]
-        await self._all(rows, "delete", broken)
-        return answers and [None if isinstance(one, _SENSELESS) else one for one in answers]
-
-    async def _all(
-        self,
-        rows: Rows,
-        verb: str,
-        many: Sequence[tuple[Any, ...]],
-        expected: tuple[type[Exception], ...] = (),
-        **kwargs: Any,
-    ) -> list[Any] | None:
-        """Return what a method returns for each of some arguments, or None where one fails."""
-        if not many:
-            return []
-        ask = partial(self._backend.ask_all, expected=expected, namespace=rows.namespace)
-        answers: list[Any] | None = await self._patience.safely(ask, verb, many, **kwargs)
-        return answers
 
     async def store(
         self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
@@ -142,7 +103,8 @@ class RemoteTier(OutsideTier):
         if wanted:
             await self._write(rows, list(wanted.values()))
             # It can't be asked and written at once, so it is asked afterwards.
-            await self._remove(rows, await self._forgotten_meanwhile(rows, list(wanted.values())))
+            gone = await self._forgotten_meanwhile(rows, list(wanted.values()))
+            await self._store.each(rows.namespace, "delete", [(row,) for row in gone])
         return [None] * len(landed)
 
     async def _write(self, rows: Rows, landed: Sequence[_Landed]) -> None:
@@ -155,75 +117,65 @@ class RemoteTier(OutsideTier):
         await self._set(texts, ttl=ttl, namespace=rows.namespace)
 
     async def _forgotten_meanwhile(self, rows: Rows, landed: Sequence[_Landed]) -> list[str]:
-        """Return the names of what was forgotten, by whomever, after its fetch began."""
+        """Return the rows of what was forgotten, by whomever, after its fetch began."""
         names = [text_of(one.key) for one in landed]
         *marks, of_all = await self._read(rows, [*(MARK + name for name in names), MARK])
         return [
-            name
+            rows.at(name)[0]
             for name, one, (_, mark) in zip(names, landed, marks, strict=True)
             if not one.lease.holds()
             or any(self._outdates(record, None, one.lease) for record in (mark, of_all[1]))
         ]
 
-    async def _remove(self, rows: Rows, names: Sequence[str]) -> None:
-        await self._all(rows, "delete", [(rows.at(name)[0],) for name in names])
-
     async def claim(self, key: Key) -> bool | None:
-        """Claim the fetch of an entry; False if another process has, None if that can't be told.
+        """Claim the fetch of an entry: False if another has, None if that can't be told."""
+        return await self._claims.do(text_of(key)) if self._rows else None
 
-        A claim is a row that goes by itself: no lock, as nothing depends on it but the number of
-        requests.
-        """
-        return await self._claims.do(key) if self._rows else None
-
-    async def _claim_all(self, keys: Sequence[Key]) -> list[bool | None]:
-        rows, until = self._rows[0], time.monotonic() + _CLAIMING
-        # Several processes that want the same begin in different places, and share it out so.
-        wanted = list(dict.fromkeys(keys))
-        random.shuffle(wanted)
-        claimed: dict[Key, bool | None] = {}
-        while wanted and time.monotonic() < until and not self._patience.rests:
-            some, wanted = wanted[:_TOGETHER], wanted[_TOGETHER:]
-            names = [rows.at(_CLAIM + text_of(key))[0] for key in some]
-            texts = [None] if len(some) == 1 else await self._texts(rows, names)
-            claimed.update((key, False) for key, text in zip(some, texts, strict=True) if text)
-            free = [
-                (key, name) for key, name in zip(some, names, strict=True) if key not in claimed
-            ]
-            claimed.update(await self._add(rows, free))
-        return [claimed.get(key) for key in keys]
-
-    async def _add(self, rows: Rows, free: Sequence[tuple[Key, str]]) -> dict[Key, bool | None]:
-        claims = [(name, "1") for _, name in free]
-        expected = (_TAKEN, *_NO_ADD)
-        answers = await self._all(rows, "add", claims, expected, ttl=_CLAIMED)
-        return {
-            key: _is_claimed(answer)
-            for (key, _), answer in zip(free, answers or [None] * len(free), strict=True)
-        }
+    async def _claim_all(self, names: Sequence[str]) -> list[bool | None]:
+        claimed = await self._shares.take(self._rows[0], names)
+        return [claimed.get(name) for name in names]
 
     async def release(self, key: Key) -> None:
         """Let others claim it."""
-        await self._releases.do(key)
+        await self._releases.do(text_of(key))
 
-    async def _release_all(self, keys: Sequence[Key]) -> list[None]:
-        await self._remove(self._rows[0], [_CLAIM + text_of(key) for key in keys])
-        return [None] * len(keys)
+    async def _release_all(self, names: Sequence[str]) -> list[None]:
+        await self._shares.release(self._rows[0], names)
+        return [None] * len(names)
 
     async def forget(self, key: Key) -> None:
-        """Do the same; if the backend can't be told now, it is as soon as it is asked again."""
-        await super().forget(key)
+        """Do so; if the backend can't be told now, it is as soon as it is asked again."""
+        self._forget_here(key)
+        for rows in self._rows:
+            row, _ = rows.at(text_of(key))
+            delete = partial(self._backend.ask, "delete", row, namespace=rows.namespace)
+            await self._patience.safely(self._void, rows, text_of(key), UNDER_WAY, delete)
         self._remember_untold(key)
 
     async def clear(self) -> None:
-        """Forget all; the mark stays for as long as what it is about, as not all is cleared."""
+        """Forget all; the mark stays for as long as what it is about, as not all is deleted."""
         self._forget_before_now()
         seconds = max(UNDER_WAY, math.ceil(self._ttl + self._stale_for))
         for rows in self._rows:
-            await self._mark(rows, "", seconds)
-            await self._patience.safely(self._backend.sweep, rows.namespace)
-            await self._mark(rows, "", seconds)
+            sweep = partial(self._backend.sweep, rows.namespace)
+            await self._patience.safely(self._void, rows, "", seconds, sweep)
+            await self._patience.safely(self._mark, rows, "", seconds)
         self._remember_untold(None)
+
+    async def _void(
+        self, rows: Rows, name: str, seconds: int, delete: Callable[[], Coroutine[Any, Any, Any]]
+    ) -> None:
+        """Mark something as forgotten, and delete it; who is full takes no mark, but deletes."""
+        try:
+            await self._mark(rows, name, seconds)
+        except Exception:
+            await delete()
+            raise
+        await delete()
+
+    async def _mark(self, rows: Rows, name: str, seconds: int) -> None:
+        mark = self._marked(rows, name)
+        await self._backend.ask("multi_set", [mark], ttl=seconds, namespace=rows.namespace)
 
     def _remember_untold(self, key: Key | None) -> None:
         if self._patience.rests:
@@ -239,9 +191,3 @@ class RemoteTier(OutsideTier):
     async def close(self) -> None:
         """Close what was opened here; the caller's own is the caller's to close."""
         await self._backend.close()
-
-
-def _is_claimed(answer: object) -> bool | None:
-    if isinstance(answer, _TAKEN):
-        return False
-    return None if answer is None or isinstance(answer, _NO_ADD) else True
