@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
@@ -73,6 +74,33 @@ class RedisServer:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it neither answer nor hang up, as a machine that has no more memory."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def clients(self) -> int:
+        """How many connections are open to it, without the one that asks."""
+        return self.command("CLIENT", "LIST").count(b"id=") - 1
+
+    @contextmanager
+    def overheard(self) -> Iterator[bytearray]:
+        """Yield what is sent to it meanwhile, all commands with all arguments, at the end."""
+        heard = bytearray()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"MONITOR\r\n")
+            assert connection.recv(5) == b"+OK\r\n"
+            yield heard
+            self.command("ECHO", "that was all")
+            while b"that was all" not in heard:
+                heard += connection.recv(65536)
 
     def config(self, **settings: str) -> None:
         """Change settings while it runs; `_` stands for `-` in their names."""

@@ -148,10 +148,14 @@ def _twin(backend: Any) -> tuple[Any, int]:
     pool = getattr(client, "connection_pool", None)
     if pool is None:
         return backend, _AT_ONCE
+    from redis.asyncio.retry import Retry
+    from redis.backoff import NoBackoff
+
     twin_pool = type(pool)(
         connection_class=pool.connection_class,
         max_connections=pool.max_connections,
-        **pool.connection_kwargs,
+        # What the server has closed meanwhile, as it was idle, is not always noticed before.
+        **{"retry": Retry(NoBackoff(), 1), **pool.connection_kwargs},
     )
     # redis-py looks into files for its own version, for every connection anew.
     about = getattr(twin_pool.make_connection(), "driver_info", None)

@@ -44,7 +44,8 @@ class Patience:
         self._warned = warned
         self._timer = timer
         self._bounded = bounded
-        self._left, self._counted = _BOUND, float("-inf")
+        self._left, self._grown = _BOUND, float("-inf")
+        self._slow_until = float("-inf")
         self._rests_until = float("-inf")
 
     @property
@@ -74,15 +75,17 @@ class Patience:
         return None
 
     def _allowed(self, now: float) -> float:
-        grown = (now - self._counted) * _BOUND / _REST
-        self._left, self._counted = min(_BOUND, self._left + grown), now
+        left = self._left + (now - self._grown) * _BOUND / _REST
+        self._left, self._grown = min(_BOUND, left), now
         return self._left
 
     def _spend(self, began: float) -> None:
         now = self._timer()
-        if now - began > _QUICK:
-            self._left = self._allowed(now) - (now - began)
-            if self._bounded and self._left <= 0:
+        if self._bounded and now - began > _QUICK:
+            # What several callers wait for at once is counted once.
+            self._left = self._allowed(now) - (now - max(began, self._slow_until))
+            self._slow_until = now
+            if self._left <= 0:
                 self._rest("too slow")
 
     def _rest(self, problem: str) -> None:

@@ -158,7 +158,7 @@ class Tiers:
             LocalTier(
                 memory(),
                 tier,
-                seconds=args["local_ttl"],
+                seconds=args.get("local_ttl", 0),
                 ahead=args.get("refresh_ahead", 0),
                 clock=clock,
             )
