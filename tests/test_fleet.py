@@ -471,6 +471,29 @@ async def test_others_are_told_of_an_update_as_soon_as_they_can_be(how: str) -> 
     assert other.loads == ["/a", PATH]
 
 
+class Worse(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+    """A cache with a row that makes no sense, which then fails altogether."""
+
+    async def _multi_get(self, *_: Any, **__: Any) -> Any:
+        raise UnicodeDecodeError("utf-8", b"", 0, 1, "canary")
+
+    async def _get(self, *args: Any, **kwargs: Any) -> Any:
+        if args[0].endswith(":sealed-with"):
+            return await super()._get(*args, **kwargs)
+        raise ConnectionError
+
+
+async def test_a_cache_that_fails_in_the_midst_of_its_repair(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Is a cache that fails."""
+    world = World(backend=Worse(), jitter=0)
+    assert [await world.get(), await world.get()] == ["v1", "v2"]
+
+    assert caplog.text.count("(UnicodeDecodeError); going on without it") == 1
+    assert "canary" not in caplog.text
+
+
 class Slow(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
     """A cache whose every operation takes some seconds of a test's clock."""
 
@@ -721,7 +744,7 @@ async def test_a_provider_that_is_garbage_leaves_no_connection(
 async def test_connections_are_few(answering: Wire, redis: RedisServer) -> None:
     """However many callers there are; and as few as the caller's pool may have."""
     for most in (1, 100):
-        backend = redis.cache(pool_max_size=most)
+        backend = redis.cache(pool_max_size=most, connection_pool_kwargs={"driver_info": None})
         async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
             found = await asyncio.gather(*map(ps.get, NAMES), ps.get("/a:1"), ps.path_exists("/a"))
             assert found[:200] == NAMES
