@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from aiocache import RedisCache
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
 _STARTS = 30.0  # seconds that the server may take to start
 
@@ -60,12 +64,43 @@ class RedisServer:
             return self.command("PING") == b"+PONG\r\n"
         return False
 
+    def cache(self, **more: Any) -> Any:
+        """Return an aiocache cache on this server, whose rows no other one sees."""
+        return RedisCache(port=self.port, **{"namespace": uuid.uuid4().hex, **more})
+
     def stop(self) -> None:
         """End it; what it held is lost."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
             self.process = None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Let it neither answer nor hang up, as a machine that has no more memory."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
+
+    @property
+    def clients(self) -> int:
+        """How many connections are open to it, without the one that asks."""
+        return self.command("CLIENT", "LIST").count(b"id=") - 1
+
+    @contextmanager
+    def overheard(self) -> Iterator[bytearray]:
+        """Yield what is sent to it meanwhile, all commands with all arguments, at the end."""
+        heard = bytearray()
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"MONITOR\r\n")
+            assert connection.recv(5) == b"+OK\r\n"
+            yield heard
+            self.command("ECHO", "that was all")
+            while b"that was all" not in heard:
+                heard += connection.recv(65536)
 
     def config(self, **settings: str) -> None:
         """Change settings while it runs; `_` stands for `-` in their names."""

@@ -671,7 +671,7 @@ class Slow(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hin
         self.writing, self.go = asyncio.Event(), asyncio.Event()
 
     async def _set(self, *args: Any, **kwargs: Any) -> Any:
-        if args[0].endswith("/a") and not self.writing.is_set():
+        if args[0].endswith(":/a") and not self.writing.is_set():
             self.writing.set()
             await self.go.wait()
         return await super()._set(*args, **kwargs)

@@ -433,17 +433,17 @@ async def test_what_another_process_refreshes_is_not_refreshed_here(
         await ps.get("/1")
         await asyncio.sleep(0.05)
         tier: Any = ps._cache._keys
-        assert tier.claim("/1")
+        assert await tier.claim("/1")
         assert await ps.get("/1") == "v/1"
         await asyncio.sleep(0.1)
         assert server.count("GetParameter") == 1
-        tier.release("/1")
+        await tier.release("/1")
         assert await ps.get("/1") == "v/1"
         while server.count("GetParameter") < 2:
             await asyncio.sleep(0.01)
-        while not tier.claim("/1"):
+        while not await tier.claim("/1"):
             await asyncio.sleep(0.01)
-        tier.release("/1")
+        await tier.release("/1")
 
 
 async def test_who_does_not_come_back_is_not_waited_for(
@@ -458,16 +458,16 @@ async def test_who_does_not_come_back_is_not_waited_for(
     ):
         await asyncio.gather(one.get("/x"), other.get("/x"))
         tier: Any = one._cache._keys
-        assert tier.claim("/1")
+        assert await tier.claim("/1")
         reading = asyncio.ensure_future(other.get("/1"))
         await asyncio.sleep(0.1)
         assert not reading.done()
-        tier.release("/1")
+        await tier.release("/1")
         assert await reading == "v/1"
-        assert tier.claim("/2")
+        assert await tier.claim("/2")
         monkeypatch.setattr(s1crets.cache, "_CLAIMED", 0.1)
         assert await other.get("/2") == "v/2"
-        tier.release("/2")
+        await tier.release("/2")
 
 
 def test_where_files_can_not_be_locked_everybody_fetches(tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ class Me:
         return "me", True
 
 
+WORLDS: list[World] = []
+
+
 class World:
     """Two clocks that a test sets, a service that counts, and a cache between them."""
 
@@ -39,6 +42,7 @@ class World:
         self.now = 1000.0
         self.loads: list[Key] = []
         self.fails: BaseException | None = None
+        WORLDS.append(self)
         self.stale = 0
         clocks = {"timer": self.clock, "clock": self.clock}
         self.cache = SecretCache(args, self.load, Me(), on_stale=self.count_stale, **clocks)  # type: ignore[arg-type]

@@ -8,7 +8,8 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from test_freshness import PATH, World
+from servers import RedisServer, redis_server
+from test_freshness import PATH, WORLDS, World
 from wire import HANG_UP, Reply, Wire, parameter, refusal
 
 from s1crets.cache.disk import DiskCache
@@ -29,7 +30,7 @@ from s1crets.errors import (
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from s1crets.cache import CacheArgs, Key
@@ -37,19 +38,36 @@ if TYPE_CHECKING:
 STALE: CacheArgs = {"cache_ttl": 100, "stale_for": 50, "jitter": 0}
 
 
-@pytest.fixture(params=["memory", "shared", "sealed", "disk"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], dict[str, Any]]:
-    """Return what makes a cache be there, at each call a new one where others may share it."""
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+KINDS = ["memory", "shared", "sealed", "disk", "redis", "redis and memory"]
+
+
+@pytest.fixture(params=KINDS)
+async def kept(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Callable[[], dict[str, Any]]]:
+    """Yield what makes a cache be there, at each call a new one where others may share it."""
 
     def make() -> dict[str, Any]:
         if request.param == "memory":
             return {}
         if request.param == "disk":
             return {"backend": DiskCache(tmp_path / "disk")}
+        if "redis" in request.param:
+            more = {"local_ttl": 5} if "memory" in request.param else {"cache_key": b"k" * 32}
+            return {"backend": request.getfixturevalue("redis").cache(), **more}
         more = {"cache_key": b"k" * 32} if request.param == "sealed" else {}
         return {"backend": MemoryCache(timer=lambda: 0.0), **more}
 
-    return make
+    WORLDS.clear()
+    yield make
+    for world in WORLDS:
+        await world.cache.close()
 
 
 @pytest.mark.parametrize("key", ["/a", PATH])

@@ -17,6 +17,7 @@ import pytest
 from aiocache import SimpleMemoryCache
 from hypothesis import given
 from hypothesis import strategies as st
+from servers import RedisServer, redis_server
 from wire import Wire, parameter
 
 from s1crets._values import Concealed
@@ -27,7 +28,7 @@ from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 SEAL = Seal(Concealed(KEY))
@@ -289,11 +290,19 @@ async def test_what_was_stored_plain_goes_when_there_is_a_key(
     assert b"/canary-name" not in left
 
 
-@pytest.fixture(params=["disk", "foreign", "shared"])
+@pytest.fixture(scope="module")
+def redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=["disk", "foreign", "shared", "redis"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return the `cache_args` of stores outside of the process."""
     if request.param == "disk":
         return on_disk(tmp_path)
+    if request.param == "redis":
+        return {"backend": request.getfixturevalue("redis").cache()}
     return {"backend": SimpleMemoryCache() if request.param == "foreign" else MemoryCache()}
 
 

@@ -175,7 +175,8 @@ async def test_a_test_fails_when_something_blocks_the_loop() -> None:
             time.sleep(0.001)
 
     async with AsyncParameterStore() as ps:
-        backend: Any = ps._cache._keys._backend
+        tier: Any = ps._cache._keys
+        backend = tier._backend
         backend._entries = Sleepy()
         with pytest.raises(BlockingError):
             await ps.get("/a")

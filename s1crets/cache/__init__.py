@@ -125,7 +125,7 @@ class SecretCache:
         held = await tier.get(key)  # another flight may have landed since the caller looked
         if held is not None:
             return held
-        claimed = tier.claim(key)
+        claimed = await tier.claim(key)
         if claimed is None:
             return await self._fetch_or_stale(key)
         try:
@@ -136,9 +136,9 @@ class SecretCache:
             return held or await self._fetch_or_stale(key)
         finally:
             if claimed:
-                tier.release(key)
+                await tier.release(key)
 
-    async def _wait_for_claim(self, key: Key) -> tuple[Held | None, bool]:
+    async def _wait_for_claim(self, key: Key) -> tuple[Held | None, bool | None]:
         """Wait until another process has fetched it, or does not any more, or takes too long."""
         tier, pause = self._tier(key), _LOOK
         until = time.monotonic() + _CLAIMED
@@ -148,8 +148,9 @@ class SecretCache:
             held = await tier.get(key)
             if held is not None:
                 return held, False
-            if tier.claim(key):
-                return None, True
+            claimed = await tier.claim(key)
+            if claimed is not False:
+                return None, claimed
         return None, False
 
     async def _fetch_or_stale(self, key: Key) -> Held:
@@ -192,14 +193,14 @@ class SecretCache:
     async def _renew(self, key: Key) -> None:
         """Fetch what is about to expire, unless another process is at it."""
         tier = self._tier(key)
-        claimed = tier.claim(key)
+        claimed = await tier.claim(key)
         if claimed is False:
             return
         try:
             await self._fetch(key)
         finally:
             if claimed:
-                tier.release(key)
+                await tier.release(key)
 
     async def put(self, key: Key, held: Held, lease: Lease) -> Held:
         """Store what was fetched, unless that is not wanted any more."""

@@ -60,11 +60,11 @@ class InsideTier:
             held.landed = next(numbers)
             self._backend.put(key, held, life, wanted)
 
-    def claim(self, key: Key) -> bool | None:  # noqa: ARG002
+    async def claim(self, key: Key) -> bool | None:  # noqa: ARG002
         """Nobody else has this memory, so there is nothing to claim."""
         return None
 
-    def release(self, key: Key) -> None:
+    async def release(self, key: Key) -> None:
         """Nothing was claimed."""
 
     async def forget(self, key: Key) -> None:

@@ -9,7 +9,7 @@ from s1crets.cache.outside import MARK, UNDER_WAY, OutsideTier
 from s1crets.cache.rows import PLAIN
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from s1crets._values import Held
     from s1crets.cache.keys import Key
@@ -20,8 +20,6 @@ _DECODED = 1000  # entries that are kept decoded
 
 class NearTier(OutsideTier):
     """A tier in a backend of ours, which can be looked into without waiting."""
-
-    _bound = None  # they see to it themselves
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -36,7 +34,7 @@ class NearTier(OutsideTier):
         """Do the same; and where there is a key, remove what was not sealed at all."""
         problem = await super().check_seal()
         if self._seals and hasattr(self._backend, "purge"):
-            await self._safely(self._backend.purge(self._outer + PLAIN))
+            await self._ask("purge", self._outer + PLAIN)
         return problem
 
     def peek(self, key: Key) -> Held | None:
@@ -66,7 +64,7 @@ class NearTier(OutsideTier):
     async def _look(self, key: Key) -> Record | None:
         for rows in self._rows:
             row, context = rows.at(text_of(key))
-            text = await self._safely(self._backend.get(row, namespace=rows.namespace))
+            text = await self._ask("get", row, namespace=rows.namespace)
             if text is not None:
                 return rows.unpack(text, context)
         return None
@@ -99,9 +97,20 @@ class NearTier(OutsideTier):
             row: rows.pack(self._record(held, life), context)
             for row, (held, context, _) in found.items()
         }
-        await self._safely(
-            self._backend.fill(texts, life + self._stale_for, wanted, room_only=room_only)
-        )
+        await self._ask("fill", texts, life + self._stale_for, wanted, room_only=room_only)
+
+    async def _set(self, texts: Sequence[tuple[str, str]], **kwargs: Any) -> None:
+        for row, text in texts:
+            await self._ask("set", row, text, **kwargs)
+
+    async def forget(self, key: Key) -> None:
+        """Do so, also for those who have it in flight: a mark says when it was."""
+        self._forget_here(key)
+        for rows in self._rows:
+            await self._set(
+                [self._marked(rows, text_of(key))], ttl=UNDER_WAY, namespace=rows.namespace
+            )
+            await self._ask("delete", rows.at(text_of(key))[0], namespace=rows.namespace)
 
     async def clear(self) -> None:
         """Do the same at once."""
@@ -111,16 +120,20 @@ class NearTier(OutsideTier):
         entries = {
             namespace + row: text for namespace, (row, text) in zip(namespaces, marks, strict=True)
         }
-        await self._safely(self._backend.replace(namespaces, entries, UNDER_WAY))
+        await self._ask("replace", namespaces, entries, UNDER_WAY)
 
-    def claim(self, key: Key) -> bool | None:
-        """Claim the fetch of an entry; False if another process has."""
+    async def claim(self, key: Key) -> bool | None:
+        """Claim the fetch of an entry, at once; False if another process has."""
         claims = getattr(self._backend, "claims", None)
         return claims.take(self._claimed(key)) if claims and self._rows else None
 
-    def release(self, key: Key) -> None:
-        """Let others claim it."""
+    async def release(self, key: Key) -> None:
+        """Let others claim it, at once."""
         self._backend.claims.release(self._claimed(key))
 
     def _claimed(self, key: Key) -> str:
         return self._rows[0].namespace + self._rows[0].at(text_of(key))[0]
+
+    async def close(self) -> None:
+        """Close what is open."""
+        await self._ask("close")

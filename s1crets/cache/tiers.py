@@ -6,7 +6,7 @@ import math
 import os
 import sys
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from s1crets._values import Concealed
+    from s1crets.cache.local import LocalTier
     from s1crets.cache.outside import OutsideTier
 
-    Tier: TypeAlias = InsideTier | OutsideTier
+    Tier: TypeAlias = InsideTier | LocalTier | OutsideTier
 
 
 class CacheArgs(TypedDict, total=False):
@@ -38,7 +39,10 @@ class CacheArgs(TypedDict, total=False):
             `pathlib.Path` of a private file with that text, a function that returns one of these,
             or a list of those, of which the first writes and all read; else what the environment's
             `S1CRETS_CACHE_KEY` says.
-        backend: an aiocache cache to keep both tiers in.
+        backend: an aiocache cache to keep both tiers in, such as one on a Redis that many machines
+            share. It stays the caller's to close; on Redis, s1crets opens connections of its own.
+        local_ttl: seconds, at most, that an entry of the `backend` is kept in memory too: hits are
+            as fast as without one, and updates of others are seen that much later; 0.
         stale_for: seconds after its expiry that a value is served while AWS can't be reached; 0.
         refresh_ahead: seconds before its expiry from which on a hit, answered at once, starts a
             refresh in the background; 0.
@@ -55,6 +59,7 @@ class CacheArgs(TypedDict, total=False):
     path_cache_dir: str | os.PathLike[str]
     cache_key: Any
     backend: Any
+    local_ttl: float
     stale_for: float
     refresh_ahead: float
     jitter: float
@@ -93,17 +98,17 @@ class Tiers:
         inside = "backend" not in args and not args.get("cache_on_disk", False)
         # A memory needs no key; but one that is given is looked at, and a bad one refused.
         keys = [] if inside and "cache_key" not in args else read_keys(args.get("cache_key"))
+        memory = partial(MemoryCache, size=args.get("cache_size", 1000), timer=timer)
         if not inside:
-            return cls._shared(args, keys, on_late, clock)
-        memory = partial(
-            MemoryCache,
-            size=args.get("cache_size", 1000),
+            shared = cls._shared(args, keys, on_late, timer, clock)
+            return shared.behind(memory, args, clock) if args.get("local_ttl") else shared
+        own = partial(
+            memory,
             ahead=args.get("refresh_ahead", 0),
             stale_for=args.get("stale_for", 0),
             on_late=on_late,
-            timer=timer,
         )
-        return cls(InsideTier(memory()), InsideTier(memory()))
+        return cls(InsideTier(own()), InsideTier(own()))
 
     @classmethod
     def _shared(
@@ -111,27 +116,55 @@ class Tiers:
         args: CacheArgs,
         keys: Sequence[Concealed],
         on_late: Callable[[Any], None],
+        timer: Callable[[], float],
         clock: Callable[[], float],
     ) -> Tiers:
+        from s1crets.cache.loops import OnEveryLoop
         from s1crets.cache.near import NearTier
-        from s1crets.cache.outside import OutsideTier
+        from s1crets.cache.patience import Patience
+        from s1crets.cache.remote import RemoteTier
 
-        backends = [args["backend"]] * 2 if "backend" in args else _folders(args, sealed=bool(keys))
-        kind = NearTier if hasattr(backends[0], "peek") else OutsideTier
+        stores: list[Any] = (
+            [args["backend"]] if "backend" in args else _folders(args, sealed=bool(keys))
+        )
+        near = hasattr(stores[0], "peek")
+        warned: list[str] = []
+        titles = [str(getattr(store, "folder", type(store).__name__)) for store in stores]
+        stores = stores if near else [OnEveryLoop(store) for store in stores]
+        patiences = [Patience(title, warned, timer, bounded=not near) for title in titles]
         make = partial(
-            kind,
+            NearTier if near else RemoteTier,
             seals=seals(keys),
             on_late=on_late,
             stale_for=args.get("stale_for", 0),
             clock=clock,
-            warned=[],
         )
-        ttl, ahead = args.get("cache_ttl", 900), args.get("refresh_ahead", 0)
+        own = partial(make, ttl=args.get("cache_ttl", 900), ahead=args.get("refresh_ahead", 0))
         outside = (
-            make(backends[0], "key", ttl=ttl, ahead=ahead),
-            make(backends[1], "derived", ttl=ttl, ahead=ahead),
+            own(stores[0], "key", patience=patiences[0]),
+            own(stores[-1], "derived", patience=patiences[-1]),
         )
-        return cls(*outside, outside, make(backends[1], "identity", ttl=math.inf, ahead=0))
+        # What can't be looked into without waiting is asked no sooner than AWS is.
+        memo = make(stores[-1], "identity", ttl=math.inf, ahead=0, patience=patiences[-1])
+        return cls(*outside, outside, memo if near else None)
+
+    def behind(
+        self, memory: Callable[[], MemoryCache], args: CacheArgs, clock: Callable[[], float]
+    ) -> Tiers:
+        """Return the same tiers with a memory in front of each."""
+        from s1crets.cache.local import LocalTier
+
+        keys, derived = (
+            LocalTier(
+                memory(),
+                tier,
+                seconds=args.get("local_ttl", 0),
+                ahead=args.get("refresh_ahead", 0),
+                clock=clock,
+            )
+            for tier in self.outside
+        )
+        return replace(self, keys=keys, derived=derived)
 
 
 def _folders(args: CacheArgs, *, sealed: bool) -> list[Any]:

@@ -40,6 +40,7 @@ def boxed(options: _T) -> _T:
     return {**options, "cache_args": {**args, "cache_key": conceal(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
 
 
+_ALIKE = 0.4  # how much, from 0 to 1, a name has to be like a known one to be taken for that
 _PATH = (str, os.PathLike)
 CACHE_ARGS: Mapping[str, Any] = {
     "cache_size": int,
@@ -49,6 +50,7 @@ CACHE_ARGS: Mapping[str, Any] = {
     "path_cache_dir": _PATH,
     "cache_key": object,  # looked at where it is used
     "backend": object,
+    "local_ttl": (int, float),
     "stale_for": (int, float),
     "refresh_ahead": (int, float),
     "jitter": (int, float),
@@ -59,6 +61,7 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "cache_ttl": (0, 10**9),
     "refresh_ahead": (0, 10**9),
     "stale_for": (0, 10**9),
+    "local_ttl": (0, 10**9),
     "jitter": (0, 1),
     "DurationSeconds": (900, 43200),
     "retry": (1, math.inf),
@@ -73,6 +76,8 @@ def check_cache_args(args: Mapping[str, object]) -> None:
     check_args("cache_args", args, CACHE_ARGS)
     if args.get("cache_on_disk") and "backend" in args:
         raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    if args.get("local_ttl") and "backend" not in args:
+        raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
     if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):  # type: ignore[operator]
         raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     backend = args.get("backend")
@@ -153,5 +158,13 @@ def _check_range(where: str, name: str, value: Any) -> None:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    """Return a hint: the known name that is most like `name`, of several the first; or all."""
+    known = list(known)
+    matcher = difflib.SequenceMatcher(b=name)
+
+    def likeness(one: str) -> float:
+        matcher.set_seq1(one)
+        return matcher.ratio()
+
+    best = max(known, key=likeness)
+    return f"did you mean {best}?" if likeness(best) >= _ALIKE else f"known are {', '.join(known)}"
