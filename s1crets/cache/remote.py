@@ -65,6 +65,8 @@ class RemoteTier(OutsideTier):
         found: dict[Key, Record | None] = {}
         for rows in self._rows:
             missing = [key for key in dict.fromkeys(keys) if key not in found]
+            if not missing:
+                break
             *records, cleared = await self._read(rows, [*map(text_of, missing), MARK])
             for key, (there, record) in zip(missing, records, strict=True):
                 if there:
