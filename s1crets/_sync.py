@@ -208,6 +208,8 @@ def blocking(
         method: the coroutine function of the async class.
         local: answers from a local cache in the caller's own thread, or returns `MISSING`.
     """
+    if local is not None:
+        local.__qualname__ = method.__qualname__  # what a TypeError calls it
 
     @functools.wraps(method)
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:

@@ -279,7 +279,29 @@ def test_what_can_not_be_written_is_an_error(asm: Any, top: str) -> None:
         )
 
     assert done.returncode == 7
-    assert done.stderr == b"s1crets: unexpected OSError: please report what you did\n"
+    assert done.stderr == b"s1crets: No space left on device [OSError]\n"
+
+
+def test_a_stdout_that_is_closed_is_an_error(asm: Any, top: str) -> None:
+    """As in `s1crets get … >&-`."""
+    asm.create_secret(Name=top, SecretString="fake")
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{COMMAND} get {top} >&-"],
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 7
+    assert done.stderr.splitlines()[0] == b"s1crets: stdout is closed [OSError]"
+
+
+def test_an_option_that_a_provider_does_not_take() -> None:
+    """The error says it as it was typed."""
+    done = run("get", "--provider", "files", "--region", "eu-west-1", "a")
+
+    assert done.returncode == 2
+    assert "the provider 'files' does not take --region: " in told(done)
 
 
 def test_ctrl_c_is_no_no(scripted: Wire) -> None:

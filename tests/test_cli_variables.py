@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 
 import s1crets
 from s1crets.cli.formats import FORMATS
+
+if TYPE_CHECKING:
+    from s1crets.testing import LoopbackAws
 
 PRINT = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
 
@@ -78,6 +81,8 @@ class TestExec:
         environment = json.loads(run(*command, URL="s1crets").stdout)
         assert environment["URL"] == "fake url"
         assert "API_KEY" not in environment
+        # What comes before a command that takes the process's place is seen by coverage here only.
+        assert run(*command[:-3], "/nothing", URL="s1crets").returncode == 127
         done = run(*command, URL="s1crets", OTHER="s1crets", ANOTHER="s1crets")
         assert done.returncode == 3
         assert "no secrets for these variables: ANOTHER, OTHER" in told(done)
@@ -143,16 +148,40 @@ class TestExec:
         [
             (["true"], 2, "--path or --secret"),
             (["--path", "/nothing", "true"], 3, "nothing below '/nothing'"),
-            (["--secret", "/nothing", "true"], 7, "could not be read"),
+            (["--secret", "/nothing", "true"], 3, "GetParameter '/nothing'"),
             (["--path", "no-slash", "true"], 2, "no-slash"),
+            (["--secret", "/odd", "--prefix", "A=", "true"], 2, "'A=' can't begin"),
+            (["--secret", "/odd", "true"], 2, "'/odd' can't be a variable: it has a lone"),
         ],
     )
-    def test_what_cant_be_done(self, args: list[str], code: int, words: str) -> None:
+    def test_what_cant_be_done(
+        self, s1crets_aws: LoopbackAws, args: list[str], code: int, words: str
+    ) -> None:
         """Is told before anything is run."""
+        s1crets_aws.seed({"aws.ps": {"/odd": '["\\ud800"]'}})
         done = run("exec", "--provider", "aws.ps", *args)
 
         assert done.returncode == code
         assert words in told(done)
+
+    def test_all_that_is_missing_is_named(self, s1crets_aws: LoopbackAws, seeded: str) -> None:
+        """A line each; where one is denied that is the exit code."""
+        command = [
+            "exec",
+            "--provider",
+            "aws.ps",
+            "--secret",
+            "/no",
+            "--secret",
+            f"{seeded}/db/url",
+        ]
+        s1crets_aws.deny("ssm:GetParameter*", f"{seeded}/db/url")
+        done = run(*command, "true")
+
+        assert done.returncode == 4
+        first, second = sorted(done.stderr.decode().splitlines())
+        assert "'/no'" in first
+        assert f"'{seeded}/db/url'" in second
 
     @pytest.mark.parametrize("option", ["--path", "--secret"])
     def test_an_empty_name_is_a_usage_error(self, option: str) -> None:

@@ -20,7 +20,7 @@ from wire import HANG_UP, Wire, parameter, refusal, soon
 
 import s1crets
 from s1crets.providers import aws
-from s1crets.providers.aws import AsyncParameterStore, ParameterStore
+from s1crets.providers.aws import AsyncParameterStore, ParameterStore, SecretsManager
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -609,3 +609,10 @@ def test_a_provider_can_not_be_pickled(blocking_ps: ParameterStore) -> None:
         with pytest.raises(TypeError, match="make one where it is used"):
             copy.copy(provider)
     assert repr(blocking_ps) == "<ParameterStore of Parameter Store, region by botocore>"
+
+
+@pytest.mark.parametrize("cls", [ParameterStore, SecretsManager])
+def test_a_call_that_is_wrong_is_told_by_the_methods_name(cls: Any) -> None:
+    """Not by that of what answers from a cache in its place."""
+    with cls() as store, pytest.raises(TypeError, match=r"Async\w+\.get\(\) takes"):
+        store.get("/a", "key")

@@ -10,6 +10,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -736,3 +737,15 @@ def test_it_is_quick_to_start(folder: Path) -> None:
     )
 
     assert done.stdout == "[]\n"
+
+
+async def test_a_file_from_a_year_that_python_does_not_know() -> None:
+    """It is listed without it. Only some file systems know such years: memory does."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        path = Path(folder, "a")
+        path.write_text("fake")
+        os.utime(path, (10**12, 10**12))
+        files = AsyncFiles(folder=folder)
+
+        assert await files.get_by_path("/") == {"a": "fake"}
+        assert [entry.changed for entry in await files.describe()] == [None]

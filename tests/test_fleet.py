@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiocache import RedisCache, SimpleMemoryCache
 from servers import RedisServer, free_port, redis_server
-from test_freshness import PATH, World
+from test_freshness import PATH, Me, World
 from wire import Wire, assumed, parameter
 
 from s1crets.cache import Derived
 from s1crets.cache.gathering import Gathered
 from s1crets.cache.patience import Patience
+from s1crets.errors import UnavailableError
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
@@ -480,6 +481,93 @@ async def test_others_are_told_of_an_update_as_soon_as_they_can_be(how: str) -> 
     await other.get(PATH)
 
     assert other.loads == ["/a", PATH]
+
+
+class Nobody(Me):
+    """One that is not known until a test says so."""
+
+    known = False
+
+    async def ask(self) -> tuple[str, bool]:
+        if not self.known:
+            raise UnavailableError("no answer")
+        return await super().ask()
+
+
+async def test_others_are_told_of_an_update_once_it_is_known_whose_they_are() -> None:
+    """Who could not find that out when it updated something."""
+    rows: dict[str, Any] = {}
+    other = World(backend=Shared(rows), jitter=0)
+    assert await other.get() == "v1"
+    one, who = World(backend=Shared(rows), jitter=0), Nobody()
+    one.cache._owner._identity = who
+    await one.cache.drop("/a")
+    who.known = True
+    one.cache._owner._not_before = 0.0  # five seconds have passed
+    one.now = other.now = one.now + 1
+    await one.get("/b")
+    other.now += 1
+    await other.get()
+
+    assert other.loads == ["/a", "/a"]
+
+
+class CutOff(Shared):
+    """A cache that fails right after an entry was written to it, once."""
+
+    cuts = True
+
+    async def multi_set(self, *args: Any, **kwargs: Any) -> Any:
+        await super().multi_set(*args, **kwargs)
+        self.down, self.cuts = self.cuts, False
+
+
+async def test_what_may_have_been_forgotten_meanwhile_does_not_stay() -> None:
+    """Where that can't be looked up, what was written goes as soon as it can be deleted."""
+    rows: dict[str, Any] = {}
+    mine = CutOff(rows)
+    one, other = World(backend=mine, jitter=0), World(backend=Shared(rows), jitter=0)
+    for world in (one, other):
+        await world.cache._owner.find_out()
+    assert await one.get() == "v1"  # stored, and cut off
+    mine.down = False
+    one.now = other.now = one.now + 6
+    await one.get("/b")
+    other.now += 1
+    await other.get()
+
+    assert other.loads == ["/a"]
+
+
+async def test_namespaces_that_a_cache_leaves_out(
+    s1crets_aws: LoopbackAws, redis: RedisServer
+) -> None:
+    """Whose an entry is stands in the rest of its key too."""
+    s1crets_aws.seed({"aws.ps": {"/a": "fake-parameter"}, "aws.sm": {"/a": "fake-secret"}})
+
+    def bare() -> RedisCache:
+        return redis.cache(key_builder=lambda key, namespace: f"app:{key}")  # noqa: ARG005
+
+    async with (
+        AsyncParameterStore(cache_args={"backend": bare()}) as ps,
+        AsyncSecretsManager(cache_args={"backend": bare()}) as sm,
+    ):
+        assert [await ps.get("/a"), await sm.get("/a")] == ["fake-parameter", "fake-secret"]
+
+
+async def test_thousands_of_names_are_no_slow_cache(
+    s1crets_aws: LoopbackAws, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a process is busy with does not count as the cache's time."""
+    names = [f"/many/{i}" for i in range(3000)]
+    s1crets_aws.seed({"aws.ps": dict.fromkeys(names, "v")})
+    async with AsyncParameterStore(cache_args={"backend": redis.cache()}) as ps:
+        await ps.get_many(names)
+        requests = len(s1crets_aws.requests)
+        await ps.get_many(names)
+
+        assert len(s1crets_aws.requests) == requests
+    assert caplog.text == ""
 
 
 class Worse(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints

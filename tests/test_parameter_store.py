@@ -200,8 +200,9 @@ async def test_get_many_tells_what_failed(ps: AsyncParameterStore, ssm: Any, top
 
 async def test_get_many_refuses_what_makes_no_sense(ps: AsyncParameterStore) -> None:
     """One text is not several names."""
-    with pytest.raises(TypeError, match="several names"):
-        await ps.get_many("/a")
+    for paths in ("/a", None):
+        with pytest.raises(TypeError, match="several names"):
+            await ps.get_many(paths)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="'raise' or 'return'"):
         await ps.get_many(["/a"], errors="ignore")  # type: ignore[arg-type]
 

@@ -25,8 +25,11 @@ from pydantic import (
     AliasChoices,
     AliasPath,
     BaseModel,
+    ByteSize,
     ConfigDict,
     Field,
+    FilePath,
+    ImportString,
     Secret,
     SecretBytes,
     SecretStr,
@@ -1047,3 +1050,39 @@ def test_models_with_a_config_of_their_own(s1crets_aws: LoopbackAws) -> None:
         db: Db
 
     assert made(Settings).db.user == "fake"
+
+
+@pytest.mark.parametrize(
+    ("type_", "value"),
+    [(FilePath, f"{CANARY} " * 40), (ByteSize, f"5 {CANARY}"), (ImportString, f"{CANARY}.x")],
+)
+def test_what_types_say_of_a_value_is_not_shown(
+    s1crets_aws: LoopbackAws, type_: Any, value: str
+) -> None:
+    """Neither whole nor in part, whatever kind of error it is."""
+    s1crets_aws.seed({"aws.ps": {"/a": value}})
+
+    class Settings(SecretSettings):
+        a: Annotated[type_, FromSecret("aws.ps", "/a")]  # pyright: ignore[reportInvalidTypeForm]
+
+    with pytest.raises((ValidationError, SecretSettingsError)) as caught:
+        Settings()  # type: ignore[call-arg]  # from its sources
+
+    assert CANARY not in shown(caught.value)
+    assert "5e77" not in shown(caught.value)
+
+
+def test_other_errors_of_types_and_validators_are_passed_on(s1crets_aws: LoopbackAws) -> None:
+    """Where they do not show a secret."""
+    s1crets_aws.seed({"aws.ps": {"/a": CANARY}})
+
+    class Settings(SecretSettings):
+        a: Annotated[str, FromSecret("aws.ps", "/a")]
+
+        @field_validator("a")
+        @classmethod
+        def _check(cls, _: str) -> str:
+            raise LookupError("not one of ours")
+
+    with pytest.raises(LookupError, match="not one of ours"):
+        Settings()  # type: ignore[call-arg]  # from its sources

@@ -347,6 +347,19 @@ class TestRenewals:
             assert await renewals.newer("/a", held) is None
             assert len(looks) == expected
 
+    async def test_what_was_seen_before_is_not_taken_for_newer(self) -> None:
+        """A burst's find is no answer for who has failed with a later version."""
+        found = [Held("v1", 1.0), Held("v2", 2.0)]
+
+        async def fetch(_: Any) -> Held:
+            return found.pop(0)
+
+        renewals = Renewals(fetch, lambda _: None, lambda: 0.0)
+        first = await renewals.newer("/a", Held("v0", 0.0))
+        assert first is not None
+        assert first.raw == "v1"
+        assert await renewals.newer("/a", Held("v2", 2.0)) is None
+
     async def test_without_a_cache_the_others_of_a_burst_get_it_too(self) -> None:
         """What the first one has found is another version for all who had the old one."""
 

@@ -686,6 +686,24 @@ class TestLife:
         with pytest.raises(EndpointConnectionError):
             ssm.get_parameter(Name="/a")
 
+    def test_in_pythons_development_mode(self, s1crets_aws: LoopbackAws) -> None:
+        """Aiohttp refuses headers that come twice then."""
+        s1crets_aws.seed({"aws.ps": {"/a": "fake"}})
+        script = """
+import s1crets
+print(s1crets.get("aws.ps", "/a"), s1crets.get("aws.ps", "/nope", default="none"))
+s1crets.update("aws.ps", "/a", "fake-new")
+"""
+        done = subprocess.run(
+            [sys.executable, "-X", "dev", "-c", script],
+            stdout=-1,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+
+        assert done.stdout == "fake none\n"
+
     def test_several_share_nothing(self, s1crets_aws: LoopbackAws, ssm: Any) -> None:
         """Each has an account of its own; the next one gets that of one that has gone, empty."""
         put(ssm)

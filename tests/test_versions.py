@@ -330,6 +330,25 @@ async def test_to_invalidate_a_parameter_by_another_name(
         assert ps.peek(name) is None
 
 
+async def test_an_invalidation_of_all_that_is_cancelled_at_once(pair: Any) -> None:
+    """It is done all the same."""
+    service, one, _ = pair
+    reading, answer = await service.read(one, "/a")
+    answer.set_result(Held("old"))
+    await reading
+    forgetting = asyncio.ensure_future(one.clear())
+    await asyncio.sleep(0)
+    forgetting.cancel()
+    await asyncio.wait([forgetting])
+    while one._dropping:
+        await asyncio.sleep(0.01)
+    reading = asyncio.ensure_future(one.read("/a", cached=True))
+    answer = await asyncio.wait_for(service.asked.get(), 5)
+    answer.set_result(Held("new"))
+
+    assert (await reading).raw == "new"
+
+
 async def test_what_is_cancelled_is_forgotten_to_the_end(pair: Any) -> None:
     """Keys and paths."""
     service, one, other = pair

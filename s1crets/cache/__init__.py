@@ -10,7 +10,7 @@ import asyncio
 import random
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from s1crets._fork import renew_after_fork
 from s1crets.cache.freshness import Flights, Refresher, spawn_task
@@ -227,11 +227,13 @@ class SecretCache:
 
     async def drop(self, *keys: Key) -> None:
         """Forget these, and all that may be derived from them, also what is being fetched now."""
+        await self._to_its_end(self._drop(keys))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, None]) -> None:
+        """Forget something; who is cancelled meanwhile leaves it: half of it would be worse."""
         with self._lock:
             self._generation += 1
-        # A task of its own, as half of it would be worse than nothing: a caller that is cancelled
-        # leaves it to its end.
-        dropping = asyncio.get_running_loop().create_task(self._drop(keys))
+        dropping = asyncio.get_running_loop().create_task(work)
         self._dropping.add(dropping)
         dropping.add_done_callback(self._dropped)
         await asyncio.shield(dropping)
@@ -249,7 +251,10 @@ class SecretCache:
 
     async def clear(self) -> None:
         """Forget all."""
-        await self.drop()
+        await self._to_its_end(self._clear())
+
+    async def _clear(self) -> None:
+        await self._drop(())
         await self._keys.clear()
 
     async def close(self) -> None:

@@ -181,9 +181,13 @@ async def _lifetime(twin: Any) -> AsyncGenerator[None, None]:
     try:
         yield
     finally:
-        if twin is not None:
-            with suppress(Exception):  # whatever it is, there is nothing more to be done
-                await asyncio.wait_for(twin.client.aclose(close_connection_pool=True), _CLOSING)
+        await _disconnect(twin)
+
+
+async def _disconnect(twin: Any) -> None:
+    if twin is not None:
+        with suppress(Exception):  # whatever it is, there is nothing more to be done
+            await asyncio.wait_for(twin.client.aclose(close_connection_pool=True), _CLOSING)
 
 
 def _close_later(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[None, None]) -> None:

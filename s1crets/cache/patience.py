@@ -59,7 +59,7 @@ class Patience:
         """Return what a backend answers, or None where it fails or takes too long; warn, once."""
         if self.rests:
             return None
-        began = self._timer()
+        began, busy = self._timer(), time.thread_time()
         try:
             answer = _concealed(ask(*args, **kwargs))
             box = await asyncio.wait_for(answer, self._allowed(began) if self._bounded else None)
@@ -70,7 +70,7 @@ class Patience:
         except Exception as error:  # noqa: BLE001  # whatever it is, there is still AWS
             self._rest(type(error).__name__)
         else:
-            self._spend(began)
+            self._spend(began, time.thread_time() - busy)
             return box.reveal()
         return None
 
@@ -79,11 +79,13 @@ class Patience:
         self._left, self._grown = min(_BOUND, left), now
         return self._left
 
-    def _spend(self, began: float) -> None:
+    def _spend(self, began: float, busy: float) -> None:
         now = self._timer()
-        if self._bounded and now - began > _QUICK:
+        # While this thread was busy itself, it did not wait for the backend.
+        if self._bounded and now - began - busy > _QUICK:
             # What several callers wait for at once is counted once.
-            self._left = self._allowed(now) - (now - max(began, self._slow_until))
+            since = max(began + busy, self._slow_until)
+            self._left = self._allowed(now) - max(now - since, 0)
             self._slow_until = now
             if self._left <= 0:
                 self._rest("too slow")

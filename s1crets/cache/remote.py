@@ -14,7 +14,7 @@ from s1crets.cache.gathering import Gathered
 from s1crets.cache.keys import text_of
 from s1crets.cache.outside import MARK, UNDER_WAY, OutsideTier
 from s1crets.cache.shares import Shares
-from s1crets.cache.store import Store
+from s1crets.cache.store import Store, lots
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -116,12 +116,17 @@ class RemoteTier(OutsideTier):
             texts.append((row, rows.pack(self._record(one.held, one.life), context)))
         # Whole seconds, as not every backend takes parts; what counts is what the record says.
         ttl = math.ceil(max(one.life for one in landed) + self._stale_for)
-        await self._set(texts, ttl=ttl, namespace=rows.namespace)
+        for some in lots(texts):
+            await self._set(some, ttl=ttl, namespace=rows.namespace)
 
     async def _forgotten_meanwhile(self, rows: Rows, landed: Sequence[_Landed]) -> list[str]:
         """Return the rows of what was forgotten, by whomever, after its fetch began."""
         names = [text_of(one.key) for one in landed]
         *marks, of_all = await self._read(rows, [*(MARK + name for name in names), MARK])
+        if self._patience.rests:  # it can't be told, so they go, as soon as that can be done
+            for one in landed:
+                self._remember_untold(one.key)
+            return [rows.at(name)[0] for name in names]
         return [
             rows.at(name)[0]
             for name, one, (_, mark) in zip(names, landed, marks, strict=True)
@@ -180,7 +185,7 @@ class RemoteTier(OutsideTier):
         await self._backend.ask("multi_set", [mark], ttl=seconds, namespace=rows.namespace)
 
     def _remember_untold(self, key: Key | None) -> None:
-        if self._patience.rests:
+        if self._patience.rests or not self._rows:
             self._untold.add(key)
         if len(self._untold) > _UNTOLD:
             self._untold = {None}

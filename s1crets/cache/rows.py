@@ -47,10 +47,12 @@ class PlainRows:
     def __init__(self, outer: str, identity: str, kind: str) -> None:
         who = hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:32]
         self.namespace = f"{outer}{PLAIN}:{who}:{kind}"
+        # Also in the rest, as an aiocache cache may be told to leave namespaces out of its keys.
+        self._row = f":{who[:16]}:{kind}:"
 
     def at(self, name: str) -> tuple[str, bytes]:
-        """Return the name itself."""
-        return ":" + name, b""
+        """Return whose it is, and the name itself."""
+        return self._row + name, b""
 
     def pack(self, record: Record, context: bytes) -> str:  # noqa: ARG002
         """Return the record as text."""

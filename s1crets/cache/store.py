@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import compress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from s1crets.cache.loops import OnEveryLoop
     from s1crets.cache.patience import Patience
 
+T = TypeVar("T")
+_LOT = 200  # rows that are asked for in one go
 _SENSELESS = (ValueError,)  # what JSON and UTF-8 say of a row that somebody else has written
 
 
@@ -29,6 +31,9 @@ class Store:
 
     async def texts(self, namespace: str, names: list[str]) -> Sequence[Any]:
         """Return what is in some rows; None where there is nothing, or if the backend fails."""
+        return [text for some in lots(names) for text in await self._texts(namespace, some)]
+
+    async def _texts(self, namespace: str, names: list[str]) -> Sequence[Any]:
         ask = self._backend.ask
         texts = await self._patience.safely(ask, "multi_get", names, namespace=namespace)
         if texts is None and not self._patience.rests:
@@ -59,8 +64,17 @@ class Store:
 
         Errors that are expected stand in the list.
         """
-        if not many:
-            return []
         ask = partial(self._backend.ask_all, expected=expected, namespace=namespace)
-        answers: list[Any] | None = await self._patience.safely(ask, verb, many, **kwargs)
+        answers: list[Any] = []
+        for some in lots(many):
+            found = await self._patience.safely(ask, verb, some, **kwargs)
+            if found is None:
+                return None
+            answers += found
         return answers
+
+
+def lots(many: Sequence[T]) -> Iterator[list[T]]:
+    """Yield some rows at a time: what a process is busy with is not to look like a slow backend."""
+    for start in range(0, len(many), _LOT):
+        yield list(many[start : start + _LOT])

@@ -172,6 +172,9 @@ def _read(
 
 
 def _variable(name: str, prefix: str) -> str:
+    if prefix and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
+        message = f"{prefix!r} can't begin a variable's name: it has letters, digits and _"
+        raise ConfigurationError(message)
     last = name.rstrip("/").rpartition("/")[2]
     variable = prefix + re.sub(r"[^A-Z0-9_]", "_", last.upper())
     return variable if re.match(r"[A-Za-z_]", variable) else "_" + variable
@@ -181,10 +184,12 @@ def _text(name: str, value: Any) -> str:
     problem = ""
     if isinstance(value, bytes):
         problem = "it is binary"
-    elif not isinstance(value, str):
-        value = json.dumps(value, ensure_ascii=False)
-    elif "\0" in value:
-        problem = "it has a NUL in it"
+    else:
+        value = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        if "\0" in value:
+            problem = "it has a NUL in it"
+        elif re.search("[\ud800-\udfff]", value):
+            problem = "it has a lone surrogate in it"
     if problem:
         del value
         message = f"{name!r} can't be a variable: {problem}"

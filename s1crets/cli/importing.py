@@ -164,6 +164,8 @@ def _below(path: str, settings: Mapping[str, Concealed]) -> dict[str, Concealed]
     found = {f"{path.rstrip('/')}/{name}": one for name, one in settings.items()}
     for name, one in found.items():
         check_name(name)
+        if name.endswith("/"):
+            raise ConfigurationError("one of the settings has no name, or one that ends with a /")
         if not one.reveal():
             message = f"{name!r} has no value, and a store takes none that is empty"
             raise ConfigurationError(message)

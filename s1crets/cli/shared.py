@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -12,6 +13,7 @@ import click
 
 from s1crets.errors import (
     AccessDeniedError,
+    BatchError,
     ConfigurationError,
     CredentialsError,
     DeadlineExceededError,
@@ -63,27 +65,34 @@ INTERRUPTED = 130  # as a shell says it; click's own 1 would be the "no" of `exi
 
 
 def code_of(error: BaseException) -> int:
-    """Return the exit code for an error."""
+    """Return the exit code for an error; of several what is denied or not there counts most."""
+    if isinstance(error, BatchError):
+        codes = [code_of(one) for one in error.errors.values()]
+        return next(code for code in (DENIED, NOT_FOUND, *codes) if code in codes)
     return next((code for kind, code in _CODES.items() if isinstance(error, kind)), OTHER)
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn an error into one line on stderr and an exit code."""
+    """Turn an error into a line on stderr, or one for each name, and an exit code."""
     try:
         yield
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except (S1cretsError, PermissionError, ValueError) as error:
-        code, words = code_of(error), " ".join(str(error).split())
-    except BrokenPipeError:
+        several = error.errors.values() if isinstance(error, BatchError) else [error]
+        code, lines = code_of(error), [" ".join(str(one).split()) for one in several]
+    except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it at exit
-        sys.exit(OTHER)
+        if isinstance(error, BrokenPipeError):
+            sys.exit(OTHER)
+        code, lines = OTHER, [f"{error.strerror} [{type(error).__name__}]"]
     except Exception as error:  # noqa: BLE001  # 1, which Python would exit with, is "no"
-        code, words = OTHER, f"unexpected {type(error).__name__}: please report what you did"
+        code, lines = OTHER, [f"unexpected {type(error).__name__}: please report what you did"]
     else:
         return
-    click.echo(f"s1crets: {words}", err=True)
+    for line in lines:
+        click.echo(f"s1crets: {line}", err=True)
     sys.exit(code)
 
 
@@ -187,16 +196,20 @@ def open_store(
         cache_args["path_cache_dir"] = os.path.join(cache_dir, "paths")  # noqa: PTH118
     # Whoever names a folder has been told by --help.
     warnings.simplefilter("ignore", InsecureCacheWarning)
-    given = {"sts_args": sts_args, "cache_args": cache_args}
+    args = {"sts_args": sts_args, "cache_args": cache_args}
     try:
-        return cls(**{name: one for name, one in given.items() if one})
+        return cls(**{name: one for name, one in args.items() if one})
     except TypeError as error:
-        message = f"the provider {provider!r} does not take these options: {error}"
+        given = {"--region": region, "--role-arn": role_arn, "--cache-dir": cache_dir}
+        flags = " or ".join(flag for flag, value in given.items() if value)
+        message = f"the provider {provider!r} does not take {flags or 'no options'}: {error}"
         raise ConfigurationError(message) from None
 
 
 def write(data: bytes) -> None:
     """Write to stdout, while an error can still be told."""
+    if sys.stdout is None:  # the caller has closed it
+        raise OSError(errno.EBADF, "stdout is closed")
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
 

@@ -6,6 +6,7 @@ errors, as the tools that show a traceback's locals do.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -134,17 +135,24 @@ def discreet(
         given: what was validated, with what was hidden in it.
         note: what to say of where a line's value is from.
     """
-    secrets = set(texts(given))
     lines: list[InitErrorDetails] = []
-    for line in error.errors(include_url=False, include_context=False):
+    for line in error.errors(include_url=False):
         type_: Any = line["type"]
         message: Any = line["msg"]
         shortest = 1 if type_ in ("value_error", "assertion_error") else _SHORTEST
-        if any(secret in message for secret in secrets if len(secret) >= shortest):
+        # Without a context a message is pydantic's own, word for word.
+        if "ctx" in line and shows(message, given, shortest):
             message = "The value is not valid, and the message has a secret in it"
         kind = PydanticCustomError(type_, message + note(line))
         lines.append(InitErrorDetails(type=kind, loc=line["loc"], input=_HIDDEN))
     return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+
+
+def shows(message: str, given: Any, shortest: int = _SHORTEST) -> bool:
+    """Say whether a message has something in it that is hidden in `given`, or a word of that."""
+    secrets = set(texts(given))
+    words = {word for one in secrets for word in re.findall(rf"\w{{{_SHORTEST},}}", one)}
+    return any(one in message for one in (*words, *secrets) if len(one) >= shortest)
 
 
 def origin_at(given: Any, loc: Sequence[str | int]) -> str:

@@ -30,7 +30,7 @@ except ImportError as error:
     raise ConfigurationError(message) from error
 
 from s1crets.integrations._settings_fields import FromSecret, every, fields_of, marked
-from s1crets.integrations._settings_hiding import discreet, origin_at, plain
+from s1crets.integrations._settings_hiding import discreet, origin_at, plain, shows
 from s1crets.integrations._settings_sources import (
     SecretSettingsError,
     SecretsPathSource,
@@ -108,7 +108,13 @@ class SecretSettings(BaseSettings):
         try:
             return handler(plain(data))
         except ValidationError as error:
-            failed = discreet(error, data, lambda line: cls._note(line, data))
+            failed: Exception = discreet(error, data, lambda line: cls._note(line, data))
+        except Exception as error:
+            if not shows(f"{error} {error!r}", data):
+                raise
+            kind = type(error).__name__
+            message = f"{cls.__name__}: a field refuses its value ({kind}), and says a secret"
+            failed = SecretSettingsError(message, {})
         raise failed
 
     @classmethod

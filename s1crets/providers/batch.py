@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import Any
 
 from s1crets.errors import BatchError, S1cretsError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 
 class Batch:
@@ -48,11 +46,12 @@ def distinct(paths: Iterable[str], on_error: str) -> list[str]:
     """Return each name once, in the order given.
 
     Raises:
-        TypeError: `paths` is one text, which is a sequence of texts too, but never meant as such.
+        TypeError: `paths` is no sequence, or one text, which is never meant as such.
         ValueError: `on_error` is neither "raise" nor "return".
     """
-    if isinstance(paths, str):
-        raise TypeError("paths must be several names, not one text")
+    if isinstance(paths, str) or not isinstance(paths, Iterable):
+        message = f"paths must be several names, not {type(paths).__name__}"
+        raise TypeError(message)
     if on_error not in ("raise", "return"):
         raise ValueError("errors must be 'raise' or 'return'")
     return list(dict.fromkeys(paths))

@@ -220,7 +220,10 @@ def _is_name(name: str) -> bool:
 def _entry(name: str, info: os.stat_result | None) -> Entry:
     if info is None:
         return Entry(name, "file", "", None)
-    changed = datetime.fromtimestamp(info.st_mtime, timezone.utc)
+    try:
+        changed = datetime.fromtimestamp(info.st_mtime, timezone.utc)
+    except (OverflowError, ValueError):
+        changed = None  # a year that Python does not know
     return Entry(name, "file", str(info.st_mtime_ns), changed)
 
 

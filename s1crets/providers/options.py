@@ -41,6 +41,7 @@ def boxed(options: _T) -> _T:
 
 
 _ALIKE = 0.4  # how much, from 0 to 1, a name has to be like a known one to be taken for that
+_BACKENDS = ("get", "set", "delete", "multi_get")  # what tells aiocache's from others' caches
 _PATH = (str, os.PathLike)
 CACHE_ARGS: Mapping[str, Any] = {
     "cache_size": int,
@@ -81,7 +82,7 @@ def check_cache_args(args: Mapping[str, object]) -> None:
     if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):  # type: ignore[operator]
         raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     backend = args.get("backend")
-    if backend is not None and not all(hasattr(backend, verb) for verb in ("get", "set", "delete")):
+    if backend is not None and not all(hasattr(backend, verb) for verb in _BACKENDS):
         raise TypeError("cache_args: backend must be an aiocache cache")
 
 
@@ -143,7 +144,9 @@ def check_args(where: str, args: Mapping[str, object], known: Mapping[str, Any])
 def _check_type(where: str, name: str, value: object, kind: Any) -> None:
     # A bool is an int to Python, but not to anybody who writes cache_size=True.
     if not isinstance(value, kind) or (isinstance(value, bool) and kind not in (bool, object)):
-        message = f"{where}{name} can't be {type(value).__name__}"
+        kinds = kind if isinstance(kind, tuple) else (kind,)
+        wanted = " or ".join(one.__name__ for one in kinds)
+        message = f"{where}{name} can't be {type(value).__name__}: it is {wanted}"
         raise TypeError(message)
 
 

@@ -72,7 +72,9 @@ class Renewals:
         self._lately = {one: seen for one, seen in self._lately.items() if now < seen[0] + _BURST}
         known = self._peek(key)
         if known is None or not changed(known, than):
-            if key not in self._lately:
+            _, seen = self._lately.get(key, (0.0, None))
+            # What was seen before the one that failed says nothing.
+            if key not in self._lately or (seen is not None and seen.version < than.version):
                 await self._bursts.join([(key, key)], self._look, {})
             _, known = self._lately.get(key, (0.0, None))
         return known if known is not None and changed(known, than) else None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _HOST = "127.0.0.1"
+_OWN = {"content-length", "date", "server"}  # twice, aiohttp refuses them under `python -X dev`
 
 
 class Server:
@@ -134,7 +135,7 @@ class _Handler(BaseHTTPRequestHandler):
         reply = self._server.reply(Incoming(self.command, self.path, headers, body))
         self.send_response(reply.status)
         for name, value in reply.headers:
-            if name != "Content-Length":
+            if name.lower() not in _OWN:
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
