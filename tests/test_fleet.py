@@ -572,7 +572,7 @@ async def test_thousands_of_names_are_no_slow_cache(
             await ps.get_many(names)
             return len(s1crets_aws.requests) - requests
 
-    counts = []
+    counts: list[int] = []
     while 0 not in counts and len(counts) < 5:
         counts.append(await asked_again())
     assert 0 in counts
