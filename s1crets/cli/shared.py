@@ -86,7 +86,7 @@ def told() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python complains of it at exit
         if isinstance(error, BrokenPipeError):
             sys.exit(OTHER)
-        code, lines = OTHER, [f"{error.strerror} [{type(error).__name__}]"]
+        code, lines = OTHER, [f"{error.strerror or 'it failed'} [{type(error).__name__}]"]
     except Exception as error:  # noqa: BLE001  # 1, which Python would exit with, is "no"
         code, lines = OTHER, [f"unexpected {type(error).__name__}: please report what you did"]
     else:
@@ -202,7 +202,7 @@ def open_store(
     except TypeError as error:
         given = {"--region": region, "--role-arn": role_arn, "--cache-dir": cache_dir}
         flags = " or ".join(flag for flag, value in given.items() if value)
-        message = f"the provider {provider!r} does not take {flags or 'no options'}: {error}"
+        message = f"the provider {provider!r} does not take {flags or 'these options'}: {error}"
         raise ConfigurationError(message) from None
 
 
