@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from _support.wire import Wire, wire
 from blockbuster import blockbuster_ctx
-from wire import Wire, wire
 
 from s1crets import _sync, providers
 from s1crets.providers.aws import (

@@ -1,0 +1,630 @@
+"""A disk that is damaged, full, locked, shared, or whose writers die: values come all the same."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.wire import Asked, Wire, parameter
+
+from s1crets.cache.claims import claims_in
+from s1crets.cache.disk import DiskCache
+from s1crets.cache.writing import Writer
+from s1crets.providers.aws import AsyncParameterStore, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+KEY = b"k" * 32
+
+
+def on_disk(path: Path, **more: Any) -> Any:
+    return {
+        "cache_on_disk": True,
+        "key_cache_dir": path / "keys",
+        "path_cache_dir": path / "paths",
+        "cache_key": KEY,
+        **more,
+    }
+
+
+def values(asked: Asked) -> Any:
+    """Answer for one name or for ten."""
+    if "Name" in asked.body:
+        return parameter(asked.body["Name"], "v" + asked.body["Name"])
+    return {"Parameters": [{"Name": one, "Value": "v" + one} for one in asked.body["Names"]]}
+
+
+@pytest.fixture
+def server(scripted: Wire) -> Wire:
+    scripted.answers = {"GetParameter": values, "GetParameters": values}
+    return scripted
+
+
+@pytest.fixture
+async def folder(server: Wire, tmp_path: Path) -> Path:
+    """Return where a cache is that has something in it."""
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        await ps.get_many([f"/{i}" for i in range(50)])
+    return tmp_path / "keys"
+
+
+async def lag(stop: asyncio.Event) -> float:
+    """Return the longest time that the loop was blocked, in seconds."""
+    longest, last = 0.0, time.perf_counter()
+    while not stop.is_set():
+        await asyncio.sleep(0.001)
+        now = time.perf_counter()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+def truncate(database: Path) -> None:
+    with database.open("r+b") as file:
+        file.truncate(5000)
+
+
+def overwrite(database: Path) -> None:
+    data = bytearray(database.read_bytes())
+    data[4096:] = os.urandom(len(data) - 4096)
+    database.write_bytes(data)
+
+
+def slowly(asked: Asked) -> Any:
+    time.sleep(0.02)
+    return values(asked)
+
+
+DAMAGES: dict[str, Any] = {
+    "garbage": lambda database: database.write_bytes(os.urandom(9999)),
+    "a text": lambda database: database.write_text("not a database at all, but a text" * 9),
+    "truncated": truncate,
+    "overwritten": overwrite,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+async def test_a_corrupt_file_is_moved_aside_once(
+    folder: Path, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The value comes from AWS; one warning; from then on there is a new file."""
+    database = folder / "cache.db"
+    for _ in "ab":
+        DAMAGES[damage](database)
+        async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+            assert await ps.get("/1") == "v/1"
+            assert await ps.get("/2") == "v/2"
+            assert await ps.get("/2") == "v/2"
+            assert ps.stats.requests == {"GetParameter": 2}
+        assert caplog.text.count("going on without it") == 1
+        assert (folder / "cache.db.corrupt").exists()
+        caplog.clear()
+    assert sorted(one.name for one in folder.iterdir()) == [
+        "cache.db",
+        "cache.db.corrupt",
+        "claims",
+    ]
+
+
+@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
+async def test_a_file_that_is_damaged_while_it_is_open(
+    folder: Path, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The process lives on, and so does its cache."""
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        assert await ps.get("/1") == "v/1"
+        DAMAGES[damage](folder / "cache.db")
+        for i in range(50):
+            assert await ps.get(f"/{i}") == f"v/{i}"
+        assert await ps.get("/1") == "v/1"
+    assert caplog.text.count("going on without it") <= 1
+
+
+async def test_one_that_stays_corrupt_is_left_alone(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is not moved aside for ever."""
+    cache = DiskCache(tmp_path / "c")
+    for _ in range(3):
+        await cache.set("k", "v", ttl=9)
+        cache._database.cache = None
+        await asyncio.to_thread((tmp_path / "c" / "cache.db").write_bytes, b"garbage" * 999)
+        for name in ("cache.db-wal", "cache.db-shm"):
+            await asyncio.to_thread((tmp_path / "c" / name).unlink, missing_ok=True)
+    assert await cache.get("k") is None
+    assert not await cache.set("k", "v", ttl=9)
+    assert caplog.text.count("going on without it") == 1
+    await cache.close()
+
+
+async def test_an_empty_file_is_filled(folder: Path, tmp_path: Path) -> None:
+    """As a new one."""
+    for name in ("cache.db-wal", "cache.db-shm"):
+        (folder / name).unlink(missing_ok=True)
+    (folder / "cache.db").write_bytes(b"")
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        assert [await ps.get("/1"), await ps.get("/1")] == ["v/1", "v/1"]
+        assert ps.stats.requests == {"GetParameter": 1}
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "replaced"])
+async def test_a_file_that_is_deleted_while_it_is_open(
+    folder: Path, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What it had is gone; a new one is made, private as the first."""
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        await ps.get("/1")
+        if what == "folder":
+            await asyncio.to_thread(shutil.rmtree, folder)
+        else:
+            for one in folder.glob("cache.db*"):
+                one.unlink()
+        if what == "replaced":
+            async with DiskCache(folder) as other:
+                await other.set("x", "y", ttl=9)
+        await asyncio.sleep(0.11)
+        assert await ps.get("/1") == "v/1"
+        assert await ps.get("/1") == "v/1"
+        assert ps.stats.requests == {"GetParameter": 1}
+    assert caplog.text.count("going on without it") == 1
+    assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
+
+
+def test_a_database_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    """It leads who knows where."""
+    (tmp_path / "keys").mkdir(mode=0o700)
+    (tmp_path / "keys" / "cache.db").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(PermissionError, match="symbolic link"):
+        ParameterStore(cache_args=on_disk(tmp_path)).get("/1")
+
+    assert not (tmp_path / "elsewhere").exists()
+
+
+HOLDER = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("PRAGMA locking_mode = EXCLUSIVE")
+db.execute("BEGIN EXCLUSIVE")
+db.execute("UPDATE Settings SET value = value")
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def locked(folder: Path) -> Iterator[None]:
+    """Have another process lock the file, also against readers."""
+    command = [sys.executable, "-c", HOLDER, str(folder / "cache.db")]
+    with subprocess.Popen(command, stdin=-1, stdout=-1) as holder:
+        assert holder.stdout
+        assert holder.stdout.readline() == b"locked\n"
+        yield
+        holder.communicate()
+
+
+async def test_a_file_that_another_process_has_locked(
+    locked: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Is left alone: next to no time is lost, and none on the event loop."""
+    stop = asyncio.Event()
+    lagging = asyncio.ensure_future(lag(stop))
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        started = time.perf_counter()
+        for i in range(50):
+            assert await ps.get(f"/{i}") == f"v/{i}"
+        took = time.perf_counter() - started
+    stop.set()
+
+    assert caplog.text.count("going on without it") == 1
+    # 200 ms and 50 ms on a machine that has nothing else to do; diskcache alone would wait 60 s.
+    assert took < 10
+    assert await lagging < 5
+
+
+async def test_an_open_file_that_another_process_locks(folder: Path, tmp_path: Path) -> None:
+    """Against writers: hits go on, and what can't be stored is answered nevertheless."""
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        await ps.get("/1")
+        foreign = sqlite3.connect(folder / "cache.db", isolation_level=None)
+        foreign.execute("BEGIN EXCLUSIVE")
+        started = time.perf_counter()
+        assert await ps.get("/1") == "v/1"
+        found = await ps.get_many([f"/new{i}" for i in range(100)])
+        assert len(found) == 100
+        assert await ps.get("/2") == "v/2"
+        assert "GetParameter" not in ps.stats.requests
+        assert time.perf_counter() - started < 10
+        foreign.close()
+
+
+FAILING = """
+import asyncio, ctypes, logging, os, pathlib, resource, sys, tempfile
+from s1crets.providers.aws import AsyncParameterStore
+warned = []
+logging.getLogger("s1crets.cache").addHandler(logging.Handler())
+logging.getLogger("s1crets.cache").addFilter(lambda record: warned.append(record.getMessage()))
+folder = pathlib.Path(tempfile.mkdtemp())
+args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir": folder / "paths",
+        "cache_key": b"k" * 32}
+
+async def main():
+    async with AsyncParameterStore(cache_args=args) as ps:
+        await ps.get("/1")
+    if os.geteuid() == 0:  # root may write everywhere, but for this capability
+        libc = ctypes.CDLL(None)
+        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+        libc.capget(header, sets)
+        sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+        assert libc.capset(header, sets) == 0
+    if sys.argv[1] == "read-only":
+        for one in (folder / "keys").iterdir():
+            one.chmod(0o400)
+        (folder / "keys").chmod(0o500)
+    else:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    async with AsyncParameterStore(cache_args=args) as ps:
+        for i in range(1, 20):
+            assert await ps.get(f"/{i}") == f"v/{i}"
+        assert len(warned) == len(set(warned)) <= 2, warned  # of both folders, at most
+        assert warned
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("problem", ["read-only", "full"])
+def test_a_disk_that_takes_nothing(server: Wire, problem: str) -> None:
+    """Values come from AWS; one warning."""
+    subprocess.run([sys.executable, "-c", FAILING, problem], check=True, timeout=60)
+
+
+NURSERY = """
+import asyncio, logging, os, pathlib, random, signal, sys, time
+import s1crets.cache.disk, aiobotocore.session
+from s1crets.providers.aws import AsyncParameterStore
+folder = pathlib.Path(sys.argv[1])
+args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir": folder / "paths",
+        "cache_key": b"k" * 32}
+
+def fork(work):
+    child = os.fork()
+    if not child:
+        try:
+            asyncio.run(work())
+            os._exit(0)
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+            os._exit(1)
+    return child
+"""
+DYING = (
+    NURSERY
+    + """
+from s1crets.cache.disk import DiskCache
+
+reader, writer = os.pipe()
+
+async def write():
+    cache = DiskCache(folder / "keys")
+    i = 0
+    while True:
+        i += 1
+        await asyncio.gather(*(cache.set(f"k{i % 50}", "v" * 500, ttl=99) for i in range(i, i + 5)))
+        if i == 1:
+            os.write(writer, b"x")
+
+for _ in range(20):
+    child = fork(write)
+    os.read(reader, 1)
+    time.sleep(random.uniform(0, 0.05))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+
+async def read():
+    cache = DiskCache(folder / "keys")
+    found = [await cache.get(f"k{i}") for i in range(50)]
+    assert set(found) <= {"v" * 500, None}, found
+    assert found.count(None) < 50
+    assert await cache.set("k", "v", ttl=9)
+
+asyncio.run(read())
+"""
+)
+RACING = (
+    NURSERY
+    + """
+reader, writer = os.pipe()
+
+async def work():
+    os.close(writer)
+    os.read(reader, 1)
+    names = [f"/{i}" for i in range(40)]
+    async with AsyncParameterStore(cache_args=args) as ps:
+        if sys.argv[2] == "gather":
+            found = await asyncio.gather(*map(ps.get, names))
+        else:
+            random.shuffle(names)
+            found = [await ps.get(name) for name in names]
+    assert found == ["v" + name for name in names], found
+
+children = [fork(work) for _ in range(8)]
+os.close(reader)
+os.close(writer)  # now
+sys.exit(max(os.waitpid(child, 0)[1] for child in children) and 1)
+"""
+)
+
+
+def run(script: str, *args: str, measured: bool = True) -> str:
+    env = {k: v for k, v in os.environ.items() if measured or not k.startswith("COVERAGE_")}
+    done = subprocess.run(
+        [sys.executable, "-c", script, *args],
+        env=env,
+        check=False,
+        timeout=60,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+def test_writers_that_are_killed(tmp_path: Path) -> None:
+    """Twenty times, at any moment: no error, nothing unreadable, what was stored is there."""
+    assert run(DYING, str(tmp_path)) == ""
+
+
+@pytest.mark.parametrize("how", ["gather", "one by one"])
+def test_processes_fetch_together_what_none_has(server: Wire, tmp_path: Path, how: str) -> None:
+    """Eight processes on forty cold names ask for about forty names, not for 320.
+
+    At the best of three times: who gets no CPU for a second is not waited for.
+    """
+    server.answers["GetParameter"] = slowly
+
+    def asked(folder: Path) -> int:
+        for name in ("keys", "paths"):
+            (folder / name).mkdir(mode=0o700, parents=True)
+        server.asked.clear()
+        assert run(RACING, str(folder), how) == ""
+        names = [name for body in server.bodies("GetParameters") for name in body["Names"]]
+        names += [body["Name"] for body in server.bodies("GetParameter")]
+        assert set(names) == {f"/{i}" for i in range(40)}
+        return len(names)
+
+    assert any(asked(tmp_path / str(attempt)) <= 60 for attempt in range(3))
+
+
+async def test_a_claim_is_one_process_and_one_providers(tmp_path: Path) -> None:
+    """Also among the providers of a process; and it ends with its process."""
+    tmp_path.chmod(0o700)
+    claims = claims_in(tmp_path)
+    assert claims_in(tmp_path) is claims
+    script = f"""
+import pathlib, sys
+from s1crets.cache.claims import claims_in
+claims = claims_in(pathlib.Path({str(tmp_path)!r}))
+print(claims.take("a"), claims.take("b"), flush=True)
+sys.stdin.read()
+"""
+    assert [claims.take("a"), claims.take("a")] == [True, False]
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdin=-1, stdout=-1)
+    assert child.stdout
+    assert await child.stdout.readline() == b"False True\n"
+    assert not claims.take("b")
+    child.kill()
+    await child.wait()
+    assert claims.take("b")
+    claims.release("b")
+    claims.release("a")
+    assert claims.take("a")
+    claims.release("a")
+
+
+async def test_what_another_process_refreshes_is_not_refreshed_here(
+    server: Wire, tmp_path: Path
+) -> None:
+    """A late hit is a hit; whoever has claimed the entry renews it."""
+    late = {"cache_ttl": 1000, "refresh_ahead": 999.99, "jitter": 0}
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path, **late)) as ps:
+        await ps.get("/1")
+        await asyncio.sleep(0.05)
+        tier: Any = ps._cache._keys
+        assert await tier.claim("/1")
+        assert await ps.get("/1") == "v/1"
+        await asyncio.sleep(0.1)
+        assert server.count("GetParameter") == 1
+        await tier.release("/1")
+        assert await ps.get("/1") == "v/1"
+        while server.count("GetParameter") < 2:
+            await asyncio.sleep(0.01)
+        while not await tier.claim("/1"):
+            await asyncio.sleep(0.01)
+        await tier.release("/1")
+
+
+async def test_who_does_not_come_back_is_not_waited_for(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that is stopped holds its claims; others go on in the end, and when it is freed."""
+    import s1crets.cache
+
+    async with (
+        AsyncParameterStore(cache_args=on_disk(tmp_path)) as one,
+        AsyncParameterStore(cache_args=on_disk(tmp_path)) as other,
+    ):
+        await asyncio.gather(one.get("/x"), other.get("/x"))
+        tier: Any = one._cache._keys
+        assert await tier.claim("/1")
+        reading = asyncio.ensure_future(other.get("/1"))
+        await asyncio.sleep(0.1)
+        assert not reading.done()
+        await tier.release("/1")
+        assert await reading == "v/1"
+        assert await tier.claim("/2")
+        monkeypatch.setattr(s1crets.cache, "_CLAIMED", 0.1)
+        assert await other.get("/2") == "v/2"
+        await tier.release("/2")
+
+
+def test_where_files_can_not_be_locked_everybody_fetches(tmp_path: Path) -> None:
+    """As in some network file systems: here the file is closed."""
+    from s1crets.cache.claims import Claims
+
+    claims = Claims(os.open(tmp_path, os.O_RDONLY))
+    assert claims.take("a")
+    claims.release("a")
+
+
+async def test_writes_that_wait_are_one_transaction() -> None:
+    """And a failure is everybody's."""
+    batches: list[int] = []
+
+    def write_all(writes: list[Any]) -> list[Any]:
+        batches.append(len(writes))
+        time.sleep(0.02)
+        return [write() for write in writes]
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    writer = Writer(write_all)
+    results = await asyncio.gather(*(writer.do(lambda i=i: i) for i in range(100)))  # type: ignore[misc]
+    failures = await asyncio.gather(*(writer.do(fail) for _ in "ab"), return_exceptions=True)
+    given_up = asyncio.ensure_future(writer.do(lambda: None))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await writer.do(lambda: None)
+
+    assert results == list(range(100))
+    assert [type(one) for one in failures] == [ZeroDivisionError] * 2
+    assert sum(batches) == 104
+    assert len(batches) <= 6
+
+
+async def test_who_was_slower_to_open_it_uses_what_the_other_opened(tmp_path: Path) -> None:
+    """And who was slower to find it corrupt leaves the new one alone."""
+    one, other = DiskCache(tmp_path / "c"), DiskCache(tmp_path / "c")
+
+    class Late:
+        """A lock that comes when another thread has opened the file."""
+
+        def __enter__(self) -> None:
+            one._database.after_fork()
+            one._open()
+            opened.append(one._database.cache)
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+    opened: list[Any] = []
+    one._database.writing = Late()  # type: ignore[assignment]
+    await asyncio.to_thread(one.open)
+    assert one._database.cache is opened[0]
+    await asyncio.to_thread(other.open)
+    for cache in (one, other):
+        cache._failed("read", sqlite3.DatabaseError("database disk image is malformed"))
+    assert await one.set("k", "v", ttl=9)
+    assert await other.get("k") == "v"
+    await one.close()
+    await other.close()
+
+
+async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_path: Path) -> None:
+    """Is refused when the file is made anew."""
+    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
+        await ps.get("/1")
+        for one in folder.glob("cache.db*"):
+            one.unlink()
+        folder.chmod(0o755)
+        await asyncio.sleep(0.11)
+        with pytest.raises(PermissionError, match="0755"):
+            await ps.get("/1")
+        folder.chmod(0o700)
+        assert await ps.get("/1") == "v/1"
+
+
+FORKING = """
+import faulthandler, threading
+from s1crets.providers.aws import ParameterStore
+
+ps = ParameterStore(cache_args=args)
+assert ps.get("/1") == "v/1"
+
+def read():
+    while going:
+        ps.peek("/1")
+
+def write():
+    i = 0
+    while going:
+        i += 1
+        ps.get(f"/{i % 50}", cached=False)
+
+going = [True]
+threads = [threading.Thread(target=work, daemon=True) for work in (read, read, write)]
+for thread in threads:
+    thread.start()
+for i in range(30):
+    child = os.fork()
+    if not child:
+        faulthandler.dump_traceback_later(20, exit=True)
+        assert ps.get("/1") == "v/1"
+        assert ps.get("/child", cached=False) == "v/child"
+        assert ps.peek("/child") == "v/child"
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+going.clear()
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_forks_while_other_threads_read_and_write(server: Wire, tmp_path: Path) -> None:
+    """No child is made in the midst of SQLite, whose mutexes would stay locked in it."""
+    quiet = "import warnings; warnings.simplefilter('ignore')\n"
+    # coverage has locks of its own, which a child may get locked.
+    assert run(quiet + NURSERY + FORKING, str(tmp_path), measured=False) == ""
+
+
+async def test_where_no_thread_can_be_started_nobody_waits(tmp_path: Path) -> None:
+    """A write that can't be made is an error of those who wanted it."""
+    writer = Writer(lambda writes: [write() for write in writes])
+    script = f"""
+import asyncio, pathlib, resource, threading
+from s1crets.cache.disk import DiskCache
+def fail(*args, **kwargs):
+    raise RuntimeError("can't start new thread")
+threading.Thread.start = fail
+async def main():
+    cache = DiskCache({str(tmp_path / "c")!r})
+    try:
+        await asyncio.wait_for(cache.set("k", "v"), 5)
+    except RuntimeError as error:
+        print(error)
+asyncio.run(main())
+"""
+    done = await asyncio.to_thread(
+        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("can't start new thread\n", "")
+    assert await writer.do(lambda: 1) == 1
+
+
+async def test_a_write_notices_that_the_file_has_gone(tmp_path: Path) -> None:
+    """It goes to the new one."""
+    cache = DiskCache(tmp_path / "c")
+    await cache.set("k", "v", ttl=9)
+    await asyncio.to_thread((tmp_path / "c" / "cache.db").unlink)
+    assert await cache.set("k", "w", ttl=9)
+    assert await DiskCache(tmp_path / "c").get("k") == "w"
+    await cache.close()

@@ -1,0 +1,344 @@
+"""Whose entries a shared store holds: nobody sees another's values."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, wire
+from aiobotocore.session import AioSession
+from aiocache import SimpleMemoryCache
+
+from s1crets.errors import CredentialsError
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+KEY = b"k" * 32
+
+
+def caller(arn: str) -> Reply:
+    """Return an answer of `GetCallerIdentity`."""
+    return Reply(
+        f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+        <GetCallerIdentityResult><Arn>{arn}</Arn><UserId>U</UserId><Account>1</Account>
+        </GetCallerIdentityResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
+        </GetCallerIdentityResponse>""".encode()
+    )
+
+
+ARNS = {
+    "fake-access-key": "arn:aws:iam::111111111111:user/u",
+    "fake-second-key": "arn:aws:iam::111111111111:user/u",
+    "fake-other-account": "arn:aws:iam::222222222222:user/u",
+    "fake-role-a1": "arn:aws:sts::111111111111:assumed-role/a/session1",
+    "fake-role-a2": "arn:aws:sts::111111111111:assumed-role/a/session2",
+    "fake-role-b": "arn:aws:sts::111111111111:assumed-role/b/session1",
+}
+
+
+def who(asked: Asked) -> Any:
+    match = re.search(r"Credential=([^/]+)/", asked.headers["Authorization"])
+    assert match
+    return caller(ARNS[match.group(1)])
+
+
+def told(asked: Asked) -> Any:
+    """Answer with all that decides the value."""
+    scope = re.search(r"Credential=([^,]+)/aws4", asked.headers["Authorization"])
+    assert scope
+    value = f"{scope.group(1)} {asked.headers['Host']} {asked.body}"
+    return {
+        "Parameter": {"Name": "/a", "Value": value},
+        "SecretString": value,
+        "Parameters": [{"Name": "/a/b", "Value": value}],
+    }
+
+
+def answer(server: Wire) -> None:
+    server.answers = {
+        **dict.fromkeys(("GetParameter", "GetSecretValue", "GetParametersByPath"), told),
+        "GetCallerIdentity": who,
+        "AssumeRole": lambda asked: assumed(f"fake-{asked.body['RoleArn'].replace('/', '-')}"),
+    }
+
+
+@pytest.fixture
+def server(scripted: Wire) -> Wire:
+    answer(scripted)
+    return scripted
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Wire]:
+    """Yield another endpoint."""
+    with wire() as other:
+        answer(other)
+        yield other
+
+
+@pytest.fixture(params=["disk", "sealed", "foreign"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
+    """Return `cache_args` of one store."""
+    if request.param == "foreign":
+        return {"backend": SimpleMemoryCache()}
+    found = {
+        "cache_on_disk": True,
+        "key_cache_dir": tmp_path / "keys",
+        "path_cache_dir": tmp_path / "paths",
+    }
+    return {**found, "cache_key": KEY} if request.param == "sealed" else found
+
+
+pytestmark = pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
+ROLE_A, ROLE_B = "arn:aws:iam::111111111111:role/a", "arn:aws:iam::111111111111:role/b"
+OTHER_ACCOUNT = "arn:aws:iam::222222222222:role/a"
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({}, {"kind": AsyncSecretsManager}),
+        ({}, {"sts": {"aws_region": "eu-central-1"}}),
+        ({}, {"env": {"AWS_DEFAULT_REGION": "eu-central-1"}}),
+        ({}, {"config": "[default]\nregion = eu-north-1\n", "env": {"AWS_DEFAULT_REGION": None}}),
+        ({}, {"elsewhere": "AWS_ENDPOINT_URL"}),
+        ({}, {"elsewhere": "AWS_ENDPOINT_URL_SSM"}),
+        ({}, {"env": {"AWS_ACCESS_KEY_ID": "fake-other-account"}}),
+        ({}, {"env": {"AWS_ACCESS_KEY_ID": "fake-role-b"}}),
+        ({}, {"sts": {"RoleArn": ROLE_A}}),
+        ({"sts": {"RoleArn": ROLE_A}}, {"sts": {"RoleArn": ROLE_B}}),
+        ({"sts": {"RoleArn": ROLE_A}}, {"sts": {"RoleArn": OTHER_ACCOUNT}}),
+        ({}, {"namespace": "mine"}),
+        ({"namespace": "a"}, {"namespace": "b"}),
+        ({"namespace": "a"}, {"namespace": "a", "sts": {"RoleArn": ROLE_A}}),
+        ({}, {"get": {"decrypt": False}}),
+        ({}, {"path": "/a:1"}),
+        ({"path": "/a:1"}, {"path": "/a:2"}),
+        ({"kind": AsyncSecretsManager}, {"kind": AsyncSecretsManager, "get": {"version_id": "1"}}),
+        (
+            {"kind": AsyncSecretsManager, "get": {"version_id": "1"}},
+            {"kind": AsyncSecretsManager, "get": {"version_stage": "1"}},
+        ),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("shared", ["sealed"], indirect=True)
+async def test_nobody_sees_anothers_values(
+    server: Wire, elsewhere: Wire, shared: Any, one: Any, other: Any
+) -> None:
+    """Whoever differs in service, region, endpoint, account, role, decryption or version."""
+
+    async def read(about: Any) -> tuple[str, int]:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in about.get("env", {}).items():
+                patch.setenv(name, value) if value else patch.delenv(name)
+            if "elsewhere" in about:
+                patch.setenv(about["elsewhere"], elsewhere.url)
+            if "config" in about:
+                config = Path.home() / "config"
+                await asyncio.to_thread(config.write_text, about["config"])
+                patch.setenv("AWS_CONFIG_FILE", str(config))
+            args = dict(shared)
+            if "namespace" in about:
+                args["namespace"] = about["namespace"]
+            kind = about.get("kind", AsyncParameterStore)
+            async with kind(cache_args=args, sts_args=about.get("sts", {})) as provider:
+                value = await provider.get(about.get("path", "/a"), **about.get("get", {}))
+                return value, sum(provider.stats.requests.values())
+
+    (first, asked), (second, asked_too) = await read(one), await read(other)
+    assert asked == asked_too == 1
+    assert first != second or "namespace" in other
+    for about, value in ((one, first), (other, second)):
+        assert await read(about) == (value, 0)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("fake-access-key", "fake-second-key"),
+        ("fake-role-a1", "fake-role-a2"),
+    ],
+)
+async def test_the_same_caller_sees_its_values(
+    server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch, one: str, other: str
+) -> None:
+    """Also with another key, or in another session of its role: credentials come and go."""
+    for key, requests in ((one, 1), (other, 0)):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SESSION_TOKEN", "fake-token")
+        async with AsyncParameterStore(cache_args=shared) as ps:
+            await ps.get("/a")
+            assert sum(ps.stats.requests.values()) == requests
+
+
+async def test_aws_is_asked_once_and_the_answer_is_remembered(server: Wire, shared: Any) -> None:
+    """On disk also for the next process; not in somebody else's store."""
+    for _ in range(3):
+        async with AsyncParameterStore(cache_args=shared) as ps:
+            await asyncio.gather(*(ps.get(f"/{i}") for i in range(9)))
+            await ps.get_by_path("/a")
+
+    assert server.count("GetCallerIdentity") == (3 if "backend" in shared else 1)
+
+
+@pytest.mark.parametrize("how", ["role", "namespace", "account", "memory"])
+async def test_where_it_is_known_aws_is_not_asked(
+    server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """The role says it, the caller, or the credentials; and a memory has one owner only."""
+    args: Any = {} if how == "memory" else dict(shared)
+    if how == "namespace":
+        args["namespace"] = "mine"
+    if how == "account":
+        monkeypatch.setenv("AWS_ACCOUNT_ID", "111111111111")
+    sts: Any = {"RoleArn": ROLE_A} if how == "role" else {}
+    async with AsyncParameterStore(cache_args=args, sts_args=sts) as ps:
+        await ps.get("/a")
+
+    assert server.count("GetCallerIdentity") == 0
+
+
+@pytest.mark.parametrize("problem", [HANG_UP, Reply(b"<html>"), Reply({}, 500)])
+@pytest.mark.parametrize("token", ["", "fake-token"])
+async def test_where_sts_does_not_answer_the_access_key_says_it(  # noqa: PLR0917
+    server: Wire,
+    shared: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    problem: Any,
+    token: str,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It is nobody else's; one that came with a token is not remembered, as it does not last."""
+    server.answers["GetCallerIdentity"] = problem
+    if token:
+        monkeypatch.setenv("AWS_SESSION_TOKEN", token)
+    for key, requests in (("fake-one", 1), ("fake-one", 0), ("fake-two", 1)):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        async with AsyncParameterStore(cache_args=shared) as ps:
+            await ps.get("/a")
+            assert sum(ps.stats.requests.values()) == requests
+    assert caplog.text.count("`namespace`") == (3 if token else 0)
+    remembered = not token and "backend" not in shared
+    assert server.count("GetCallerIdentity") == (2 if remembered else 3)
+
+
+async def test_who_has_no_time_to_ask_goes_without(server: Wire, shared: Any) -> None:
+    """A service that hangs there costs one call its time, not each."""
+    over = threading.Event()
+
+    def hang(_: Any) -> Any:
+        over.wait(60)
+        return HANG_UP
+
+    server.answers["GetCallerIdentity"] = hang
+    async with AsyncParameterStore(cache_args=shared) as ps:
+        call = asyncio.create_task(ps.get("/a"))
+        while not server.count("GetCallerIdentity"):
+            await asyncio.sleep(0.01)
+        call.cancel()  # as a deadline does it
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        assert await ps.get("/a")
+        assert await ps.get("/a")
+        assert ps.stats.requests == {"GetParameter": 2}
+        assert server.count("GetCallerIdentity") == 1
+        over.set()
+
+
+async def test_a_session_of_the_callers_own(server: Wire, shared: Any) -> None:
+    """Its credentials count, and are asked about in every process."""
+    for key, requests in (
+        ("fake-access-key", 1),
+        ("fake-second-key", 0),
+        ("fake-other-account", 1),
+    ):
+        session = AioSession()
+        session.set_credentials(key, "fake")
+        async with AsyncParameterStore(cache_args=shared, session=session) as ps:
+            await ps.get("/a")
+            assert sum(ps.stats.requests.values()) == requests
+
+    assert server.count("GetCallerIdentity") == 3
+
+
+async def test_without_credentials_the_error_is_the_fetchs(
+    server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And when there are some, the store is used, a few seconds later at the latest."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    async with AsyncParameterStore(cache_args=shared) as ps:
+        for _ in "ab":
+            with pytest.raises(CredentialsError, match="GetParameter '/a'"):
+                await ps.get("/a")
+        await ps.invalidate("/a")
+        assert ps.peek("/a") is None
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-access-key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
+        assert await ps.get("/a")
+        ps._cache._owner._not_before = 0
+        assert await ps.get("/a")
+        assert await ps.get("/a")
+        assert ps.stats.requests == {"GetParameter": 2}
+
+
+def test_a_warm_folder_needs_neither_aws_nor_botocore(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sealed or not."""
+    import subprocess
+    import sys
+
+    args: Any = {"cache_on_disk": True, "key_cache_dir": tmp_path / "k", "path_cache_dir": tmp_path}
+    tmp_path.chmod(0o700)
+    args["cache_key"] = KEY
+    with ParameterStore(cache_args=args) as ps:
+        value = ps.get("/a")
+    script = f"""
+import pathlib, sys
+from s1crets.providers.aws import ParameterStore
+folder = pathlib.Path({str(tmp_path)!r})
+ps = ParameterStore(cache_args={{"cache_on_disk": True, "key_cache_dir": folder / "k",
+    "path_cache_dir": folder, "cache_key": b"k" * 32}})
+assert ps.get("/a") == {value!r}
+assert not ps.stats.requests
+assert "botocore" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=60)
+    assert server.count("GetCallerIdentity") == 1
+
+
+async def test_who_gets_credentials_from_its_machine_is_asked_about_anew(
+    server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next process may have another role's, and nothing around it tells."""
+    key = ["fake-role-a1"]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{server.url}/credentials")
+    server.answers["GET /credentials"] = lambda _: {
+        "AccessKeyId": key[0],
+        "SecretAccessKey": "fake",
+        "Token": "fake",
+        "Expiration": "2099-01-01T00:00:00Z",
+    }
+    for name, requests in (("fake-role-a1", 1), ("fake-role-a2", 0), ("fake-role-b", 1)):
+        key[0] = name
+        async with AsyncParameterStore(cache_args=shared) as ps:
+            await ps.get("/a")
+            assert sum(ps.stats.requests.values()) == requests
+    assert server.count("GetCallerIdentity") == 3
+
+
+async def test_without_a_home(server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are no files of AWS's."""
+    monkeypatch.setenv("AWS_CONFIG_FILE", "~nobody-at-all/config")
+    async with AsyncParameterStore(cache_args=shared) as ps:
+        assert await ps.get("/a")

@@ -1,0 +1,462 @@
+"""Gets that wait together leave together, and nobody sees a difference."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.wire import HANG_UP, Asked, Wire, parameter, refusal
+
+import s1crets
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
+from s1crets.providers.aws.batching import Batches
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from s1crets.errors import S1cretsError
+
+NAMES = [f"/n/{i}" for i in range(25)]
+ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/n/1"
+
+
+def single(asked: Asked) -> Any:
+    """Answer GetParameter: each name has itself as its value."""
+    return parameter(asked.body["Name"], f"v{asked.body['Name']}")
+
+
+def many(asked: Asked) -> Any:
+    """Answer GetParameters, not in order; what ends in `x` is not there."""
+    found = [name for name in reversed(asked.body["Names"]) if not name.endswith("x")]
+    return {
+        "Parameters": [{"Name": name, "Value": f"v{name}"} for name in found],
+        "InvalidParameters": [name for name in asked.body["Names"] if name.endswith("x")],
+    }
+
+
+@pytest.fixture
+def ssm_wire(scripted: Wire) -> Wire:
+    scripted.answers.update(GetParameter=single, GetParameters=many)
+    return scripted
+
+
+@pytest.mark.parametrize("how", ["gets", "get_many"])
+async def test_names_of_one_tick_leave_together(
+    ps: AsyncParameterStore, ssm_wire: Wire, how: str
+) -> None:
+    """Ten a request; each caller gets its own value."""
+    if how == "gets":
+        found = await asyncio.gather(*map(ps.get, NAMES))
+    else:
+        found = list((await ps.get_many(NAMES)).values())
+
+    assert found == [f"v{name}" for name in NAMES]
+    assert sorted(len(body["Names"]) for body in ssm_wire.bodies("GetParameters")) == [5, 10, 10]
+    assert ps.stats.requests == {"GetParameters": 3}
+    assert (ps.stats.hits, ps.stats.misses) == (0, 25)
+    await ps.get_many(NAMES)
+    assert (ps.stats.hits, ps.stats.misses) == (25, 25)
+
+
+async def test_one_alone_is_a_single_request(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
+    """Which needs no permission for the batch."""
+    await ps.get("/n/1")
+    await ps.get_many(["/n/2"])
+
+    assert ps.stats.requests == {"GetParameter": 2}
+
+
+async def test_decryption_is_kept_apart(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
+    """It is said once for a whole request."""
+    await asyncio.gather(
+        *(ps.get(name, decrypt=decrypt) for name in NAMES[:4] for decrypt in (True, False))
+    )
+
+    sent = {body["WithDecryption"]: body["Names"] for body in ssm_wire.bodies("GetParameters")}
+    assert sent == {True: NAMES[:4], False: NAMES[:4]}
+
+
+async def test_one_that_is_not_there_is_that_ones_error(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """With its own name in the message, as if it had been asked for alone."""
+    found = await ps.get_many(["/a", "/x", "/b"], errors="return")
+    assert (found["/a"], found["/b"]) == ("v/a", "v/b")
+    assert isinstance(found["/x"], s1crets.SecretNotFoundError)
+    assert "'/x'" in str(found["/x"])
+
+    with pytest.raises(s1crets.BatchError) as caught:
+        await ps.get_many(["/c", "/x"])
+    assert caught.value.values == {"/c": "v/c"}
+    assert set(caught.value.errors) == {"/x"}
+
+
+async def test_selectors_and_arns_are_found_by_what_aws_calls_them(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """The answer has the parameter's own name and, beside it, the selector or the ARN."""
+    ssm_wire.answers["GetParameters"] = {
+        "Parameters": [
+            {"Name": "/n/1", "ARN": ARN, "Value": "by arn"},
+            {"Name": "/n/1", "Selector": ":3", "ARN": f"{ARN}:3", "Value": "by version"},
+            {"Name": "/n/1", "Selector": ":live", "ARN": ARN, "Value": "by label"},
+        ],
+        "InvalidParameters": ["/n/1:9"],
+    }
+    ssm_wire.answers["GetParameter"] = refusal("ParameterVersionNotFound")
+    names = [ARN, "/n/1:3", "/n/1:live", "/n/1:9"]
+    found = await ps.get_many(names, errors="return")
+
+    assert [found[name] for name in names[:3]] == ["by arn", "by version", "by label"]
+    assert isinstance(found["/n/1:9"], s1crets.SecretNotFoundError)
+    assert ssm_wire.count("GetParameters") == 1
+
+
+async def test_selectors_do_not_mix_with_plain_names(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """Of `/a` and `/a:1` in one answer nobody could tell which is which."""
+    await ps.get_many(["/a", "/b", "/a:1", "/b:1"], errors="return")
+
+    sent = [sorted(body["Names"]) for body in ssm_wire.bodies("GetParameters")]
+    assert sorted(sent) == [["/a", "/b"], ["/a:1", "/b:1"]]
+
+
+async def test_what_an_answer_leaves_out_is_asked_for_alone(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """It may be there all the same."""
+    ssm_wire.answers["GetParameters"] = {"Parameters": [{"Name": "/a", "Value": "v/a"}]}
+
+    assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
+    assert ps.stats.requests == {"GetParameters": 1, "GetParameter": 1}
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "InvalidKeyId", "SomethingNew"])
+async def test_one_bad_name_fails_only_itself(
+    ps: AsyncParameterStore, ssm_wire: Wire, code: str
+) -> None:
+    """AWS refuses the whole request for it, so its names are asked for one by one."""
+
+    def refuse(asked: Asked) -> Any:
+        return refusal(code) if asked.body["Name"] == "/b d" else single(asked)
+
+    ssm_wire.answers.update(GetParameters=refusal(code), GetParameter=refuse)
+    found = await ps.get_many(["/a", "/b d", "/c"], errors="return")
+
+    assert (found["/a"], found["/c"]) == ("v/a", "v/c")
+    assert isinstance(found["/b d"], s1crets.S1cretsError)
+    ssm_wire.answers["GetParameters"] = many
+    await ps.get_many(["/d", "/e"])
+    assert ssm_wire.count("GetParameters") == 2
+
+
+async def test_where_the_batch_is_denied_it_is_not_tried_again(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """Single reads are another permission."""
+    ssm_wire.answers["GetParameters"] = refusal("AccessDeniedException")
+
+    assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
+    assert await ps.get_many(["/c", "/d"]) == {"/c": "v/c", "/d": "v/d"}
+    assert ps.stats.requests == {"GetParameters": 1, "GetParameter": 4}
+
+
+@pytest.mark.parametrize(
+    ("alone", "error"),
+    [
+        (refusal("AccessDeniedException"), PermissionError),
+        ({"Parameter": "none"}, s1crets.BadResponseError),  # it may be the denied one
+    ],
+)
+async def test_where_one_name_is_denied_batches_go_on(
+    ps: AsyncParameterStore, ssm_wire: Wire, alone: Any, error: type[Exception]
+) -> None:
+    """A request with a name in it that may not be read is denied as a whole."""
+
+    def refuse(asked: Asked) -> Any:
+        return alone if asked.body["Name"] == "/b" else single(asked)
+
+    ssm_wire.answers.update(GetParameters=refusal("AccessDeniedException"), GetParameter=refuse)
+    found = await ps.get_many(["/a", "/b"], errors="return")
+    assert found["/a"] == "v/a"
+    assert isinstance(found["/b"], error)
+
+    ssm_wire.answers["GetParameters"] = many
+    await ps.get_many(["/c", "/d"])
+    assert ssm_wire.count("GetParameters") == 2
+
+
+ALL: dict[str, tuple[Any, type[Exception]]] = {
+    "hung up": (HANG_UP, ConnectionError),
+    "failed": (refusal("InternalServerError", status=500), ConnectionError),
+    "bad credentials": (refusal("UnrecognizedClientException"), s1crets.CredentialsError),
+    "malformed": ({"Parameters": "none"}, s1crets.BadResponseError),
+    "no text": ({"Parameters": [{"Name": "/a"}]}, s1crets.BadResponseError),
+}
+
+
+@pytest.mark.parametrize("kind", ALL)
+async def test_what_fails_for_all_fails_for_each(ssm_wire: Wire, kind: str) -> None:
+    """No single requests after it; an object each, with its own name; nothing is cached."""
+    ssm_wire.answers["GetParameters"], error = ALL[kind]
+    async with AsyncParameterStore(retry=1) as ps:
+        found = await ps.get_many(["/a", "/b", "/c"], errors="return")
+        assert len({id(one) for one in found.values()}) == 3
+        for name, one in found.items():
+            assert isinstance(one, error)
+            assert repr(name) in str(one)
+        assert ps.stats.requests == {"GetParameters": 1}
+        ssm_wire.answers["GetParameters"] = many
+        assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
+
+
+async def test_a_name_that_is_asked_for_twice_uncached(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """AWS takes no duplicates in one request, and both want to be answered afresh."""
+    found = await asyncio.gather(*(ps.get(n, cached=False) for n in ("/a", "/a", "/b", "/b", "/a")))
+
+    assert found == ["v/a", "v/a", "v/b", "v/b", "v/a"]
+    assert [body["Names"] for body in ssm_wire.bodies("GetParameters")] == [["/a", "/b"]] * 2
+    assert ssm_wire.count("GetParameter") == 1
+
+
+async def test_while_requests_are_under_way_names_gather(ssm_wire: Wire) -> None:
+    """With one connection, what comes meanwhile leaves together afterwards."""
+    go = threading.Event()
+
+    def slow(asked: Asked) -> Any:
+        go.wait(30)
+        return single(asked)
+
+    ssm_wire.answers["GetParameter"] = slow
+    async with AsyncParameterStore(max_connections=1) as ps:
+        reading = [asyncio.ensure_future(ps.get("/first"))]
+        while not ssm_wire.count("GetParameter"):
+            await asyncio.sleep(0.01)
+        for name in NAMES[:5]:
+            reading.append(asyncio.ensure_future(ps.get(name)))
+            await asyncio.sleep(0.01)
+        go.set()
+        await asyncio.gather(*reading)
+    assert [body["Names"] for body in ssm_wire.bodies("GetParameters")] == [NAMES[:5]]
+
+
+class TestCancellation:
+    """Of those who wait for a batch."""
+
+    async def start(self, ps: AsyncParameterStore, wire: Wire) -> tuple[list[Any], threading.Event]:
+        go = threading.Event()
+
+        def slow(asked: Asked) -> Any:
+            go.wait(30)
+            return many(asked)
+
+        wire.answers["GetParameters"] = slow
+        reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:3]]
+        while not wire.count("GetParameters"):
+            await asyncio.sleep(0.01)
+        return reading, go
+
+    async def test_one_who_leaves_does_not_take_the_others(
+        self, ps: AsyncParameterStore, ssm_wire: Wire
+    ) -> None:
+        """They get their values."""
+        reading, go = await self.start(ps, ssm_wire)
+        reading[1].cancel()
+        go.set()
+        found = await asyncio.gather(*reading, return_exceptions=True)
+
+        assert [found[0], found[2]] == ["v/n/0", "v/n/2"]
+        assert isinstance(found[1], asyncio.CancelledError)
+
+    async def test_when_all_have_left_the_request_is_cancelled(
+        self, ps: AsyncParameterStore, ssm_wire: Wire
+    ) -> None:
+        """Its task is gone, and the next call works."""
+        before = asyncio.all_tasks()
+        reading, go = await self.start(ps, ssm_wire)
+        for one in reading:
+            one.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert asyncio.all_tasks() == before
+        go.set()
+        assert await ps.get("/n/1") == "v/n/1"
+
+    async def test_one_who_leaves_before_it_is_sent(
+        self, ps: AsyncParameterStore, ssm_wire: Wire
+    ) -> None:
+        """Is not asked for at all."""
+        await ps.get("/warm")
+        reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
+        await asyncio.sleep(0)
+        reading[0].cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+
+        assert ssm_wire.count("GetParameters") == 0
+        assert [body["Name"] for body in ssm_wire.bodies("GetParameter")] == ["/warm", "/n/1"]
+
+    @pytest.mark.usefixtures("ssm_wire")
+    async def test_when_nobody_waits_any_more_nothing_is_sent(
+        self, ps: AsyncParameterStore
+    ) -> None:
+        """Not even a single one."""
+        await ps.get("/warm")
+        reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
+        await asyncio.sleep(0)
+        for one in reading:
+            one.cancel()
+        await asyncio.gather(*reading, return_exceptions=True)
+        await asyncio.sleep(0.05)
+
+        assert ps.stats.requests == {"GetParameter": 1}
+
+
+async def test_a_bug_is_raised_to_those_who_wait() -> None:
+    """Nobody waits for ever."""
+
+    async def one(name: str, kind: object) -> str:
+        raise AssertionError
+
+    async def many(names: Sequence[str], kind: object) -> dict[str, str | S1cretsError]:
+        raise ZeroDivisionError
+
+    batches = Batches(size=10, requests=5, one=one, many=many)
+    found = await asyncio.gather(batches.load("a"), batches.load("b"), return_exceptions=True)
+
+    assert [type(error) for error in found] == [ZeroDivisionError] * 2
+
+
+async def test_one_that_leaves_in_the_moment_it_is_sent_leaves_its_place() -> None:
+    """Where one request may be under way, the next one can leave."""
+
+    async def one(name: str, kind: object) -> str:
+        return name
+
+    async def many(names: Sequence[str], kind: object) -> dict[str, str | S1cretsError]:
+        raise AssertionError
+
+    batches = Batches(size=10, requests=1, one=one, many=many)
+    leaving = asyncio.ensure_future(batches.load("a"))
+    await asyncio.sleep(0)  # it waits
+    await asyncio.sleep(0)  # it has been told to go
+    leaving.cancel()
+    await asyncio.gather(leaving, return_exceptions=True)
+
+    assert leaving.cancelled()
+    assert await asyncio.wait_for(batches.load("b"), 5) == "b"
+
+
+class TestSecrets:
+    """Of Secrets Manager, twenty a request."""
+
+    @staticmethod
+    def answer(**errors: str) -> Callable[[Asked], Any]:
+        def batch(asked: Asked) -> Any:
+            ids = asked.body["SecretIdList"]
+            return {
+                "SecretValues": [
+                    {"Name": one.removeprefix("arn:"), "ARN": one, "SecretString": f"v{one}"}
+                    for one in reversed(ids)
+                    if one not in errors
+                ],
+                "Errors": [
+                    {"SecretId": one, "ErrorCode": errors[one], "Message": "was deleted"}
+                    for one in ids
+                    if one in errors
+                ],
+            }
+
+        return batch
+
+    async def test_twenty_a_request(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
+        """ARNs are found by the ARN."""
+        names = ["arn:x", *(f"n{i}" for i in range(40))]
+        scripted.answers["BatchGetSecretValue"] = self.answer()
+        scripted.answers["GetSecretValue"] = lambda asked: {
+            "SecretString": f"v{asked.body['SecretId']}"
+        }
+
+        assert await sm.get_many(names) == {name: f"v{name}" for name in names}
+        assert sm.stats.requests == {"BatchGetSecretValue": 2, "GetSecretValue": 1}
+        sizes = {len(body["SecretIdList"]) for body in scripted.bodies("BatchGetSecretValue")}
+        assert sizes == {20}
+
+    async def test_errors_of_single_secrets(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
+        """Are what they would be alone."""
+        scripted.answers["BatchGetSecretValue"] = self.answer(
+            gone="ResourceNotFoundException",
+            deleted="InvalidRequestException",
+            denied="AccessDeniedException",
+            locked="DecryptionFailure",
+        )
+        found = await sm.get_many(["a", "gone", "deleted", "denied", "locked"], errors="return")
+
+        assert found.pop("a") == "va"
+        assert {name: type(one) for name, one in found.items()} == {
+            "gone": s1crets.SecretNotFoundError,
+            "deleted": s1crets.SecretNotFoundError,
+            "denied": s1crets.AccessDeniedError,
+            "locked": s1crets.DecryptionError,
+        }
+        assert all(repr(name) in str(one) for name, one in found.items())
+        assert sm.stats.requests == {"BatchGetSecretValue": 1}
+
+    async def test_where_the_batch_is_denied(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
+        """It needs a permission on all secrets, which few have: once is enough to learn it."""
+        scripted.answers["BatchGetSecretValue"] = refusal("AccessDeniedException")
+        scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+        for names in (["a", "b"], ["c", "d"]):
+            assert await sm.get_many(names) == dict.fromkeys(names, "v")
+
+        assert sm.stats.requests == {"BatchGetSecretValue": 1, "GetSecretValue": 4}
+
+    async def test_a_malformed_answer(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
+        """Is everybody's BadResponseError."""
+        scripted.answers["BatchGetSecretValue"] = {"SecretValues": [{"Name": "a"}]}
+        found = await sm.get_many(["a", "b"], errors="return")
+
+        assert [type(one) for one in found.values()] == [s1crets.BadResponseError] * 2
+
+    async def test_versions_are_asked_for_alone(
+        self, sm: AsyncSecretsManager, scripted: Wire
+    ) -> None:
+        """A batch takes none."""
+        scripted.answers["GetSecretValue"] = lambda asked: {
+            "SecretString": asked.body.get("VersionStage", "current")
+        }
+        stages = ["AWSPREVIOUS", "AWSPENDING"]
+        found = await asyncio.gather(*(sm.get("a", version_stage=stage) for stage in stages))
+
+        assert found == stages
+        assert sm.stats.requests == {"GetSecretValue": 2}
+
+    async def test_a_path_is_read_in_batches(
+        self, sm: AsyncSecretsManager, asm: Any, top: str
+    ) -> None:
+        """On moto: text, JSON and binary."""
+        for i in range(21):
+            asm.create_secret(Name=f"{top}/{i}", SecretString=f'{{"i": {i}}}')
+        asm.create_secret(Name=f"{top}/b", SecretBinary=b"\x00")
+        found = await sm.get_by_path(top)
+
+        assert found == {**{f"{top}/{i}": {"i": i} for i in range(21)}, f"{top}/b": b"\x00"}
+        assert sm.stats.requests == {"ListSecrets": 1, "BatchGetSecretValue": 2}
+        assert await sm.get(f"{top}/3") == {"i": 3}
+        assert sm.stats.requests == {"ListSecrets": 1, "BatchGetSecretValue": 2}
+
+
+async def test_references_among_many(ps: AsyncParameterStore, asm: Any, ssm: Any, top: str) -> None:
+    """They are looked up one by one; what is wrong with one is that one's error."""
+    asm.create_secret(Name=f"{top}-s", SecretString='{"a": "deep"}')
+    ssm.put_parameter(Name=top, Value="v", Type="String")
+    reference = f"/aws/reference/secretsmanager/{top}-s/a"
+    found = await ps.get_many([reference, top, reference + "/x"], errors="return")
+
+    assert (found[reference], found[top]) == ("deep", "v")
+    assert isinstance(found[reference + "/x"], KeyError)

@@ -1,0 +1,261 @@
+"""Every error of botocore's becomes one of ours, and none shows a secret."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import pickle
+import threading
+import traceback
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
+
+import s1crets
+from s1crets import providers
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+CANARY = "canary-7f3a"
+
+REFUSALS = [
+    ("AccessDeniedException", 400, s1crets.AccessDeniedError, PermissionError),
+    ("ThrottlingException", 400, s1crets.ThrottledError, s1crets.S1cretsError),
+    ("TooManyRequestsException", 429, s1crets.ThrottledError, s1crets.S1cretsError),
+    ("InternalServerError", 500, s1crets.UnavailableError, ConnectionError),
+    ("SomethingNew", 503, s1crets.UnavailableError, ConnectionError),
+    ("SomethingNew", 400, s1crets.S1cretsError, Exception),
+    ("UnrecognizedClientException", 400, s1crets.CredentialsError, s1crets.S1cretsError),
+    ("InvalidSignatureException", 400, s1crets.CredentialsError, s1crets.S1cretsError),
+    ("InvalidKeyId", 400, s1crets.DecryptionError, s1crets.S1cretsError),
+    ("DecryptionFailure", 400, s1crets.DecryptionError, s1crets.S1cretsError),
+    ("ValidationException", 400, s1crets.InvalidNameError, ValueError),
+    ("ParameterNotFound", 400, s1crets.SecretNotFoundError, KeyError),
+]
+
+
+@pytest.mark.parametrize(("code", "status", "ours", "builtin"), REFUSALS)
+async def test_what_aws_refuses(
+    scripted: Wire, code: str, status: int, ours: type[Exception], builtin: type[Exception]
+) -> None:
+    """Ours and the builtin; what was asked, of whom, what is wrong, and what to do."""
+    scripted.answers["GetParameter"] = refusal(code, "words of AWS's", status)
+    async with AsyncParameterStore(retry=1) as ps:
+        with pytest.raises(ours) as caught:
+            await ps.get("/a")
+
+    assert type(caught.value) is ours
+    assert isinstance(caught.value, builtin)
+    for part in ("Parameter Store (eu-west-1): GetParameter '/a'", "words of AWS's", code, "; "):
+        assert part in str(caught.value)
+    assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # noqa: S301
+
+
+async def test_attempts_are_counted_in_total(scripted: Wire) -> None:
+    """`retry=3` is three requests."""
+    scripted.answers["GetParameter"] = refusal("ThrottlingException")
+    async with AsyncParameterStore(retry=3) as ps:
+        with pytest.raises(s1crets.ThrottledError):
+            await ps.get("/a")
+
+        assert ps.stats.requests == {"GetParameter": 3}
+        assert (ps.stats.throttled, ps.stats.retried) == (3, 2)
+
+
+async def test_a_retry_that_helps(scripted: Wire) -> None:
+    """A connection that breaks off is tried again."""
+    scripted.answers["GetParameter"] = [HANG_UP, parameter("/a", "v")]
+    async with AsyncParameterStore() as ps:
+        assert await ps.get("/a") == "v"
+        assert ps.stats.retried == 1
+
+
+async def test_an_unreachable_service(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    """It is a ConnectionError."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    async with AsyncParameterStore(retry=1) as ps:
+        with pytest.raises(ConnectionError, match="can be reached from here"):
+            await ps.get("/a")
+
+
+async def test_a_service_that_does_not_answer(scripted: Wire) -> None:
+    """`timeout` bounds one attempt."""
+    go = threading.Event()
+
+    def slow(_: Any) -> Any:
+        go.wait(30)
+        return HANG_UP
+
+    scripted.answers["GetParameter"] = slow
+    async with AsyncParameterStore(retry=1, timeout=0.2) as ps:
+        with pytest.raises(ConnectionError, match=r"[Tt]imeout"):
+            await ps.get("/a")
+    go.set()
+
+
+async def test_an_endpoint_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is an error of ours, too."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "no url at all")
+    async with AsyncParameterStore(retry=1) as ps:
+        with pytest.raises(s1crets.ConfigurationError, match="correct the endpoint"):
+            await ps.get("/a")
+
+
+@pytest.mark.parametrize("region", ["eu west 1", "x" * 80])
+async def test_a_region_that_makes_no_sense(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a ConfigurationError."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    async with AsyncParameterStore(retry=1, sts_args={"aws_region": region}) as ps:
+        with pytest.raises(s1crets.ConfigurationError):
+            await ps.get("/a")
+
+
+async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore) -> None:
+    """What is not botocore's is not dressed up as AWS's trouble."""
+
+    async def bug(_: Any) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await ps._clients.run("GetParameter", "/a", bug)
+
+
+def shown(error: BaseException) -> str:
+    """Return all that a tool shows of an error: messages, causes, contexts, locals of frames."""
+    parts = []
+    seen = set()
+    todo: list[BaseException | None] = [error]
+    while todo:
+        one = todo.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        parts += [str(one), repr(one), *map(repr, one.args)]
+        for frame, _ in traceback.walk_tb(one.__traceback__):
+            if frame.f_code.co_filename != __file__:
+                parts += [repr(value) for value in frame.f_locals.values()]
+        todo += [one.__cause__, one.__context__]
+    return "\n".join(parts)
+
+
+LEAKS = {
+    "refused": refusal("ValidationException", f"Value '{CANARY}' at 'value' is wrong"),
+    "pattern": refusal("ParameterPatternMismatchException", CANARY),
+    "denied": refusal("AccessDeniedException", CANARY),
+    "failed": refusal("InternalServerError", CANARY, 500),
+    "hung up": HANG_UP,
+    "malformed": {"Value": CANARY},
+    "html": Reply(CANARY.encode()),
+}
+
+
+@pytest.mark.parametrize("kind", LEAKS)
+async def test_an_update_that_fails_shows_no_value(scripted: Wire, kind: str) -> None:
+    """Not in the message, its causes, nor in the locals of any frame of its traceback."""
+    scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", "Type": "String"}]}
+    scripted.answers["PutParameter"] = scripted.answers["PutSecretValue"] = LEAKS[kind]
+    async with AsyncParameterStore(retry=1) as ps, AsyncSecretsManager(retry=1) as sm:
+        for store in (ps, sm):
+            with pytest.raises(s1crets.S1cretsError) as caught:
+                await store.update("/a", {"password": CANARY})
+            assert CANARY not in shown(caught.value)
+
+
+@pytest.mark.parametrize("call", ["facade", "module"])
+def test_a_blocking_update_that_fails_shows_no_value(
+    scripted: Wire, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor do the frames of the facade."""
+    scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", "Type": "String"}]}
+    scripted.answers["PutParameter"] = refusal("ValidationException", CANARY)
+    with ParameterStore(retry=1) as ps:
+        monkeypatch.setitem(providers._providers, "aws.ps", ps)
+        module: Callable[[str, str], None] = functools.partial(s1crets.update, "aws.ps")
+        update = module if call == "module" else ps.update
+        with pytest.raises(s1crets.S1cretsError) as caught:
+            update("/a", CANARY)
+    assert CANARY not in shown(caught.value)
+
+
+async def test_reads_that_fail_show_no_value(scripted: Wire) -> None:
+    """A half-good answer, a missing key, a batch: none has what was read."""
+    scripted.answers["GetParameter"] = [
+        {"Parameter": {"Name": 5, "Value": CANARY}},
+        parameter("/b", f'{{"a": "{CANARY}"}}'),
+        refusal("AccessDeniedException"),
+    ]
+    scripted.answers["GetParametersByPath"] = [
+        {"Parameters": [{"Name": "/a/b", "Value": CANARY}], "NextToken": "1"},
+        refusal("AccessDeniedException"),
+    ]
+    async with AsyncParameterStore(retry=1) as ps:
+        calls: list[Callable[[], Awaitable[Any]]] = [
+            lambda: ps.get("/a"),
+            lambda: ps.get("/b", keypath=("a", "x")),
+            lambda: ps.get_by_path("/a"),
+            lambda: ps.get_many(["/b", "/c"]),
+        ]
+        for call in calls:
+            with pytest.raises(s1crets.S1cretsError) as caught:
+                await call()
+            assert CANARY not in shown(caught.value)
+        assert CANARY not in f"{ps!r} {ps.stats!r}"
+
+
+async def test_a_path_that_is_read_in_part_shows_no_value(scripted: Wire) -> None:
+    """What was read of it is in `.values`, and nowhere else."""
+    names = ["/a", "/a/b"]
+    scripted.answers["ListSecrets"] = {"SecretList": [{"Name": name} for name in names]}
+    scripted.answers["BatchGetSecretValue"] = {
+        "SecretValues": [{"Name": "/a", "SecretString": CANARY}],
+        "Errors": [{"SecretId": "/a/b", "ErrorCode": "AccessDeniedException"}],
+    }
+    async with AsyncSecretsManager() as sm:
+        with pytest.raises(s1crets.BatchError) as caught:
+            await sm.get_by_path("/a")
+    assert caught.value.values == {"/a": CANARY}
+    assert CANARY not in shown(caught.value)
+
+
+async def test_a_batch_error_is_pickled_without_values(scripted: Wire) -> None:
+    """The message survives."""
+    error = s1crets.BatchError("words", {"a": CANARY}, {})
+
+    assert CANARY.encode() not in pickle.dumps(error)
+    assert str(pickle.loads(pickle.dumps(error))) == "words"  # noqa: S301
+
+
+async def test_nothing_is_logged_at_debug(scripted: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    """Not even by botocore, which logs bodies and headers; others' calls keep their logs."""
+    import boto3
+
+    scripted.answers["GetParameter"] = parameter("/a", CANARY)
+    scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", "Type": "String"}]}
+    scripted.answers["PutParameter"] = {"Version": 1}
+    scripted.answers["AssumeRole"] = assumed_with_canary()
+    caplog.set_level(logging.DEBUG)
+    role: Any = {"RoleArn": "arn:aws:iam::123456789012:role/r"}
+    async with AsyncParameterStore(sts_args=role) as ps:
+        await ps.get("/a")
+        await ps.update("/a", CANARY)
+
+    assert CANARY not in caplog.text
+    boto3.client("ssm").get_parameter(Name="/a")
+    assert CANARY in caplog.text
+
+
+def assumed_with_canary() -> Reply:
+    from _support.wire import assumed
+
+    body = assumed().body.replace(b"fake-token", CANARY.encode())
+    return Reply(body.replace(b"fake-secret", CANARY.encode()))
+
+
+def test_only_a_message_is_needed() -> None:
+    """An error without one has an empty text."""
+    assert str(s1crets.S1cretsError()) == ""

@@ -1,0 +1,138 @@
+"""README's table of permissions, line by line: these actions are enough, and none is too many."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import s1crets
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
+from s1crets.testing._faults import actions
+
+if TYPE_CHECKING:
+    from s1crets.testing import LoopbackAws
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+CELLS = {"Parameter Store": 1, "Secrets Manager": 2}
+SERVICES = {"Parameter Store": "ssm", "Secrets Manager": "secretsmanager"}
+CLASSES: dict[str, Any] = {
+    "Parameter Store": AsyncParameterStore,
+    "Secrets Manager": AsyncSecretsManager,
+}
+CALLS: dict[str, Any] = {
+    "get": lambda store, top: store.get(f"{top}/a"),
+    "get_many": lambda store, top: store.get_many([f"{top}/a", f"{top}/b"]),
+    "get_by_path": lambda store, top: store.get_by_path(top),
+    "path_exists": lambda store, top: store.path_exists(f"{top}/nothing"),
+    "update": lambda store, top: store.update(f"{top}/a", "fake-new"),
+    "create": lambda store, top: store.create(f"{top}/new", "fake"),
+    "put": lambda store, top: store.put(f"{top}/new", "fake"),
+    "delete": lambda store, top: store.delete(f"{top}/a"),
+    "describe": lambda store, top: store.describe(top),
+}
+
+
+def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
+    """Return what each method of each store needs, and what it uses where it may."""
+    table = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
+    found = {}
+    for line in table.splitlines():
+        cells = line.split("|")[1:-1]
+        for method in re.findall(r"`(\w+)`", cells[0]) if len(cells) == len(CELLS) + 1 else ():
+            for store, cell in CELLS.items():
+                needed, _, used = cells[cell].partition("(")
+                found[store, method] = (
+                    set(re.findall(r"`(\w+)`", needed)),
+                    set(re.findall(r"`(\w+)`", used)),
+                )
+    return found
+
+
+ROWS = rows()
+
+
+def test_every_method_is_in_the_table() -> None:
+    """Of both stores."""
+    assert set(ROWS) == {(store, method) for store in CELLS for method in CALLS}
+
+
+def forbid_all_but(aws: LoopbackAws, store: str, allowed: set[str]) -> None:
+    for action in actions(f"{SERVICES[store]}:*"):
+        if action.partition(":")[2] not in allowed:
+            aws.deny(action)
+
+
+@pytest.fixture
+def top(s1crets_aws: LoopbackAws, top: str) -> str:
+    """Return a path with two secrets below, in both stores."""
+    values = {f"{top}/a": "fake-a", f"{top}/b": "fake-b"}
+    s1crets_aws.seed({"aws.ps": values, "aws.sm": values})
+    return top
+
+
+@pytest.mark.parametrize(("store", "method"), ROWS)
+async def test_what_is_listed_is_enough(
+    s1crets_aws: LoopbackAws, top: str, store: str, method: str
+) -> None:
+    """Everything else denied, a method works."""
+    needed, used = ROWS[store, method]
+    forbid_all_but(s1crets_aws, store, needed)
+    async with CLASSES[store]() as provider:
+        await CALLS[method](provider, top)
+
+        assert set(provider.stats.requests) <= needed | used
+
+
+@pytest.mark.parametrize(("store", "method"), ROWS)
+async def test_nothing_that_is_listed_is_too_many(
+    s1crets_aws: LoopbackAws, top: str, store: str, method: str
+) -> None:
+    """Without any one of them, the error names it."""
+    needed, _ = ROWS[store, method]
+    for one in needed:
+        s1crets_aws.heal()
+        forbid_all_but(s1crets_aws, store, needed - {one})
+        async with CLASSES[store]() as provider:
+            with pytest.raises(s1crets.S1cretsError) as caught:
+                await CALLS[method](provider, top)
+        error = caught.value
+        if isinstance(error, s1crets.BatchError):
+            error = next(iter(error.errors.values()))
+        assert isinstance(error, s1crets.AccessDeniedError)
+        assert error.action.partition(":")[2] in {one, "GetSecretValue"}
+
+
+@pytest.mark.parametrize(("store", "method"), ROWS)
+async def test_what_is_used_where_it_may_be_is_used(
+    s1crets_aws: LoopbackAws, top: str, store: str, method: str
+) -> None:
+    """All of the line allowed, nothing but what is listed is asked for, and a batch is a batch."""
+    needed, used = ROWS[store, method]
+    forbid_all_but(s1crets_aws, store, needed | used)
+    async with CLASSES[store]() as provider:
+        await CALLS[method](provider, top)
+
+        assert set(provider.stats.requests) <= needed | used
+        if method == "get_many":
+            assert set(provider.stats.requests) == used
+
+
+def test_the_policy_is_what_reading_takes() -> None:
+    """README's policy has the actions of the methods that read, and those alone."""
+    policy = json.loads(re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
+    reading = {"get", "get_many", "get_by_path", "path_exists"}
+    listed = {
+        f"{SERVICES[store]}:{one}"
+        for (store, method), (needed, used) in ROWS.items()
+        if method in reading
+        for one in needed | used
+    }
+    allowed = {one for statement in policy["Statement"] for one in statement["Action"]}
+
+    assert allowed - {"kms:Decrypt"} == listed
+    everywhere = [one["Action"] for one in policy["Statement"] if one["Resource"] == "*"]
+    assert everywhere == [["secretsmanager:BatchGetSecretValue", "secretsmanager:ListSecrets"]]

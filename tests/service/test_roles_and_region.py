@@ -1,0 +1,273 @@
+"""Assumed roles, regions, profiles, endpoints, the caller's own session."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.wire import Asked, Reply, Wire, assumed, parameter, refusal
+from aiobotocore.session import AioSession
+
+import s1crets
+from s1crets.providers.aws import AsyncParameterStore, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s1crets.providers.aws.session import StsArgs
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
+STS: StsArgs = {"RoleArn": ROLE, "RoleSessionName": "myscript"}
+
+
+def expires_in(seconds: float) -> str:
+    then = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=seconds)
+    return then.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def signed_by(asked: Asked) -> str:
+    return asked.headers["Authorization"].split("Credential=")[1].split("/")[0]
+
+
+def keys_used(scripted: Wire) -> list[str]:
+    return [signed_by(one) for one in scripted.asked if one.operation == "GetParameter"]
+
+
+async def test_a_role_is_assumed_once_for_all(scripted: Wire) -> None:
+    """With the arguments given, and the defaults; requests are signed with its key."""
+    scripted.answers["AssumeRole"] = assumed("role-key")
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(sts_args={**STS, "ExternalId": "x"}) as ps:
+        await asyncio.gather(*(ps.get(f"/{i}") for i in range(20)))
+
+    (sent,) = scripted.bodies("AssumeRole")
+    assert sent["RoleArn"] == ROLE
+    assert (sent["RoleSessionName"], sent["DurationSeconds"]) == ("myscript", "3600")
+    assert sent["ExternalId"] == "x"
+    assert keys_used(scripted) == ["role-key"] * 20
+
+
+async def test_a_short_lifetime_does_not_assume_on_every_request(scripted: Wire) -> None:
+    """With 900 s, botocore's own windows would."""
+    scripted.answers["AssumeRole"] = lambda _: assumed(expires=expires_in(900))
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(sts_args={"RoleArn": ROLE, "DurationSeconds": 900}) as ps:
+        for i in range(5):
+            await ps.get(f"/{i}")
+
+    assert scripted.count("AssumeRole") == 1
+
+
+async def test_credentials_are_renewed_before_they_expire(scripted: Wire) -> None:
+    """By themselves, one AssumeRole for all waiters."""
+    scripted.answers["AssumeRole"] = [assumed("old", expires_in(60)), assumed("new")]
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+        await asyncio.gather(*(ps.get(f"/{i}") for i in range(10)))
+
+    assert scripted.count("AssumeRole") == 2
+    assert set(keys_used(scripted)) == {"new"}
+
+
+def expired_unless(key: str) -> Callable[[Asked], Any]:
+    def answer(asked: Asked) -> Any:
+        good = signed_by(asked) == key
+        return parameter("/a", "v") if good else refusal("ExpiredTokenException")
+
+    return answer
+
+
+async def test_an_expired_token_is_renewed_once_and_the_request_repeated(scripted: Wire) -> None:
+    """Ten waiters, one renewal."""
+    scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
+    scripted.answers["GetParameter"] = expired_unless("new")
+    async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+        await asyncio.gather(*(ps.get(f"/{i}") for i in range(10)))
+
+    assert scripted.count("AssumeRole") == 2
+
+
+async def test_a_token_that_stays_expired_is_an_error(scripted: Wire) -> None:
+    """After one renewal, not for ever."""
+    scripted.answers["AssumeRole"] = assumed("old")
+    scripted.answers["GetParameter"] = expired_unless("new")
+    async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+        with pytest.raises(s1crets.CredentialsError, match="ExpiredTokenException"):
+            await ps.get("/a")
+
+    assert scripted.count("AssumeRole") == 2
+    assert scripted.count("GetParameter") == 2
+
+
+async def test_a_role_that_may_not_be_assumed(scripted: Wire) -> None:
+    """The error names the role and the remedy; the next call tries again."""
+    scripted.answers["AssumeRole"] = [
+        Reply(
+            b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
+            b"<Message>not authorized</Message></Error><RequestId>1</RequestId></ErrorResponse>",
+            403,
+        ),
+        assumed(),
+    ]
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+        with pytest.raises(s1crets.CredentialsError, match="sts:AssumeRole") as caught:
+            await ps.get("/a")
+        assert ROLE in str(caught.value)
+        assert await ps.get("/a") == "v"
+
+
+async def test_without_credentials_no_role_is_assumed(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error names the ways to give some."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    for sts_args in ({}, {"RoleArn": ROLE}):
+        async with AsyncParameterStore(sts_args=sts_args) as ps:  # type: ignore[arg-type]
+            with pytest.raises(s1crets.CredentialsError, match="AWS_PROFILE"):
+                await ps.get("/a")
+    assert scripted.asked == []
+
+
+def region_of(asked: Asked) -> str:
+    return asked.headers["Authorization"].split("Credential=")[1].split("/")[2]
+
+
+async def test_the_region_of_sts_args_comes_first(scripted: Wire) -> None:
+    """Then botocore's chain."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with (
+        AsyncParameterStore(sts_args={"aws_region": "sa-east-1"}) as given,
+        AsyncParameterStore() as chain,
+    ):
+        await given.get("/a")
+        await chain.get("/a")
+
+    assert [region_of(one) for one in scripted.asked] == ["sa-east-1", "eu-west-1"]
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No region in the environment."""
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+
+async def test_the_profile_is_honoured(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch, nowhere: None
+) -> None:
+    """Its region and its credentials."""
+    config = Path.home() / ".aws" / "config"
+    config.parent.mkdir()
+    config.write_text(
+        "[profile mine]\nregion = ca-central-1\n"
+        "aws_access_key_id = profile-key\naws_secret_access_key = fake\n"
+    )
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore() as ps:
+        await ps.get("/a")
+
+    assert (region_of(scripted.asked[0]), keys_used(scripted)) == ("ca-central-1", ["profile-key"])
+
+
+async def test_a_profile_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names it."""
+    monkeypatch.setenv("AWS_PROFILE", "nix")
+    async with AsyncParameterStore() as ps:
+        with pytest.raises(s1crets.ConfigurationError, match="nix"):
+            await ps.get("/a")
+
+
+async def test_the_region_as_other_sdks_know_it(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS_REGION, where botocore's own chain has none."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    monkeypatch.setenv("AWS_REGION", "ca-central-1")
+    for _ in range(2):
+        async with AsyncParameterStore() as ps:
+            await ps.get("/a")
+        monkeypatch.delenv("AWS_DEFAULT_REGION", raising=False)
+
+    assert [region_of(one) for one in scripted.asked] == ["eu-west-1", "ca-central-1"]
+
+
+async def test_the_instances_region_comes_last(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch, nowhere: None
+) -> None:
+    """From the metadata service."""
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", scripted.url)
+    scripted.answers["PUT /latest/api/token"] = Reply(b"token")
+    zone = "GET /latest/meta-data/placement/availability-zone/"
+    scripted.answers[zone] = Reply(b"ap-south-1b")
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore() as ps:
+        await ps.get("/a")
+
+    assert region_of(scripted.asked[-1]) == "ap-south-1"
+
+
+async def test_a_metadata_service_that_hangs_costs_a_second(
+    scripted: Wire, monkeypatch: pytest.MonkeyPatch, nowhere: None
+) -> None:
+    """Not a minute; then the error names the three ways to set a region."""
+    import threading
+
+    go = threading.Event()
+    monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
+    monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", scripted.url)
+    scripted.answers["PUT /latest/api/token"] = lambda _: go.wait(30)
+    async with AsyncParameterStore() as ps:
+        with pytest.raises(s1crets.ConfigurationError) as caught:
+            await asyncio.wait_for(ps.get("/a"), 10)
+    go.set()
+    for way in ("sts_args={'aws_region'", "AWS_DEFAULT_REGION", "profile"):
+        assert way in str(caught.value)
+
+
+async def test_no_region_anywhere(nowhere: None) -> None:
+    """The metadata service is switched off here."""
+    async with AsyncParameterStore() as ps:
+        with pytest.raises(s1crets.ConfigurationError):
+            await ps.get("/a")
+
+
+async def test_a_session_of_the_callers_own(scripted: Wire, tmp_path: Path) -> None:
+    """Its credentials and its region are used."""
+    session = AioSession()
+    session.set_credentials("session-key", "fake")
+    session.set_config_variable("region", "me-south-1")
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(session=session) as ps:
+        await ps.get("/a")
+
+    assert keys_used(scripted) == ["session-key"]
+    assert region_of(scripted.asked[0]) == "me-south-1"
+
+
+@pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
+def test_files_of_aws_that_are_not_utf8_are_a_clear_error(
+    scripted: Wire, tmp_path: Path, environment: dict[str, str]
+) -> None:
+    """They tell the cache's identity; what is in them is in no error."""
+    folder = Path(environment["HOME"]) / ".aws"
+    folder.mkdir()
+    (folder / "credentials").write_bytes(b"# caf\xe9\n[default]\naws_secret_access_key = canary\n")
+    folders: Any = {
+        "cache_on_disk": True,
+        "key_cache_dir": tmp_path / "k",
+        "path_cache_dir": tmp_path / "p",
+    }
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    with (
+        ParameterStore(cache_args=folders) as ps,
+        pytest.raises(s1crets.ConfigurationError) as caught,
+    ):
+        ps.get("/a")
+    assert "canary" not in repr(caught.value)

@@ -1,0 +1,732 @@
+"""What goes wrong on the way to AWS: attempts, answers, connections, credentials, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import gc
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import pytest
+from _support.wire import HANG_UP, RESET, Asked, Reply, Wire, assumed, parameter, refusal, wire
+from aiobotocore.config import AioConfig
+from aiobotocore.session import AioSession
+from conftest import left_on
+
+import s1crets
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROLE = "arn:aws:iam::123456789012:role/reader"
+FAILED = refusal("InternalServerError", status=500)
+EXPIRED = refusal("ExpiredTokenException", "The security token included in the request is expired")
+
+
+def signed_by(asked: Asked) -> str:
+    return asked.headers["Authorization"].split("Credential=")[1].split("/")[0]
+
+
+@contextmanager
+def hung() -> Iterator[str]:
+    """Yield the address of a server that takes connections, and nothing else."""
+    with socket.create_server(("127.0.0.1", 0), backlog=1024) as server:
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+def closed_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
+
+
+class TestAttempts:
+    """`retry` is how often a request may be sent, in all."""
+
+    async def test_three_are_three_whatever_is_wrong(self, scripted: Wire) -> None:
+        """Then the error is the kind's own."""
+        go = threading.Event()
+        kinds: dict[str, Any] = {
+            "/failed": FAILED,
+            "/unavailable": Reply(b"<html>", 503),
+            "/hung up": HANG_UP,
+            "/reset": RESET,
+            "/cut": Reply(parameter("/cut", "v"), missing=10),
+            "/slow": lambda: go.wait(30) and HANG_UP,
+        }
+
+        def answer(asked: Asked) -> Any:
+            found = kinds[asked.body["Name"]]
+            return found() if callable(found) else found
+
+        scripted.answers["GetParameter"] = answer
+
+        async def read(name: str) -> None:
+            async with AsyncParameterStore(timeout=0.3) as ps:
+                with pytest.raises(s1crets.UnavailableError):
+                    await ps.get(name)
+                assert ps.stats.requests == {"GetParameter": 3}
+                assert ps.stats.retried == 2
+                assert ps.peek(name) is None
+
+        await asyncio.gather(*map(read, kinds))
+        go.set()
+        sent = [body["Name"] for body in scripted.bodies("GetParameter")]
+        assert {name: sent.count(name) for name in kinds} == dict.fromkeys(kinds, 3)
+
+    @pytest.mark.parametrize(
+        ("answers", "requests"),
+        [
+            ([EXPIRED, parameter("/a", "v")], 2),
+            ([FAILED, EXPIRED, parameter("/a", "v")], 3),
+            ([FAILED, EXPIRED, FAILED], 3),
+            ([EXPIRED, refusal("ThrottlingException"), FAILED], 3),
+        ],
+    )
+    async def test_a_renewal_is_within_them(
+        self, scripted: Wire, answers: list[Any], requests: int
+    ) -> None:
+        """A request that is repeated with new credentials has one attempt less."""
+        scripted.answers["AssumeRole"] = assumed()
+        scripted.answers["GetParameter"] = answers
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+            if answers[-1] is FAILED or answers[-1] is EXPIRED:
+                with pytest.raises(s1crets.S1cretsError):
+                    await ps.get("/a")
+            else:
+                assert await ps.get("/a") == "v"
+        assert scripted.count("GetParameter") == requests
+        assert scripted.count("AssumeRole") == 2
+
+    async def test_one_attempt_renews_for_the_next_call(self, scripted: Wire) -> None:
+        """With retry=1 the request is not repeated, but its credentials are renewed."""
+        scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
+        scripted.answers["GetParameter"] = lambda asked: (
+            parameter("/a", "v") if signed_by(asked) == "new" else EXPIRED
+        )
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}, retry=1) as ps:
+            with pytest.raises(s1crets.CredentialsError, match="renew the credentials"):
+                await ps.get("/a")
+            assert scripted.count("GetParameter") == 1
+            assert await ps.get("/a") == "v"
+        assert scripted.count("AssumeRole") == 2
+
+    async def test_each_page_has_its_own(self, scripted: Wire) -> None:
+        """What was read is not asked for again, neither after a failure nor after a renewal."""
+        scripted.answers["AssumeRole"] = assumed()
+        first, second = (
+            {"Parameters": [{"Name": f"/p/{i}", "Value": "v"}], "NextToken": str(i)} for i in (1, 2)
+        )
+        last = {"Parameters": [{"Name": "/p/3", "Value": "v"}]}
+        scripted.answers["GetParametersByPath"] = [first, EXPIRED, second, FAILED, last]
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}, retry=2) as ps:
+            assert sorted(await ps.get_by_path("/p")) == ["/p/1", "/p/2", "/p/3"]
+            assert ps.stats.requests == {"GetParametersByPath": 5}
+            scripted.answers["GetParametersByPath"] = [first, FAILED]
+            with pytest.raises(s1crets.UnavailableError):
+                await ps.get_by_path("/q")
+            assert ps.stats.requests == {"GetParametersByPath": 8}
+
+    async def test_a_batch_that_failed_is_not_asked_for_one_by_one(self, scripted: Wire) -> None:
+        """One that was refused is: these are other requests, each with its own attempts."""
+        scripted.answers["BatchGetSecretValue"] = FAILED
+        async with AsyncSecretsManager(retry=2) as sm:
+            with pytest.raises(s1crets.BatchError):
+                await sm.get_many(["a", "b"])
+            assert sm.stats.requests == {"BatchGetSecretValue": 2}
+            scripted.answers["BatchGetSecretValue"] = refusal("ValidationException")
+            scripted.answers["GetSecretValue"] = FAILED
+            with pytest.raises(s1crets.BatchError):
+                await sm.get_many(["a", "b"])
+            assert sm.stats.requests == {"BatchGetSecretValue": 3, "GetSecretValue": 4}
+
+    @pytest.mark.parametrize("where", ["file", "session"])
+    async def test_nothing_else_decides(
+        self,
+        scripted: Wire,
+        monkeypatch: pytest.MonkeyPatch,
+        tmp_path: Path,
+        where: str,
+    ) -> None:
+        """Not the config file, nor what a session was set to."""
+        scripted.answers["GetParameter"] = FAILED
+        session = None
+        if where == "file":
+            config = tmp_path / "config"
+            config.write_text("[default]\nmax_attempts = 7\nretry_mode = legacy\n")
+            monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        else:
+            session = AioSession()
+            session.set_default_client_config(AioConfig(retries={"max_attempts": 9}))
+        async with AsyncParameterStore(session=session, retry=2) as ps:
+            with pytest.raises(s1crets.UnavailableError):
+                await ps.get("/a")
+        assert scripted.count("GetParameter") == 2
+
+    def test_the_environment_does_not_either(
+        self, scripted: Wire, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In another process, as some of it is read when botocore is imported."""
+        monkeypatch.setenv("AWS_NEW_RETRIES_2026", "true")
+        monkeypatch.setenv("AWS_MAX_ATTEMPTS", "7")
+        monkeypatch.setenv("AWS_RETRY_MODE", "adaptive")
+        scripted.answers["GetParameter"] = FAILED
+        program = (
+            "from s1crets.providers.aws import ParameterStore\n"
+            "from s1crets import UnavailableError\n"
+            "try: ParameterStore().get('/a')\n"
+            "except UnavailableError: print('unavailable')"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.stdout, done.stderr) == ("unavailable\n", "")
+        assert scripted.count("GetParameter") == 3
+
+
+PARAMETERS = {"Parameters": [{"Name": "/a", "Type": "String", "Value": "v"}]}
+ATTRIBUTES: list[dict[str, Any]] = [
+    {"Type": 5},
+    {"KeyId": ["a"]},
+    {"Policies": "text"},
+    {"Policies": [{"PolicyText": 5}]},
+    {"Policies": [{}]},
+]
+SECRETS = {"SecretValues": [{"Name": "a", "SecretString": "v"}]}
+LISTED = {"SecretList": [{"Name": "a"}]}
+
+OPERATIONS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
+    "GetParameter": (lambda s: s.get("/a"), parameter("/a", "v"), {}),
+    "GetParameters": (lambda s: s.get_many(["/a", "/b"]), PARAMETERS, {}),
+    "GetParametersByPath": (lambda s: s.get_by_path("/a"), PARAMETERS, {}),
+    "DescribeParameters": (
+        lambda s: s.update("/a", "v"),
+        PARAMETERS,
+        {"PutParameter": {"Version": 1}},
+    ),
+    "PutParameter": (
+        lambda s: s.update("/a", "v"),
+        {"Version": 1},
+        {"DescribeParameters": PARAMETERS},
+    ),
+    "GetSecretValue": (lambda s: s.get("a"), {"SecretString": "v"}, {}),
+    "BatchGetSecretValue": (lambda s: s.get_many(["a", "b"]), SECRETS, {}),
+    "ListSecrets": (lambda s: s.get_by_path("a"), LISTED, {}),
+    "DescribeSecret": (lambda s: s.path_exists("a"), {"Name": "a"}, {}),
+    "PutSecretValue": (lambda s: s.update("a", "v"), {"VersionId": "1"}, {}),
+}
+
+
+def wrong(good: Any) -> Any:
+    """Return the same answer with another type in each place."""
+    if isinstance(good, dict):
+        return {name: wrong(one) for name, one in good.items()}
+    if isinstance(good, list):
+        return [wrong(one) for one in good]
+    return ["wrong"]
+
+
+MALFORMED: dict[str, Any] = {
+    "empty": lambda _: {},
+    "nothing": lambda _: Reply(b""),
+    "html": lambda _: Reply(b"<html><body>captive portal</body></html>"),
+    "cut": lambda good: Reply(json.dumps(good).encode()[:-5]),
+    "null": lambda _: Reply(b"null"),
+    "list": lambda _: Reply(b"[]"),
+    "text": lambda _: Reply(b'"v"'),
+    "not utf-8": lambda _: Reply(b'{"Parameter": "\xff"}'),
+    "null inside": dict.fromkeys,
+    "flat": lambda good: {name: 5 if isinstance(one, str) else "v" for name, one in good.items()},
+    "number": lambda good: dict.fromkeys(good, 5.5),
+    "wrong types": wrong,
+}
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+async def test_a_malformed_answer_is_a_bad_response_and_forgotten(
+    scripted: Wire, operation: str
+) -> None:
+    """Of every operation: the next call asks again. It is not repeated: AWS did answer."""
+    call, good, others = OPERATIONS[operation]
+    scripted.answers.update(others)
+    cls: Any = AsyncSecretsManager if "Secret" in operation else AsyncParameterStore
+    scripted.answers.update(GetParameter=parameter("/b", "v"), GetSecretValue={"SecretString": "v"})
+    async with cls() as store:
+        for kind, make in MALFORMED.items():
+            asked = scripted.count(operation)
+            scripted.answers[operation] = make(good)
+            with pytest.raises(s1crets.S1cretsError) as caught:
+                await call(store)
+            errors = getattr(caught.value, "errors", {"": caught.value}).values()
+            assert {type(one) for one in errors} == {s1crets.BadResponseError}, kind
+            assert scripted.count(operation) == asked + 1
+        scripted.answers[operation] = good
+        scripted.answers["BatchGetSecretValue"] = SECRETS
+        await call(store)
+        assert scripted.count(operation) > len(MALFORMED)
+
+
+@pytest.mark.parametrize("attributes", ATTRIBUTES)
+async def test_attributes_that_make_no_sense_are_not_written_back(
+    scripted: Wire, attributes: dict[str, Any]
+) -> None:
+    """Nothing is written."""
+    scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", **attributes}]}
+    async with AsyncParameterStore() as ps:
+        with pytest.raises(s1crets.BadResponseError):
+            await ps.update("/a", "v")
+        assert ps.stats.requests == {"DescribeParameters": 1}
+
+
+class TestConnections:
+    """That break, or never come about."""
+
+    async def test_that_can_not_be_made(
+        self, monkeypatch: pytest.MonkeyPatch, scripted: Wire
+    ) -> None:
+        """Refused, no such host, no TLS: tried `retry` times, and the error says what it was."""
+        cases = {
+            f"http://127.0.0.1:{closed_port()}": "Could not connect .* can be reached",
+            "http://s1crets.invalid": "Could not connect .* can be reached",
+            scripted.url.replace("http", "https"): "WRONG_VERSION_NUMBER.* speaks TLS",
+        }
+
+        async def read(ps: AsyncParameterStore, words: str) -> None:
+            with pytest.raises(s1crets.UnavailableError, match=words):
+                await ps.get("/a")
+            assert ps.stats.requests == {"GetParameter": 2}
+            await ps.aclose()
+
+        going = []
+        for url, words in cases.items():
+            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+            ps = AsyncParameterStore(retry=2)
+            await ps._clients._client("", "")  # it has the endpoint
+            going.append(read(ps, words))
+        await asyncio.gather(*going)
+
+    async def test_a_certificate_that_nobody_signed(
+        self, monkeypatch: pytest.MonkeyPatch, self_signed: Path
+    ) -> None:
+        """It is named, with the remedy; with the remedy, all is well."""
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(self_signed)
+        with wire(tls=tls) as server:
+            server.answers["GetParameter"] = parameter("/a", "v")
+            monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
+            async with AsyncParameterStore(retry=1) as ps:
+                with pytest.raises(s1crets.UnavailableError, match=r"self.signed.*AWS_CA_BUNDLE"):
+                    await ps.get("/a")
+            assert server.asked == []
+            monkeypatch.setenv("AWS_CA_BUNDLE", str(self_signed))
+            async with AsyncParameterStore(retry=1) as ps:
+                assert await ps.get("/a") == "v"
+
+    @pytest.mark.parametrize("fault", [HANG_UP, RESET], ids=["hung up", "reset"])
+    async def test_that_break_while_idle_or_in_use(self, scripted: Wire, fault: Any) -> None:
+        """Nobody sees it: one that was closed meanwhile costs no attempt, one in use costs one."""
+        scripted.answers["GetParameter"] = [
+            Reply(parameter("/a", "1"), then_close=True),
+            parameter("/a", "2"),
+            fault,
+            parameter("/a", "3"),
+        ]
+        async with AsyncParameterStore(retry=2) as ps:
+            assert await ps.get("/a", cached=False) == "1"
+            while scripted.open_connections:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.05)
+            assert await ps.get("/a", cached=False) == "2"
+            assert ps.stats.requests == {"GetParameter": 2}
+            assert await ps.get("/a", cached=False) == "3"
+            assert ps.stats.requests == {"GetParameter": 4}
+
+    async def test_a_server_that_comes_back_is_found(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On the same port, by the same provider."""
+        port = closed_port()
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        async with AsyncParameterStore(retry=1) as ps:
+            for value in ("before", "after"):
+                with wire(port) as server:
+                    server.answers["GetParameter"] = parameter("/a", value)
+                    assert await ps.get("/a", cached=False) == value
+                await asyncio.sleep(0.05)
+                with pytest.raises(s1crets.UnavailableError):
+                    await ps.get("/a", cached=False)
+
+
+@pytest.fixture(scope="module")
+def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a file with a certificate for 127.0.0.1 and its key."""
+    import ipaddress
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = dt.datetime.now(dt.timezone.utc)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    path = tmp_path_factory.mktemp("tls") / "self-signed.pem"
+    form = serialization.Encoding.PEM
+    secret = key.private_bytes(
+        form, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path.write_bytes(secret + certificate.public_bytes(form))
+    return path
+
+
+class TestCredentials:
+    """That are none, or not AWS's idea of good ones."""
+
+    @pytest.mark.parametrize(
+        ("code", "words", "remedy"),
+        [
+            ("ExpiredTokenException", "The security token is expired", "renew the credentials"),
+            ("InvalidSignatureException", "Signature expired: it is now earlier", "the clock"),
+            ("InvalidSignatureException", "Signature not yet current: now", "the clock"),
+            ("RequestTimeTooSkewed", "The difference is too large", "the clock"),
+            ("InvalidSignatureException", "The signature does not match", "belong together"),
+            ("IncompleteSignatureException", "A parameter is missing", "belong together"),
+            ("UnrecognizedClientException", "The security token is invalid", "belong together"),
+        ],
+    )
+    async def test_that_aws_does_not_accept(
+        self, scripted: Wire, code: str, words: str, remedy: str
+    ) -> None:
+        """The error says what AWS said, and what to do about it."""
+        scripted.answers["GetParameter"] = refusal(code, words)
+        async with AsyncParameterStore() as ps:
+            with pytest.raises(s1crets.CredentialsError, match=f"{words}.*{code}.*{remedy}"):
+                await ps.get("/a")
+        assert scripted.count("GetParameter") == (2 if "Expired" in code else 1)
+
+    @pytest.mark.parametrize(("state", "role"), [("hung", False), ("closed", True)])
+    async def test_a_metadata_service_that_does_not_answer(
+        self, scripted: Wire, monkeypatch: pytest.MonkeyPatch, state: str, *, role: bool
+    ) -> None:
+        """On an instance without other credentials: an error within seconds, that names it."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_EC2_METADATA_DISABLED"):
+            monkeypatch.delenv(name)
+        with hung() as url:
+            address = url if state == "hung" else f"http://127.0.0.1:{closed_port()}"
+            monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", address)
+            started = time.monotonic()
+            async with AsyncParameterStore(sts_args={"RoleArn": ROLE} if role else {}) as ps:
+                with pytest.raises(s1crets.CredentialsError, match="metadata service"):
+                    await ps.get("/a")
+        assert time.monotonic() - started < 10
+        assert scripted.asked == []
+
+    @pytest.mark.parametrize("problem", ["closed", "none"])
+    async def test_a_container_that_gives_none(
+        self, scripted: Wire, monkeypatch: pytest.MonkeyPatch, problem: str
+    ) -> None:
+        """The error has the address and the reason."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        scripted.answers["GET /none"] = Reply(b"nothing for you", 403)
+        address, words = {
+            "closed": (f"http://127.0.0.1:{closed_port()}/closed", "Could not connect .*/closed"),
+            "none": (f"{scripted.url}/none", "403 .*source of credentials"),
+        }[problem]
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", address)
+        async with AsyncParameterStore() as ps:
+            with pytest.raises(s1crets.CredentialsError, match=f"container-role.*{words}"):
+                await asyncio.wait_for(ps.get("/a"), 20)
+
+    async def test_one_renewal_for_all_who_wait(self, scripted: Wire) -> None:
+        """Fifty requests that AWS calls expired, one more AssumeRole; no second client."""
+        scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
+        scripted.answers["GetParameter"] = lambda asked: (
+            parameter("/a", "v") if signed_by(asked) == "new" else EXPIRED
+        )
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+            found = await asyncio.gather(*(ps.get("/a", cached=False) for _ in range(50)))
+            assert found == ["v"] * 50
+            assert scripted.count("AssumeRole") == 2
+            assert scripted.count("GetParameter") <= 100
+
+    async def test_an_answer_that_comes_after_the_renewal(self, scripted: Wire) -> None:
+        """It is about credentials that have been replaced already."""
+        go = threading.Event()
+
+        def answer(asked: Asked) -> Any:
+            if signed_by(asked) == "new":
+                return parameter("/a", "v")
+            if asked.body["WithDecryption"]:
+                go.wait(30)
+            return EXPIRED
+
+        scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
+        scripted.answers["GetParameter"] = answer
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+            late = asyncio.ensure_future(ps.get("/a"))
+            while not scripted.count("GetParameter"):
+                await asyncio.sleep(0.01)
+            assert await ps.get("/a", decrypt=False) == "v"
+            go.set()
+            assert await late == "v"
+        assert scripted.count("AssumeRole") == 2
+
+    async def test_one_failed_renewal_for_all_who_wait(self, scripted: Wire) -> None:
+        """They all get its error; a later call tries again."""
+        go = threading.Event()
+
+        def denied(_: Asked) -> Reply:
+            go.wait(30)
+            return Reply(
+                b"<ErrorResponse><Error><Type>Sender</Type><Code>AccessDenied</Code>"
+                b"<Message>no</Message></Error><RequestId>1</RequestId></ErrorResponse>",
+                403,
+            )
+
+        scripted.answers["AssumeRole"] = [assumed("old"), denied, assumed("new")]
+        scripted.answers["GetParameter"] = lambda asked: (
+            parameter("/a", "v") if signed_by(asked) == "new" else EXPIRED
+        )
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+            going = [asyncio.ensure_future(ps.get("/a", cached=False)) for _ in range(20)]
+            while scripted.count("GetParameter") < 20:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)
+            go.set()
+            found = await asyncio.gather(*going, return_exceptions=True)
+            assert {type(one) for one in found} == {s1crets.CredentialsError}
+            assert scripted.count("AssumeRole") == 2
+            assert await ps.get("/a") == "v"
+
+    async def test_a_file_that_was_renewed_is_read_again(
+        self, scripted: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """As by a login in another terminal; where it has none any more, that is said."""
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        path = tmp_path / "credentials"
+        monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(path))
+        form = "[default]\naws_access_key_id = {}\naws_secret_access_key = fake\n"
+        good = "one"
+        scripted.answers["GetParameter"] = lambda asked: (
+            parameter("/a", "v") if signed_by(asked) == good else EXPIRED
+        )
+        path.write_text(form.format("one"))
+        async with AsyncParameterStore() as ps:
+            assert await ps.get("/a", cached=False) == "v"
+            good = "two"
+            path.write_text(form.format("two"))
+            assert await ps.get("/a", cached=False) == "v"
+            good = "three"
+            path.write_text("")
+            with pytest.raises(s1crets.CredentialsError, match="AWS_PROFILE"):
+                await ps.get("/a", cached=False)
+
+    async def test_a_session_of_the_callers_own_is_asked_again(self, scripted: Wire) -> None:
+        """It may know no better."""
+        session = AioSession()
+        session.set_credentials("session-key", "fake")
+        scripted.answers["GetParameter"] = EXPIRED
+        async with AsyncParameterStore(session=session) as ps:
+            with pytest.raises(s1crets.CredentialsError):
+                await ps.get("/a")
+        assert [signed_by(one) for one in scripted.asked] == ["session-key"] * 2
+
+
+@pytest.mark.parametrize("how", ["get", "get_many", "get_by_path", "threads"])
+async def test_the_deadline_holds_where_nothing_answers(
+    monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """A thousand callers, ten connections, a hung server: each is told, the queueing included."""
+    count = 6 if how == "threads" else 1000
+    options: Any = {"max_connections": 10, "deadline": 0.5}
+    with hung() as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+        started = time.monotonic()
+        async with AsyncParameterStore(**options) as ps:
+            if how == "get_many":
+                many = await ps.get_many([f"/{i}" for i in range(count)], errors="return")
+                found: list[Any] = list(many.values())
+            elif how == "threads":
+                facade = ParameterStore(**options)
+                calls = [asyncio.to_thread(facade.get, f"/{i}") for i in range(count)]
+                found = await asyncio.gather(*calls, return_exceptions=True)
+                await asyncio.to_thread(facade.close)
+            else:
+                read = getattr(ps, how)
+                calls = [read(f"/{i}") for i in range(count)]
+                found = await asyncio.gather(*calls, return_exceptions=True)
+        took = time.monotonic() - started
+    assert {type(one) for one in found} == {s1crets.DeadlineExceededError}
+    assert len(found) == count
+    assert took < 10
+
+
+class TestCancellation:
+    """Of one caller or of all, at any moment: nobody else sees it, and nothing is left over."""
+
+    async def test_what_is_left_over_is_found(self, scripted: Wire) -> None:
+        """By the fixture that looks for it after every test."""
+        scripted.answers["GetParameter"] = parameter("/a", "v")
+        loop = asyncio.get_running_loop()
+        before = len(left_on(loop))
+        connections = 1 if hasattr(loop, "_transports") else 0  # uvloop keeps no list of them
+        async with AsyncParameterStore() as ps:
+            await ps.get("/a")
+            assert len(left_on(loop)) == before + connections
+            sleeping = asyncio.ensure_future(asyncio.sleep(60))
+            assert len(left_on(loop)) == before + connections + 1
+            sleeping.cancel()
+        await asyncio.sleep(0.05)
+        assert len(left_on(loop)) == before
+
+    @pytest.mark.parametrize("leader", [True, False])
+    async def test_of_a_leader_or_a_waiter(
+        self, scripted: Wire, caplog: pytest.LogCaptureFixture, *, leader: bool
+    ) -> None:
+        """The others of the same name get the value, of one request."""
+        go = threading.Event()
+        scripted.answers["GetParameter"] = lambda _: go.wait(30) and parameter("/a", "v")
+        async with AsyncParameterStore() as ps:
+            going = [asyncio.ensure_future(ps.get("/a")) for _ in range(5)]
+            while not scripted.count("GetParameter"):
+                await asyncio.sleep(0.01)
+            going[0 if leader else 2].cancel()
+            await asyncio.sleep(0.05)
+            go.set()
+            found = await asyncio.gather(*going, return_exceptions=True)
+            assert sorted(map(str, found)) == ["", "v", "v", "v", "v"]
+            assert ps.stats.requests == {"GetParameter": 1}
+        gc.collect()
+        assert caplog.messages == []
+
+    async def test_of_all_in_a_storm(
+        self, scripted: Wire, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Gets, batches, paths and updates that are given up at random; one is not, and sees it."""
+        scripted.answers.update(
+            GetParameter=lambda asked: parameter(asked.body["Name"], "v"),
+            GetParameters=lambda asked: {
+                "Parameters": [{"Name": name, "Value": "v"} for name in asked.body["Names"]]
+            },
+            GetParametersByPath=PARAMETERS,
+            DescribeParameters=PARAMETERS,
+            PutParameter=[FAILED, {"Version": 1}],
+        )
+        random = Random(3)  # noqa: S311  # the same each time
+        async with AsyncParameterStore(max_connections=3) as ps:
+            calls: list[Any] = [
+                lambda i: ps.get(f"/{i % 7}", cached=False),
+                lambda i: ps.get(f"/{i % 7}"),
+                lambda i: ps.get_many([f"/{i}", f"/{i + 1}"]),
+                lambda i: ps.get_by_path(f"/{i}"),
+                lambda _: ps.path_exists("/a"),
+                lambda _: ps.update("/a", "v"),
+            ]
+            for turn in range(30):
+                going = [asyncio.ensure_future(call(turn)) for call in calls * 2]
+                kept = asyncio.ensure_future(ps.get_many([f"/{turn}", "/kept"], cached=False))
+                await asyncio.sleep(random.choice([0, 0, 0.001, 0.005, 0.02]))
+                for one in going:
+                    one.cancel()
+                assert await kept == {f"/{turn}": "v", "/kept": "v"}
+                await asyncio.gather(*going, return_exceptions=True)
+            assert await ps.get("/after") == "v"
+        while scripted.open_connections:
+            await asyncio.sleep(0.01)
+        gc.collect()
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("during", ["opening", "renewal", "request"])
+    async def test_of_the_only_one_before_the_provider_is_closed(
+        self, scripted: Wire, caplog: pytest.LogCaptureFixture, during: str
+    ) -> None:
+        """While a role is assumed, or assumed again, or a request is out; no task stays behind."""
+        go = threading.Event()
+
+        def slow(_: Asked) -> Any:
+            go.wait(30)
+            return HANG_UP
+
+        first = slow if during == "opening" else assumed("old")
+        scripted.answers["AssumeRole"] = [first, slow]
+        scripted.answers["GetParameter"] = EXPIRED if during == "renewal" else slow
+        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
+            going = asyncio.ensure_future(ps.get("/a"))
+            wanted = {"opening": 1, "renewal": 3, "request": 2}[during]
+            while len(scripted.asked) < wanted:
+                await asyncio.sleep(0.01)
+            going.cancel()
+            await asyncio.gather(going, return_exceptions=True)
+        assert going.cancelled()
+        go.set()
+        gc.collect()
+        assert caplog.messages == []
+
+    @pytest.mark.parametrize("during", ["opening", "renewal", "request"])
+    async def test_a_provider_that_is_closed_under_way(
+        self, scripted: Wire, caplog: pytest.LogCaptureFixture, during: str
+    ) -> None:
+        """The call ends at once, with an error; a later one works."""
+        go = threading.Event()
+
+        def slow(_: Asked) -> Any:
+            go.wait(30)
+            return HANG_UP
+
+        first: list[Any] = [slow] if during == "opening" else [assumed("old")]
+        second: list[Any] = [slow] if during == "renewal" else []
+        scripted.answers["AssumeRole"] = [*first, *second, assumed()]
+        faults: dict[str, list[Any]] = {"opening": [], "renewal": [EXPIRED], "request": [slow]}
+        scripted.answers["GetParameter"] = [*faults[during], parameter("/a", "v")]
+        ps = AsyncParameterStore(sts_args={"RoleArn": ROLE}, retry=1)
+        going = asyncio.ensure_future(ps.get("/a"))
+        wanted = {"opening": 1, "renewal": 3, "request": 2}[during]
+        while len(scripted.asked) < wanted:
+            await asyncio.sleep(0.01)
+        await ps.aclose()
+        with pytest.raises(s1crets.UnavailableError):
+            await asyncio.wait_for(going, 10)
+        go.set()
+        assert await ps.get("/a") == "v"
+        await ps.aclose()
+        gc.collect()
+        assert caplog.messages == []
+
+    def test_a_provider_that_is_closed_from_another_loop_while_it_opens(
+        self, scripted: Wire
+    ) -> None:
+        """The one who waits there is told."""
+        go = threading.Event()
+        scripted.answers["AssumeRole"] = lambda _: go.wait(30) and HANG_UP
+        ps = AsyncParameterStore(sts_args={"RoleArn": ROLE}, retry=1)
+        with ThreadPoolExecutor(1) as threads:
+            reading = threads.submit(lambda: anyio.run(ps.get, "/a"))
+            while not scripted.count("AssumeRole"):
+                time.sleep(0.01)
+            anyio.run(ps.aclose)
+            with pytest.raises(s1crets.UnavailableError, match="closed"):
+                reading.result(10)
+        go.set()
