@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from s1crets import aio
-from s1crets._values import conceal
+from s1crets._redaction import redact
 from s1crets._version import __version__
 from s1crets.errors import (
     AccessDeniedError,
@@ -34,7 +34,7 @@ from s1crets.providers import provider as _provider
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
 
 __all__ = [
     "AccessDeniedError",
@@ -89,19 +89,19 @@ def path_exists(provider: str, path: str) -> bool:
 
 def update(provider: str, path: str, value: Any) -> None:
     """Store a new value of a secret that is there."""
-    value = conceal(value)
+    value = redact(value)
     _provider(provider).update(path, value)
 
 
 def create(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a new secret; the options are those of the provider's `create`."""
-    value = conceal(value)
+    value = redact(value)
     _provider(provider).create(path, value, **options)
 
 
 def put(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a secret, new or not; the options are those of the provider's `put`."""
-    value = conceal(value)
+    value = redact(value)
     _provider(provider).put(path, value, **options)
 
 

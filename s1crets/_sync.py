@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
 
-from s1crets._fork import importing, renew_after_fork
-from s1crets._threads import ending, endure
-from s1crets._values import MISSING, Concealed, conceal
-from s1crets.cache.freshness import spawn_task
+from s1crets._redaction import Redacted, redact
+from s1crets._runtime import import_lock, on_fork, shutting_down, spawn_task
+from s1crets._sentinels import MISSING
 from s1crets.providers.base import AsyncProvider
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.providers.stats import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
@@ -46,7 +45,7 @@ class _Portal:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Start another one when it is wanted: threads do not survive in a child."""
@@ -62,8 +61,6 @@ class _Portal:
         if threading.current_thread() is self._thread:
             message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
             raise RuntimeError(message)
-        if self._loop is None and ending():
-            return anyio.run(_enduring, call).reveal()
         loop = self._running()
         future = asyncio.run_coroutine_threadsafe(call.run(), loop)
         try:
@@ -76,8 +73,6 @@ class _Portal:
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Run `work` on the portal's thread; wait for nothing, not even for its start."""
-        if self._loop is None and ending():
-            raise RuntimeError("the interpreter shuts down: nothing is begun in the background")
         self._running().call_soon_threadsafe(spawn_task, work)
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -85,7 +80,12 @@ class _Portal:
         return loop if loop is not None else self._start()
 
     def _start(self) -> asyncio.AbstractEventLoop:
-        with self._lock, importing:
+        if shutting_down():
+            raise RuntimeError(
+                "the interpreter is shutting down and can't start a thread: make the first call"
+                " before the program's end, not in an atexit handler"
+            )
+        with self._lock, import_lock:
             if self._loop is None:
                 started: Future[asyncio.AbstractEventLoop] = Future()
                 self._thread = threading.Thread(
@@ -106,7 +106,6 @@ class _Portal:
     async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        endure(loop)
         started.set_result(loop)
         await self._stop.wait()
 
@@ -137,14 +136,9 @@ class _Call:
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
 
-    async def run(self) -> Concealed:
+    async def run(self) -> Redacted:
         """Call a coroutine; its result is concealed, as asyncio logs that of a task at DEBUG."""
-        return conceal(await self._bound())
-
-
-async def _enduring(call: _Call) -> Concealed:
-    endure(asyncio.get_running_loop())
-    return await call.run()
+        return redact(await self._bound())
 
 
 class Facade(Generic[T_co]):

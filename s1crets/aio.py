@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import conceal
+from s1crets._redaction import redact
 from s1crets.providers import made as _made
 from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
 
 __all__ = [
     "create",
@@ -49,19 +49,19 @@ async def path_exists(provider: str, path: str) -> bool:
 
 async def update(provider: str, path: str, value: Any) -> None:
     """Store a new value of a secret that is there."""
-    value = conceal(value)
+    value = redact(value)
     await (await _awaited(provider)).update(path, value)
 
 
 async def create(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a new secret; the options are those of the provider's `create`."""
-    value = conceal(value)
+    value = redact(value)
     await (await _awaited(provider)).create(path, value, **options)
 
 
 async def put(provider: str, path: str, value: Any, **options: Any) -> None:
     """Store a secret, new or not; the options are those of the provider's `put`."""
-    value = conceal(value)
+    value = redact(value)
     await (await _awaited(provider)).put(path, value, **options)
 
 
@@ -73,8 +73,8 @@ async def delete(provider: str, path: str, **options: Any) -> None:
 async def _awaited(provider: str) -> Any:
     found = _made(provider)
     if found is None:
-        from s1crets._threads import in_thread  # anyio takes a while
+        from s1crets._runtime import run_in_thread
 
         # It is imported, and looked for in other packages, which takes reading files.
-        found = await in_thread(_provider, provider)
+        found = await run_in_thread(_provider, provider)
     return found.awaited

@@ -12,7 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from s1crets._fork import renew_after_fork
+from s1crets._runtime import on_fork
 from s1crets.cache.freshness import Flights, Refresher, spawn_task
 from s1crets.cache.inside import numbers
 from s1crets.cache.keys import Derived, Key, name_of
@@ -25,7 +25,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterable, Mapping
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.freshness import Spawn
     from s1crets.cache.owners import Identity
     from s1crets.cache.tiers import Tier
@@ -51,7 +51,7 @@ class SecretCache:
     def __init__(
         self,
         args: CacheArgs,
-        load: Callable[[Key], Coroutine[None, None, Held]],
+        load: Callable[[Key], Coroutine[None, None, CachedValue]],
         identity: Identity,
         *,
         on_stale: Callable[[], None] = lambda: None,
@@ -68,14 +68,14 @@ class SecretCache:
         tiers = Tiers.of(args, self._refresh, timer, clock)
         self._keys, self._derived = tiers.keys, tiers.derived
         self._owner = Owner(tiers.outside, tiers.memo, identity, self.lease)
-        self.peek_name: Callable[[str], Held | None] = self._keys.peek
+        self.peek_name: Callable[[str], CachedValue | None] = self._keys.peek
         self._refresher = Refresher(self._renew)
-        self._flights: Flights[Key, Held] = Flights()
+        self._flights: Flights[Key, CachedValue] = Flights()
         self._outages: Outages[Key] = Outages(timer)
         self._dropping: set[asyncio.Task[None]] = set()
         self._on_stale = on_stale
         self.spawn: Spawn = spawn_task
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held."""
@@ -89,19 +89,19 @@ class SecretCache:
         """
         return self._owner.look()
 
-    def peek(self, key: Key) -> Held | None:
+    def peek(self, key: Key) -> CachedValue | None:
         """Return what a local tier holds, or None; waits for nothing.
 
         `peek_name` is the same for plain names alone, and faster.
         """
         return self._tier(key).peek(key)
 
-    async def read(self, key: Key, *, cached: bool) -> Held:
+    async def read(self, key: Key, *, cached: bool) -> CachedValue:
         """Return what a tier holds or `load` returns, which is then stored.
 
         Where `cached` is false, no tier and no other caller's fetch answers, but it is stored.
         """
-        found: dict[Key, Held | S1cretsError] = {}
+        found: dict[Key, CachedValue | S1cretsError] = {}
         await self.read_many([key], found, cached=cached)
         held = found[key]
         if isinstance(held, S1cretsError):
@@ -109,7 +109,7 @@ class SecretCache:
         return held
 
     async def read_many(
-        self, keys: Iterable[Key], found: dict[Key, Held | S1cretsError], *, cached: bool
+        self, keys: Iterable[Key], found: dict[Key, CachedValue | S1cretsError], *, cached: bool
     ) -> None:
         """Put into `found`, as they come, what `read` would return or raise for each of `keys`."""
         if not self._owner.known:
@@ -120,7 +120,7 @@ class SecretCache:
         fetch = self._get_or_fetch if cached and self.ttl else self._fetch
         await self._flights.join([(key, (key, flight)) for key in keys], fetch, found)
 
-    async def _get_or_fetch(self, key: Key) -> Held:
+    async def _get_or_fetch(self, key: Key) -> CachedValue:
         tier = self._tier(key)
         held = await tier.get(key)  # another flight may have landed since the caller looked
         if held is not None:
@@ -138,7 +138,7 @@ class SecretCache:
             if claimed:
                 await tier.release(key)
 
-    async def _wait_for_claim(self, key: Key) -> tuple[Held | None, bool | None]:
+    async def _wait_for_claim(self, key: Key) -> tuple[CachedValue | None, bool | None]:
         """Wait until another process has fetched it, or does not any more, or takes too long."""
         tier, pause = self._tier(key), _LOOK
         until = time.monotonic() + _CLAIMED
@@ -153,7 +153,7 @@ class SecretCache:
                 return None, claimed
         return None, False
 
-    async def _fetch_or_stale(self, key: Key) -> Held:
+    async def _fetch_or_stale(self, key: Key) -> CachedValue:
         """Fetch; in an outage, return what has expired not too long ago, and spare AWS."""
         if self._outages.waits(key):
             held = await self._tier(key).stale(key)
@@ -165,7 +165,7 @@ class SecretCache:
         except S1cretsError as error:
             return await self.in_outage(key, error)
 
-    async def in_outage(self, key: Key, error: S1cretsError) -> Held:
+    async def in_outage(self, key: Key, error: S1cretsError) -> CachedValue:
         """Return what has expired not too long ago, if `error` is one of an outage.
 
         Raises:
@@ -178,7 +178,7 @@ class SecretCache:
         self._on_stale()
         return held
 
-    async def _fetch(self, key: Key) -> Held:
+    async def _fetch(self, key: Key) -> CachedValue:
         lease = self.lease()
         try:
             held = await self._load(key)
@@ -202,14 +202,14 @@ class SecretCache:
             if claimed:
                 await tier.release(key)
 
-    async def put(self, key: Key, held: Held, lease: Lease) -> Held:
+    async def put(self, key: Key, held: CachedValue, lease: Lease) -> CachedValue:
         """Store what was fetched, unless that is not wanted any more."""
         held.version = held.version or lease.began
         if self.ttl:
             await self._tier(key).store({key: held}, lease, self._life())
         return held
 
-    async def fill(self, values: Mapping[Key, Held], lease: Lease) -> None:
+    async def fill(self, values: Mapping[Key, CachedValue], lease: Lease) -> None:
         """Store what a path's fetch has read besides, as far as there is room."""
         for held in values.values():
             held.version = held.version or lease.began

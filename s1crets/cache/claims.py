@@ -14,7 +14,7 @@ import zlib
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from s1crets._fork import renew_after_fork
+from s1crets._runtime import on_fork
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +30,7 @@ class Claims:
     def __init__(self, file: int) -> None:
         self._file = file
         self.after_fork()
-        renew_after_fork(self)
+        on_fork(self)
         weakref.finalize(self, os.close, file)
 
     def after_fork(self) -> None:

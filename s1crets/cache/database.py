@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import diskcache
 
-from s1crets._fork import hold_while_forking, renew_after_fork
-from s1crets._threads import in_thread
+from s1crets._runtime import hold_while_forking, on_fork, run_in_thread
 from s1crets.cache.claims import claims_in
 from s1crets.cache.private import make_file, private_folder
 
@@ -114,7 +113,7 @@ class Database:
         self.cache: Any = None
         self.claims: Claims | None = None
         self.after_fork()
-        renew_after_fork(self)
+        on_fork(self)
         hold_while_forking(self)
 
     def after_fork(self) -> None:
@@ -219,10 +218,10 @@ class Database:
             return
         with suppress(*FAILURES):  # the folder may have gone
             # The last connection to close copies the journal, which takes time.
-            last = await in_thread(self._connect_last)
+            last = await run_in_thread(self._connect_last)
             with self.reading:
                 cache.close()
-            await in_thread(self._close_last, last)
+            await run_in_thread(self._close_last, last)
 
     def _connect_last(self) -> sqlite3.Connection:
         with self.writing:

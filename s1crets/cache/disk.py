@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 
-from s1crets._fork import renew_after_fork
-from s1crets._threads import in_thread
+from s1crets._runtime import on_fork, run_in_thread
 from s1crets.cache.database import FAILURES, Database
 from s1crets.cache.writing import Writer
 from s1crets.errors import NotPrivateError
@@ -64,7 +63,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
         self._writer = Writer(self._write_all)
         self._rests_until = {"opened": 0.0, "read": 0.0, "written": 0.0}
         self._warned = False
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Write by way of this process's own threads."""
@@ -154,7 +153,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     ) -> str | None:
         found = self.peek(key)
         if self._database.cache is None:
-            await in_thread(self.open)
+            await run_in_thread(self.open)
             found = self.peek(key)
         return found
 
@@ -216,7 +215,7 @@ class DiskCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     async def purge(self, namespace: str) -> None:
         """Remove what begins with `namespace`, so that it does not stand in any file."""
         await self.clear(namespace=namespace)
-        await in_thread(self._database.empty_journal)
+        await run_in_thread(self._database.empty_journal)
 
     def _clear_now(self, namespace: str | None) -> bool:
         for key in list(self._database.cache.iterkeys()):

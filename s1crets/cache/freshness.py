@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
-from s1crets._fork import renew_after_fork
+from s1crets._runtime import on_fork
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Flights(Generic[K, R]):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Hashable, _Flight] = {}
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's fetches: their loops are not in the child."""
@@ -186,7 +186,7 @@ class Refresher(Generic[K]):
         self._fetch = fetch
         self._timer = timer
         self._not_before: dict[K, float] = {}
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's refreshes: they are not going on in the child."""

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from s1crets._values import Concealed, conceal
+from s1crets._redaction import Redacted, redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 R = TypeVar("R")
 
-_Ticket: TypeAlias = "asyncio.Future[Concealed]"
+_Ticket: TypeAlias = "asyncio.Future[Redacted]"
 
 
 class Gathered(Generic[T, R]):
@@ -60,13 +60,13 @@ class Gathered(Generic[T, R]):
                 raise
         else:
             for (_, ticket), answer in zip(batch, answers, strict=True):
-                _land(ticket, conceal(answer))
+                _land(ticket, redact(answer))
 
 
-def _land(ticket: _Ticket, outcome: Concealed | BaseException) -> None:
+def _land(ticket: _Ticket, outcome: Redacted | BaseException) -> None:
     if ticket.done():
         return
-    if isinstance(outcome, Concealed):
+    if isinstance(outcome, Redacted):
         ticket.set_result(outcome)
     elif isinstance(outcome, Exception):
         ticket.set_exception(outcome)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.keys import Key
     from s1crets.cache.memory import MemoryCache
     from s1crets.cache.records import Lease
@@ -28,18 +28,23 @@ class InsideTier:
         self._backend = backend
         self.peek = backend.peek
 
-    async def get(self, key: Key) -> Held | None:
+    async def get(self, key: Key) -> CachedValue | None:
         """Return what is there and fresh."""
-        found: Held | None = self.peek(key)
+        found: CachedValue | None = self.peek(key)
         return found
 
-    async def stale(self, key: Key) -> Held | None:
+    async def stale(self, key: Key) -> CachedValue | None:
         """Return what is there, also if it has expired, but not too long ago."""
-        found: Held | None = self._backend.peek_stale(key)
+        found: CachedValue | None = self._backend.peek_stale(key)
         return found
 
     async def store(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         """Store what was fetched, unless it is not wanted any more, or older than what is there.
 
@@ -50,7 +55,7 @@ class InsideTier:
             room_only: whether nothing may be pushed out for it.
         """
 
-        def wanted(key: Any, there: Held | None) -> bool:
+        def wanted(key: Any, there: CachedValue | None) -> bool:
             older = there and lease.number < there.landed and entries[key].version < there.version
             return lease.holds() and not older
 

@@ -10,7 +10,7 @@ from s1crets.cache.records import Lease
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.keys import Key
     from s1crets.cache.memory import MemoryCache
     from s1crets.cache.outside import OutsideTier
@@ -45,9 +45,9 @@ class LocalTier:
         self.peek = memory.peek
         self.stale, self.claim, self.release = shared.stale, shared.claim, shared.release
 
-    async def get(self, key: Key) -> Held | None:
+    async def get(self, key: Key) -> CachedValue | None:
         """Return what is there and fresh."""
-        held: Held | None = self.peek(key)
+        held: CachedValue | None = self.peek(key)
         if held is None:
             age = self._age
             lease = Lease(next(numbers), self._clock(), lambda: self._age is age)
@@ -59,14 +59,24 @@ class LocalTier:
         return held
 
     async def store(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         """Do what `InsideTier.store` does, here and there."""
         await self._keep(entries, lease, max(life - self._ahead, 0), room_only=room_only)
         await self._shared.store(entries, lease, life, room_only=room_only)
 
     async def _keep(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         # Counted from when it was asked for: an update may have come in between.
         left = self._seconds - max(self._clock() - lease.began, 0)

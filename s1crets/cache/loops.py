@@ -15,8 +15,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s1crets._fork import renew_after_fork
-from s1crets._threads import ending, endure, in_thread
+from s1crets._runtime import on_fork, run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Sequence
@@ -57,7 +56,7 @@ class OnEveryLoop:
         self._backend = backend
         self.namespace = getattr(backend, "namespace", None)
         self._opened: dict[asyncio.AbstractEventLoop, _Opened] = {}
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's connections: what a child sent, the parent would get answers to.
@@ -109,9 +108,7 @@ class OnEveryLoop:
         loop = asyncio.get_running_loop()
         opened = self._opened.get(loop)
         if opened is None:
-            if ending():
-                endure(loop)
-            made = await in_thread(_twin, self._backend)
+            made = await run_in_thread(_twin, self._backend)
             opened = self._opened.get(loop) or await self._open(loop, *made)
         return opened
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
-from s1crets._fork import renew_after_fork
+from s1crets._runtime import on_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -50,7 +50,7 @@ class MemoryCache(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
         self._entries: OrderedDict[Hashable, tuple[Any, float]] = OrderedDict()
         self._touch = self._entries.move_to_end
         self._lock = threading.Lock()
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held."""

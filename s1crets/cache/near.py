@@ -11,7 +11,7 @@ from s1crets.cache.rows import PLAIN
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.keys import Key
     from s1crets.cache.records import Lease, Record
 
@@ -23,7 +23,7 @@ class NearTier(OutsideTier):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._seen: dict[Key, tuple[str, str, Record, Held]] = {}
+        self._seen: dict[Key, tuple[str, str, Record, CachedValue]] = {}
 
     def open(self) -> None:
         """Open files, if there are some. Blocks."""
@@ -37,7 +37,7 @@ class NearTier(OutsideTier):
             await self._ask("purge", self._outer + PLAIN)
         return problem
 
-    def peek(self, key: Key) -> Held | None:
+    def peek(self, key: Key) -> CachedValue | None:
         """Return what is there and fresh, without waiting."""
         seen = self._seen.get(key)
         if seen is not None and self._backend.peek(seen[0]) == seen[1]:
@@ -55,7 +55,7 @@ class NearTier(OutsideTier):
                 return held
         return None
 
-    def _keep_decoded(self, key: Key, seen: tuple[str, str, Record, Held]) -> None:
+    def _keep_decoded(self, key: Key, seen: tuple[str, str, Record, CachedValue]) -> None:
         """Keep an entry decoded for as long as its row stays as it is."""
         if len(self._seen) >= _DECODED:
             self._seen.clear()
@@ -70,13 +70,18 @@ class NearTier(OutsideTier):
         return None
 
     async def store(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         """Store what was fetched; what is there is looked at in the same transaction."""
         if not self._rows:
             return
         rows, look = self._rows[0], self._backend.look
-        found: dict[str, tuple[Held, bytes, list[tuple[str, bytes]]]] = {}
+        found: dict[str, tuple[CachedValue, bytes, list[tuple[str, bytes]]]] = {}
         for key, held in entries.items():
             row, context = rows.at(text_of(key))
             marks = [rows.at(MARK + text_of(key)), rows.at(MARK)]

@@ -14,7 +14,7 @@ from s1crets.cache.rows import rows_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.keys import Key
     from s1crets.cache.patience import Patience
     from s1crets.cache.records import Lease
@@ -95,22 +95,22 @@ class OutsideTier(ABC):
         """Learn whose entries are meant from now on."""
         self._rows = rows_of(self._seals, identity, self._kind, self._outer)
 
-    def peek(self, key: Key) -> Held | None:  # noqa: ARG002
+    def peek(self, key: Key) -> CachedValue | None:  # noqa: ARG002
         """Return what is there and fresh, without waiting: here, nothing."""
         return None
 
-    async def get(self, key: Key) -> Held | None:
+    async def get(self, key: Key) -> CachedValue | None:
         """Return what is there and fresh."""
         return (await self.find(key))[0]
 
-    async def find(self, key: Key) -> tuple[Held | None, float]:
+    async def find(self, key: Key) -> tuple[CachedValue | None, float]:
         """Return what is there and fresh, and for how many seconds it still is."""
         record = await self._look(key)
         if record is None or not self._is_fresh(key, record):
             return None, 0.0
         return record.held(), self._expiry(record) - self._clock()
 
-    async def stale(self, key: Key) -> Held | None:
+    async def stale(self, key: Key) -> CachedValue | None:
         """Return what is there, also if it has expired, but not too long ago."""
         record = await self._look(key)
         if record is None:
@@ -142,15 +142,20 @@ class OutsideTier(ABC):
 
     @abstractmethod
     async def store(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         """Do what `InsideTier.store` does."""
 
-    def _record(self, held: Held, life: float) -> Record:
+    def _record(self, held: CachedValue, life: float) -> Record:
         now = self._clock()
         return Record(now, now + life, held.version, held.raw)
 
-    def _outdates(self, there: Record | None, held: Held | None, lease: Lease) -> bool:
+    def _outdates(self, there: Record | None, held: CachedValue | None, lease: Lease) -> bool:
         """Say whether a mark, or a newer version, is from after a fetch began."""
         # One from the future says nothing: the clock was set back.
         if there is None or there.stored > self._clock() or lease.began >= there.stored:

@@ -6,8 +6,8 @@ import logging
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from s1crets._threads import in_thread
-from s1crets._values import Held
+from s1crets._runtime import run_in_thread
+from s1crets.cache.entry import CachedValue
 from s1crets.cache.freshness import Flights
 from s1crets.errors import S1cretsError
 
@@ -90,7 +90,7 @@ class Owner:
             await self._openings.join([(_KNOWN, _KNOWN)], self._find_out, {})
 
     async def _find_out(self, _: str) -> None:
-        await in_thread(self.look)
+        await run_in_thread(self.look)
         if self.known:
             return
         problems = [await tier.check_seal() for tier in self._tiers]
@@ -106,7 +106,7 @@ class Owner:
             return
         self._belong(identity)
         if lasting and self._memory:
-            await self._memory.store({_KNOWN: Held(identity)}, lease, _REMEMBERED)
+            await self._memory.store({_KNOWN: CachedValue(identity)}, lease, _REMEMBERED)
 
     def _belong(self, identity: str) -> None:
         for tier in self._tiers:

@@ -7,7 +7,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import Concealed
+from s1crets._redaction import Redacted
 from s1crets.errors import NotPrivateError
 
 if TYPE_CHECKING:
@@ -101,6 +101,6 @@ class Patience:
             _log.warning("the cache %s fails (%s); going on without it", self.title, problem)
 
 
-async def _concealed(answer: Coroutine[Any, Any, Any]) -> Concealed:
+async def _concealed(answer: Coroutine[Any, Any, Any]) -> Redacted:
     """Return an answer in a box, as `wait_for` may make a task, and asyncio logs its result."""
-    return Concealed(await answer)
+    return Redacted(await answer)

@@ -6,7 +6,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from s1crets._values import Held, Raw, dump, load
+from s1crets._codec import Raw, dump, load
+from s1crets.cache.entry import CachedValue
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,7 +21,7 @@ class Record(NamedTuple):
     Attributes:
         stored: wall-clock seconds.
         expires: wall-clock seconds.
-        version: see `Held`.
+        version: see `CachedValue`.
         raw: what AWS sent; None says that at `stored` all that was known was forgotten.
     """
 
@@ -29,9 +30,9 @@ class Record(NamedTuple):
     version: float
     raw: Raw | None
 
-    def held(self) -> Held | None:
+    def held(self) -> CachedValue | None:
         """Return it as the other tiers have it, or None if there is no value in it."""
-        return None if self.raw is None else Held(self.raw, self.version, self.stored)
+        return None if self.raw is None else CachedValue(self.raw, self.version, self.stored)
 
 
 def pack(record: Record) -> bytes:

@@ -19,7 +19,7 @@ from s1crets.cache.store import Store, lots
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-    from s1crets._values import Held
+    from s1crets.cache.entry import CachedValue
     from s1crets.cache.keys import Key
     from s1crets.cache.loops import OnEveryLoop
     from s1crets.cache.records import Lease, Record
@@ -32,7 +32,7 @@ class _Landed(NamedTuple):
     """What was fetched, and is to be stored."""
 
     key: Key
-    held: Held
+    held: CachedValue
     lease: Lease
     life: float
 
@@ -86,7 +86,12 @@ class RemoteTier(OutsideTier):
         ]
 
     async def store(
-        self, entries: Mapping[Key, Held], lease: Lease, life: float, *, room_only: bool = False
+        self,
+        entries: Mapping[Key, CachedValue],
+        lease: Lease,
+        life: float,
+        *,
+        room_only: bool = False,
     ) -> None:
         """Do what `InsideTier.store` does; with `room_only` nothing, as room can't be told."""
         if self._rows and not room_only:

@@ -15,7 +15,7 @@ import struct
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import Concealed, conceal
+from s1crets._redaction import Redacted, redact
 from s1crets.errors import ConfigurationError, NotPrivateError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def new_key() -> str:
     return base64.b64encode(os.urandom(_KEY)).decode()
 
 
-def read_keys(given: Any) -> list[Concealed]:
+def read_keys(given: Any) -> list[Redacted]:
     """Return the keys that a `cache_key` argument means, or the environment's: the first writes.
 
     Args:
@@ -45,21 +45,21 @@ def read_keys(given: Any) -> list[Concealed]:
         ValueError: a key is not 32 bytes long.
         NotPrivateError: a `PermissionError`: others can read the file.
     """
-    given = conceal(given)
+    given = redact(given)
     if given.reveal() is None:
         # An environment can't hold a list: several keys are separated by commas.
         ring = os.environ.get(_VARIABLE, "")
-        given = Concealed(ring.split(",") if ring else [])
+        given = Redacted(ring.split(",") if ring else [])
     elif not isinstance(given.reveal(), (list, tuple)):
-        given = Concealed([given.reveal()])
+        given = Redacted([given.reveal()])
     elif not given.reveal():
         raise ValueError("cache_args: cache_key is an empty list")
-    return [_read_key(box) for box in map(conceal, given.reveal())]
+    return [_read_key(box) for box in map(redact, given.reveal())]
 
 
-def _read_key(given: Concealed) -> Concealed:
+def _read_key(given: Redacted) -> Redacted:
     if callable(given.reveal()):
-        given = Concealed(given.reveal()())
+        given = Redacted(given.reveal()())
     if isinstance(given.reveal(), Path):
         given = _from_file(given.reveal())
     if isinstance(given.reveal(), str):
@@ -78,9 +78,9 @@ def _read_key(given: Concealed) -> Concealed:
     return given
 
 
-def _from_base64(text: Concealed) -> Concealed:
+def _from_base64(text: Redacted) -> Redacted:
     try:
-        return Concealed(base64.b64decode(text.reveal().strip(), validate=True))
+        return Redacted(base64.b64decode(text.reveal().strip(), validate=True))
     except ValueError:
         pass  # its context would be kept, and have the key in it
     raise ValueError(
@@ -89,7 +89,7 @@ def _from_base64(text: Concealed) -> Concealed:
     )
 
 
-def _from_file(path: Path) -> Concealed:
+def _from_file(path: Path) -> Redacted:
     """Read a key from a file that nobody else can read, checked on what was opened."""
     flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe would keep whoever opens it waiting
     with open(os.open(path, flags), encoding="ascii", errors="replace") as file:  # noqa: PTH123
@@ -101,7 +101,7 @@ def _from_file(path: Path) -> Concealed:
                 f" to the user {status.st_uid}: it must be yours, with the mode 0600"
             )
             raise NotPrivateError(message)
-        return Concealed(file.read())
+        return Redacted(file.read())
 
 
 class Seal:
@@ -111,7 +111,7 @@ class Seal:
         mark: tells this key from others, and nothing of it.
     """
 
-    def __init__(self, key: Concealed) -> None:
+    def __init__(self, key: Redacted) -> None:
         aead, hkdf, sha256 = _cryptography()
 
         def derived(purpose: bytes) -> bytes:
@@ -153,7 +153,7 @@ def framed(text: str) -> bytes:
     return _LENGTH.pack(len(encoded)) + encoded
 
 
-def seals(keys: Sequence[Concealed]) -> list[Seal]:
+def seals(keys: Sequence[Redacted]) -> list[Seal]:
     """Return the seals of a key ring."""
     return [Seal(key) for key in keys]
 

@@ -19,7 +19,7 @@ from s1crets.errors import InsecureCacheWarning
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.cache.local import LocalTier
     from s1crets.cache.outside import OutsideTier
 
@@ -114,7 +114,7 @@ class Tiers:
     def _shared(
         cls,
         args: CacheArgs,
-        keys: Sequence[Concealed],
+        keys: Sequence[Redacted],
         on_late: Callable[[Any], None],
         timer: Callable[[], float],
         clock: Callable[[], float],

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, TypeAlias
 from weakref import WeakKeyDictionary
 
-from s1crets._threads import in_thread
+from s1crets._runtime import run_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,7 +54,7 @@ class Writer:
                 batch = waiting.copy()
                 waiting.clear()
                 try:
-                    outcomes = await in_thread(self._outcomes, [write for write, _ in batch])
+                    outcomes = await run_in_thread(self._outcomes, [write for write, _ in batch])
                 except RuntimeError as error:  # no thread can be started
                     outcomes = [(None, error)] * len(batch)
                 for (_, done), outcome in zip(batch, outcomes, strict=True):

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from s1crets._values import Concealed, Held, conceal
+from s1crets._redaction import Redacted, redact
+from s1crets.cache.entry import CachedValue
 from s1crets.cli.shared import EPILOG, OTHER, code_of, from_stdin, open_store, store_options, told
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 from s1crets.providers.base import check_name
@@ -58,7 +59,7 @@ def import_(file: str, path: str, form: str | None, *, dry_run: bool, **options:
 
 
 def _work(
-    store: Any, wanted: Mapping[str, Concealed], there: Mapping[str, Any], *, dry_run: bool
+    store: Any, wanted: Mapping[str, Redacted], there: Mapping[str, Any], *, dry_run: bool
 ) -> Iterator[tuple[str, Exception]]:
     """Create and update, and tell what was done; yield what could not be."""
     told_of = []
@@ -82,18 +83,18 @@ def _work(
 _DONE = {"create": "created", "update": "updated", "": "unchanged"}
 
 
-def _verb(there: Any, wanted: Concealed) -> str:
+def _verb(there: Any, wanted: Redacted) -> str:
     """Return what has to be done."""
     if isinstance(there, SecretNotFoundError):
         return "create"
-    return "" if there == Held(wanted.reveal()).value() else "update"
+    return "" if there == CachedValue(wanted.reveal()).value() else "update"
 
 
-def _content(file: str) -> Concealed:
+def _content(file: str) -> Redacted:
     if file == "-":
-        return conceal(from_stdin())
+        return redact(from_stdin())
     try:
-        return conceal(Path(file).read_text(encoding="utf-8-sig"))
+        return redact(Path(file).read_text(encoding="utf-8-sig"))
     except UnicodeDecodeError:
         problem = "it is not UTF-8"
     except OSError as error:
@@ -106,7 +107,7 @@ def _by_name(file: str) -> str:
     return "json" if file.endswith(".json") else "dotenv"
 
 
-def _parsed(content: Concealed, form: str) -> dict[str, Concealed]:
+def _parsed(content: Redacted, form: str) -> dict[str, Redacted]:
     """Return the settings of a file.
 
     Raises:
@@ -117,11 +118,11 @@ def _parsed(content: Concealed, form: str) -> dict[str, Concealed]:
     return _from_json(content) if form == "json" else _from_dotenv(content)
 
 
-def _from_json(content: Concealed) -> dict[str, Concealed]:
+def _from_json(content: Redacted) -> dict[str, Redacted]:
     try:
-        found = conceal(json.loads(content.reveal()))
+        found = redact(json.loads(content.reveal()))
     except (ValueError, RecursionError):
-        found = conceal(None)
+        found = redact(None)
     if not isinstance(found.reveal(), dict):
         raise ConfigurationError("what is to be imported is not a JSON object")
     kinds = {name: type(one).__name__ for name, one in found.reveal().items()}
@@ -129,18 +130,18 @@ def _from_json(content: Concealed) -> dict[str, Concealed]:
     if wrong:
         message = f"only text, objects and arrays can be imported: {', '.join(wrong)}"
         raise ConfigurationError(message)
-    return {name: conceal(_stored(found, name)) for name in kinds}
+    return {name: redact(_stored(found, name)) for name in kinds}
 
 
 _STORED = ("str", "dict", "list")
 
 
-def _stored(found: Concealed, name: str) -> str:
+def _stored(found: Redacted, name: str) -> str:
     one = found.reveal()[name]
     return one if isinstance(one, str) else json.dumps(one, ensure_ascii=False)
 
 
-def _from_dotenv(content: Concealed) -> dict[str, Concealed]:
+def _from_dotenv(content: Redacted) -> dict[str, Redacted]:
     try:
         from dotenv.parser import parse_stream
     except ImportError as error:
@@ -154,11 +155,11 @@ def _from_dotenv(content: Concealed) -> dict[str, Concealed]:
             del binding
             raise ConfigurationError(message)
         if binding.key is not None:
-            found[binding.key] = conceal(binding.value)
+            found[binding.key] = redact(binding.value)
     return found
 
 
-def _below(path: str, settings: Mapping[str, Concealed]) -> dict[str, Concealed]:
+def _below(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
     """Return the settings by the full names of their secrets, each checked."""
     check_name(path)
     found = {f"{path.rstrip('/')}/{name}": one for name, one in settings.items()}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from s1crets._values import MISSING
+from s1crets._sentinels import MISSING
 from s1crets.cli.shared import (
     DENIED,
     EPILOG,

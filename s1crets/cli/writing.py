@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from s1crets._values import conceal
+from s1crets._redaction import redact
 from s1crets.cli.shared import EPILOG, from_stdin, open_store, store_options, told
 
 
@@ -40,7 +40,7 @@ def update(path: str, value: str, **options: Any) -> None:
       echo fake-new | s1crets update prod/token -
       s1crets update --provider aws.ps /prod/db/url - < url.txt
     """
-    hidden = conceal(from_stdin() if value == "-" else value)
+    hidden = redact(from_stdin() if value == "-" else value)
     del value
     with told():
         open_store(**options).update(path, hidden)
@@ -59,7 +59,7 @@ def put(path: str, value: str, **options: Any) -> None:
     Examples:
       echo fake-new | s1crets put prod/other-token -
     """
-    hidden = conceal(from_stdin() if value == "-" else value)
+    hidden = redact(from_stdin() if value == "-" else value)
     del value
     with told():
         open_store("put", **options).put(path, hidden)

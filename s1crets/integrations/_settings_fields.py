@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, Union, get_args, ge
 
 from pydantic import AliasChoices, AliasPath
 
-from s1crets._values import MISSING, KeyPath, keys_of, pick
+from s1crets._keypath import KeyPath, keys_of, pick
+from s1crets._sentinels import MISSING
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:

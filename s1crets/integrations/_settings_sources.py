@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsError
 
-from s1crets._frames import bare
-from s1crets._values import MISSING, keys_of, pick
+from s1crets._keypath import keys_of, pick
+from s1crets._redaction import strip_traceback
+from s1crets._sentinels import MISSING
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 from s1crets.integrations._settings_fields import (
     Field,
@@ -211,7 +212,7 @@ def _hidden(value: Any, provider: str, path: str) -> Any:
     try:
         return hide(value, str(FromSecret(provider, path)))
     except S1cretsError as error:
-        return bare(error)  # its frames have the value
+        return strip_traceback(error)  # its frames have the value
 
 
 def _picked(value: Any, marker: FromSecret) -> Any:

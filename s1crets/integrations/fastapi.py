@@ -19,7 +19,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from s1crets._values import keys_of
+from s1crets._keypath import keys_of
 from s1crets.cache.outages import passes
 from s1crets.errors import ConfigurationError, S1cretsError
 from s1crets.integrations._serving import Preload, check_provider, named, preloads, serving
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from contextlib import AbstractAsyncContextManager
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.integrations._serving import Provider
 
 __all__ = ["Preload", "Secret", "lifespan"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from s1crets._fork import importing
+from s1crets._runtime import import_lock
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def provider_class(name: str) -> Any:
     """
     if isinstance(name, str) and name in _CLASSES:
         module, _, cls = _CLASSES[name].partition(":")
-        with importing:
+        with import_lock:
             return getattr(importlib.import_module(module), cls)
     others = _others()
     if not isinstance(name, str) or name not in others:
@@ -82,7 +82,7 @@ def _make(name: str) -> Any:
 
 def _others() -> dict[str, list[EntryPoint]]:
     """Return what other packages offer, by name. Our own names are ours: nobody else has them."""
-    with importing:
+    with import_lock:
         from importlib.metadata import entry_points  # 30 ms, for those who need it
 
     found: dict[str, list[EntryPoint]] = {}
@@ -108,7 +108,7 @@ def _loaded(name: str, points: list[EntryPoint]) -> Any:
         problem = "uninstall all but one"
     else:
         try:
-            with importing:
+            with import_lock:
                 found = points[0].load()
         except Exception as error:  # noqa: BLE001  # a package may fail in any way
             cause = error

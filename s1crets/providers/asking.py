@@ -9,8 +9,8 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._frames import bare
-from s1crets._threads import in_thread
+from s1crets._redaction import strip_traceback
+from s1crets._runtime import run_in_thread
 from s1crets.errors import AccessDeniedError, S1cretsError, UnavailableError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
         yield
     except S1cretsError as error:
         if error.__cause__ is not None:
-            bare(error.__cause__)  # its frames may have the value
+            strip_traceback(error.__cause__)  # its frames may have the value
         raise
     except PermissionError:
         kind: type[S1cretsError] = AccessDeniedError
@@ -101,4 +101,4 @@ class SimpleIdentity:
 
     async def ask(self) -> tuple[str, bool]:
         """Return it, and that it lasts."""
-        return await in_thread(self._whose), True
+        return await run_in_thread(self._whose), True

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from s1crets._frames import without_frames
-from s1crets._values import MISSING, UNSET, keys_of
+from s1crets._keypath import keys_of
+from s1crets._redaction import stripped
+from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.keys import name_of
 from s1crets.errors import (
     DeadlineExceededError,
@@ -27,8 +28,9 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-    from s1crets._values import Held, KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.cache import Key, SecretCache
+    from s1crets.cache.entry import CachedValue
     from s1crets.providers.stats import Counters, Stats
 
 R = TypeVar("R")
@@ -82,7 +84,7 @@ class AsyncProvider(Rotating, ABC):
         """Forget what the caches hold of one name and of all paths, or all."""
 
     @abstractmethod
-    async def _load(self, key: Key) -> Held:
+    async def _load(self, key: Key) -> CachedValue:
         """Fetch what the cache does not have."""
 
     @abstractmethod
@@ -151,7 +153,7 @@ class AsyncProvider(Rotating, ABC):
         self._counters.hits += 1
         return self._answer(held, name_of(key), keypath, default)
 
-    async def _read(self, key: Key, *, cached: bool) -> Held:
+    async def _read(self, key: Key, *, cached: bool) -> CachedValue:
         """Read what is not at hand: from a store that needs I/O, or from the service."""
         self._counters.misses += 1
         with self._counters.observer.call(reading(key), [name_of(key)]):
@@ -162,7 +164,7 @@ class AsyncProvider(Rotating, ABC):
                 if not cached:
                     raise
                 late = error
-            return await without_frames(self._cache.in_outage(key, late))
+            return await stripped(self._cache.in_outage(key, late))
 
     async def _read_many(
         self, names: Iterable[str], key_of: Callable[[str], Key], *, cached: bool
@@ -187,9 +189,9 @@ class AsyncProvider(Rotating, ABC):
         return batch
 
     async def _read_missing(self, missing: dict[Key, str], batch: Batch, *, cached: bool) -> None:
-        found: dict[Key, Held | S1cretsError] = {}
+        found: dict[Key, CachedValue | S1cretsError] = {}
         with anyio.move_on_after(self.deadline):
-            await without_frames(self._cache.read_many(missing, found, cached=cached))
+            await stripped(self._cache.read_many(missing, found, cached=cached))
         for key, name in missing.items():
             outcome = found.get(key) or await self._stale_or_late(key, cached=cached)
             if isinstance(outcome, S1cretsError):
@@ -197,7 +199,7 @@ class AsyncProvider(Rotating, ABC):
             else:
                 batch.values[name] = outcome.value()
 
-    async def _stale_or_late(self, key: Key, *, cached: bool) -> Held | S1cretsError:
+    async def _stale_or_late(self, key: Key, *, cached: bool) -> CachedValue | S1cretsError:
         """Return what is said of a name that was not read within the deadline."""
         error = self._too_late("reading", name_of(key))
         try:
@@ -205,7 +207,7 @@ class AsyncProvider(Rotating, ABC):
         except DeadlineExceededError:
             return error
 
-    def _answer(self, held: Held, path: str, keypath: KeyPath, default: Any) -> Any:
+    def _answer(self, held: CachedValue, path: str, keypath: KeyPath, default: Any) -> Any:
         """Return the caller's own copy of what is at `keypath`.
 
         Raises:
@@ -232,7 +234,7 @@ class AsyncProvider(Rotating, ABC):
         """Return what `work` returns, which is ended when it takes longer than `deadline`."""
         try:
             with anyio.fail_after(self.deadline):
-                return await without_frames(work)
+                return await stripped(work)
         except S1cretsError:
             raise
         except TimeoutError:

@@ -14,12 +14,12 @@ from s1crets.providers.beneath import check_file, found
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
 
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
-def write(root: str, parts: Sequence[bytes], data: Concealed, exists: bool | None) -> None:  # noqa: FBT001
+def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None) -> None:  # noqa: FBT001
     """Put a new file in the place of what is there, readable for its owner only.
 
     Args:

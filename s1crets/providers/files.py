@@ -10,7 +10,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import conceal
+from s1crets._redaction import redact
 from s1crets.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.providers.simple import SimpleOptions
 
 __all__ = ["AsyncFiles", "Files"]
@@ -116,7 +116,7 @@ class AsyncFiles(AsyncSimpleProvider):
         """List files, and when they were changed."""
         return await in_thread(self._list_files, path)
 
-    async def store(self, name: str, value: Concealed, *, exists: bool | None) -> None:
+    async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:
         """Write a file."""
         await self._change(name, write, _data(value), exists)
 
@@ -234,10 +234,10 @@ def _value(data: bytes) -> str | bytes:
         return data
 
 
-def _data(value: Concealed) -> Concealed:
+def _data(value: Redacted) -> Redacted:
     """Return the bytes of a file that is read as `value`."""
     raw = value.reveal()
     if isinstance(raw, str):
         # One newline is dropped by whoever reads it, so one that is part of the value gets company.
         raw = (raw + "\n" * raw.endswith("\n")).encode()
-    return conceal(raw)
+    return redact(raw)

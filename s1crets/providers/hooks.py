@@ -12,7 +12,7 @@ from s1crets.providers.entries import Entry, is_below
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
 
 
 @dataclass(frozen=True, repr=False)
@@ -71,7 +71,7 @@ class Hooks(ABC):
         """Return what there is to tell of `names`; their names alone by default."""
         return [Entry(name, "secret", "", None) for name in await self.names(path)]
 
-    async def store(self, name: str, value: Concealed, *, exists: bool | None) -> None:  # noqa: ARG002
+    async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:  # noqa: ARG002
         """Store a value, or refuse to, which is the default.
 
         Args:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from s1crets._values import Held, together
 from s1crets.cache import Derived, SecretCache
+from s1crets.cache.entry import CachedValue, together
 from s1crets.errors import BadResponseError, S1cretsError, SecretNotFoundError
 from s1crets.providers.asking import Asking, SimpleIdentity
 from s1crets.providers.base import AsyncProvider, check_name
@@ -66,7 +66,7 @@ class SimpleLoading(Hooks, AsyncProvider):
     def _path_key(self, path: str, what: str) -> Derived:
         return Derived(self._trimmed(path), (what,))
 
-    async def _load(self, key: Key) -> Held:
+    async def _load(self, key: Key) -> CachedValue:
         if isinstance(key, str):
             return await self._fetch(key)
         if key.what == ("path",):
@@ -74,9 +74,9 @@ class SimpleLoading(Hooks, AsyncProvider):
         if not await self._ask("exists", key.name, self.exists, key.name):
             message = f"{self.service}: there is no secret {key.name!r}, and none below"
             raise SecretNotFoundError(message)
-        return Held("yes", _ONLY)
+        return CachedValue("yes", _ONLY)
 
-    async def _fetch(self, name: str) -> Held:
+    async def _fetch(self, name: str) -> CachedValue:
         fetched = await self._ask("fetch", name, self.fetch, name)
         if fetched is None:
             message = f"{self.service}: there is no secret {name!r}"
@@ -89,17 +89,17 @@ class SimpleLoading(Hooks, AsyncProvider):
                 " return str, bytes, Fetched or None"
             )
             raise BadResponseError(message)
-        return Held(fetched.value, fetched.version or _ONLY)
+        return CachedValue(fetched.value, fetched.version or _ONLY)
 
-    async def _fetch_path(self, path: str) -> Held:
+    async def _fetch_path(self, path: str) -> CachedValue:
         lease = self._cache.lease()
         found = await self._ask("names", path, self.names, path)
         names = sorted({name for name in found if is_below(name, path)})
         outcomes = await asyncio.gather(*map(self._fetch, names), return_exceptions=True)
-        read: dict[str, Held] = {}
+        read: dict[str, CachedValue] = {}
         batch = Batch()
         for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, Held):
+            if isinstance(outcome, CachedValue):
                 read[name] = outcome
             elif not isinstance(outcome, S1cretsError):
                 raise outcome

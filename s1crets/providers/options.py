@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from s1crets._values import conceal
+from s1crets._redaction import redact
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def boxed(options: _T) -> _T:
     args = options.get("cache_args")
     if not isinstance(args, Mapping) or "cache_key" not in args:
         return options
-    return {**options, "cache_args": {**args, "cache_key": conceal(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
+    return {**options, "cache_args": {**args, "cache_key": redact(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
 
 
 _ALIKE = 0.4  # how much, from 0 to 1, a name has to be like a known one to be taken for that

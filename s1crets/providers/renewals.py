@@ -16,14 +16,14 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from s1crets._values import Held
     from s1crets.cache import Key
+    from s1crets.cache.entry import CachedValue
 
 _log = logging.getLogger("s1crets")
 _BURST = 1.0  # seconds in which what fails is taken for one burst, and the secret is read once
 
 
-def changed(held: Held, than: Held) -> bool:
+def changed(held: CachedValue, than: CachedValue) -> bool:
     """Say whether one is another version; where there is none to tell by, what is stored tells."""
     return held.version != than.version or held.raw != than.raw
 
@@ -39,31 +39,31 @@ class Renewals:
 
     def __init__(
         self,
-        fetch: Callable[[Key], Coroutine[Any, Any, Held]],
-        peek: Callable[[Key], Held | None],
+        fetch: Callable[[Key], Coroutine[Any, Any, CachedValue]],
+        peek: Callable[[Key], CachedValue | None],
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._fetch = fetch
         self._peek = peek
         self._timer = timer
-        self._flights: Flights[Key, Held] = Flights()
+        self._flights: Flights[Key, CachedValue] = Flights()
         self._bursts: Flights[Key, None] = Flights()
-        self._lately: dict[Key, tuple[float, Held | None]] = {}
+        self._lately: dict[Key, tuple[float, CachedValue | None]] = {}
 
-    async def look(self, key: Key) -> Held:
+    async def look(self, key: Key) -> CachedValue:
         """Fetch a secret past all caches; who wants the same meanwhile gets the same.
 
         Raises:
             S1cretsError: it could not be read.
         """
-        found: dict[Key, Held | S1cretsError] = {}
+        found: dict[Key, CachedValue | S1cretsError] = {}
         await self._flights.join([(key, key)], self._fetch, found)
         outcome = found[key]
         if isinstance(outcome, S1cretsError):
             raise outcome
         return outcome
 
-    async def newer(self, key: Key, than: Held) -> Held | None:
+    async def newer(self, key: Key, than: CachedValue) -> CachedValue | None:
         """Return another version of a secret than the one that failed, or None.
 
         Of a burst of failures the first one looks; the others learn what it has found.
@@ -87,7 +87,9 @@ class Renewals:
             _log.warning("a secret that may have been rotated can't be read anew: %s", error)
         self._lately[key] = self._timer(), held
 
-    async def watch(self, key: Key, held: Held, interval: float) -> AsyncIterator[Held]:
+    async def watch(
+        self, key: Key, held: CachedValue, interval: float
+    ) -> AsyncIterator[CachedValue]:
         """Yield a secret each time that it is found to be another version than `held`, or the last.
 
         Raises:

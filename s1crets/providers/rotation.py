@@ -8,14 +8,16 @@ import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
-from s1crets._values import UNSET, keys_of
+from s1crets._keypath import keys_of
+from s1crets._sentinels import UNSET
 from s1crets.providers.renewals import Renewals
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
-    from s1crets._values import Held, KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.cache import Key, SecretCache
+    from s1crets.cache.entry import CachedValue
     from s1crets.providers.stats import Counters
 
 F = TypeVar("F")
@@ -30,13 +32,13 @@ class Rotating(ABC):
     _counters: Counters
 
     @abstractmethod
-    async def _read(self, key: Key, *, cached: bool) -> Held: ...
+    async def _read(self, key: Key, *, cached: bool) -> CachedValue: ...
 
     @abstractmethod
     def _key_of(self, path: str) -> Key: ...
 
     @abstractmethod
-    def _answer(self, held: Held, path: str, keypath: KeyPath, default: Any) -> Any: ...
+    def _answer(self, held: CachedValue, path: str, keypath: KeyPath, default: Any) -> Any: ...
 
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
@@ -140,12 +142,12 @@ class Rotating(ABC):
         keys_of(keypath)
         return self._key_of(path)
 
-    def _held_local(self, key: Key) -> Held | None:
+    def _held_local(self, key: Key) -> CachedValue | None:
         held = self._cache.peek(key)
         self._counters.hits += held is not None
         return held
 
-    def _picked(self, held: Held, path: str, keypath: KeyPath) -> Any:
+    def _picked(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
         return self._answer(held, path, keypath, UNSET)
 
     @functools.cached_property

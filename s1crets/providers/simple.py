@@ -34,9 +34,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
+from s1crets._keypath import keys_of
+from s1crets._redaction import Redacted, redact
+from s1crets._runtime import run_in_thread as pass_to_thread
+from s1crets._sentinels import MISSING, UNSET
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets._threads import in_thread as pass_to_thread
-from s1crets._values import MISSING, UNSET, Concealed, conceal, keys_of
 from s1crets.errors import SecretNotFoundError
 from s1crets.providers.batch import distinct
 from s1crets.providers.entries import Entry
@@ -47,18 +49,20 @@ from s1crets.providers.simple_writing import SimpleWriting
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
 
 __all__ = [
     "AsyncSimpleProvider",
-    "Concealed",
     "Entry",
     "Fetched",
     "Hooks",
+    "Redacted",
     "SimpleOptions",
     "SimpleProvider",
     "in_thread",
 ]
+
+Concealed = Redacted  # the name until 1.0
 
 _R = TypeVar("_R")
 
@@ -222,5 +226,5 @@ async def in_thread(function: Callable[..., _R], *args: Any) -> _R:
     return found
 
 
-def _concealed(function: Callable[..., Any], args: tuple[Any, ...]) -> Concealed:
-    return conceal(function(*args))
+def _concealed(function: Callable[..., Any], args: tuple[Any, ...]) -> Redacted:
+    return redact(function(*args))

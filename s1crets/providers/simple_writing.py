@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import conceal, encode
+from s1crets._codec import encode
+from s1crets._redaction import redact
 from s1crets.providers.entries import is_below
 from s1crets.providers.loading import SimpleLoading
 
 if TYPE_CHECKING:
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.providers.entries import Entry
 
 
@@ -28,7 +29,7 @@ class SimpleWriting(SimpleLoading):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         await self._store("creating", path, value, exists=False)
 
     async def put(self, path: str, value: Any) -> None:
@@ -42,7 +43,7 @@ class SimpleWriting(SimpleLoading):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         await self._store("writing", path, value, exists=None)
 
     async def update(self, path: str, value: Any) -> None:
@@ -57,7 +58,7 @@ class SimpleWriting(SimpleLoading):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         await self._store("updating", path, value, exists=True)
 
     async def delete(self, path: str) -> None:
@@ -89,8 +90,8 @@ class SimpleWriting(SimpleLoading):
         entries = [entry for entry in found if is_below(entry.name, below)]
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def _store(self, verb: str, path: str, value: Concealed, *, exists: bool | None) -> None:
+    async def _store(self, verb: str, path: str, value: Redacted, *, exists: bool | None) -> None:
         name = self._named(path)
-        raw = conceal(encode(value, binary=True, limit=self.largest))
+        raw = redact(encode(value, binary=True, limit=self.largest))
         work = self._ask("store", name, self.store, name, raw, exists=exists)
         await self._in_time(verb, name, self._written(name, work))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.wire import HANG_UP, Wire, parameter
 
-from s1crets._values import Held
 from s1crets.cache import Derived, SecretCache
+from s1crets.cache.entry import CachedValue
 from s1crets.cache.freshness import Flights, Refresher
 from s1crets.errors import UnavailableError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
@@ -53,11 +53,11 @@ class World:
     def clock(self) -> float:
         return self.now
 
-    async def load(self, key: Key) -> Held:
+    async def load(self, key: Key) -> CachedValue:
         self.loads.append(key)
         if self.fails:
             raise self.fails
-        return Held(f"v{len(self.loads)}")
+        return CachedValue(f"v{len(self.loads)}")
 
     async def get(self, key: Key = "/a") -> Any:
         held = self.cache.peek(key)

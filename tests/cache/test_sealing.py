@@ -20,7 +20,7 @@ from aiocache import SimpleMemoryCache
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1crets._values import Concealed
+from s1crets._redaction import Redacted
 from s1crets.cache.disk import DiskCache
 from s1crets.cache.memory import MemoryCache
 from s1crets.cache.sealing import Seal, framed, new_key, read_keys
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-SEAL = Seal(Concealed(KEY))
+SEAL = Seal(Redacted(KEY))
 
 
 def on_disk(path: Path, **more: Any) -> Any:
@@ -176,7 +176,7 @@ def test_what_was_closed_is_opened(body: bytes, identity: str, name: str) -> Non
     assert SEAL.open(sealed, context) == body
     assert SEAL.open(sealed, framed(identity) + framed(name + "x")) is None
     assert SEAL.open(sealed, framed(identity + "x") + framed(name)) is None
-    assert Seal(Concealed(OTHER)).open(sealed, context) is None
+    assert Seal(Redacted(OTHER)).open(sealed, context) is None
     assert SEAL.close(body, context) != sealed
 
 

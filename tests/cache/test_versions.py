@@ -11,9 +11,9 @@ from _support.servers import RedisServer, redis_server
 from _support.wire import Wire, parameter
 from aiocache import SimpleMemoryCache
 
-from s1crets._values import Held
 from s1crets.cache import Derived, SecretCache
 from s1crets.cache.disk import DiskCache
+from s1crets.cache.entry import CachedValue
 from s1crets.cache.memory import MemoryCache
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
@@ -31,7 +31,7 @@ class Service:
 
     def __init__(self) -> None:
         self.now = 1000.0
-        self.asked: asyncio.Queue[asyncio.Future[Held]] = asyncio.Queue()
+        self.asked: asyncio.Queue[asyncio.Future[CachedValue]] = asyncio.Queue()
 
     def hint(self) -> str:
         return "me"
@@ -46,12 +46,12 @@ class Service:
     def cache(self, **args: Any) -> SecretCache:
         return SecretCache(args, self.load, self, timer=self.clock, clock=self.clock)  # type: ignore[arg-type]
 
-    async def load(self, key: Key) -> Held:  # noqa: ARG002
-        answer: asyncio.Future[Held] = asyncio.get_running_loop().create_future()
+    async def load(self, key: Key) -> CachedValue:  # noqa: ARG002
+        answer: asyncio.Future[CachedValue] = asyncio.get_running_loop().create_future()
         await self.asked.put(answer)
         return await answer
 
-    async def read(self, cache: SecretCache, key: Key) -> tuple[Any, asyncio.Future[Held]]:
+    async def read(self, cache: SecretCache, key: Key) -> tuple[Any, asyncio.Future[CachedValue]]:
         """Begin to read, and return what will be read and what AWS is to answer."""
         reading = asyncio.ensure_future(cache.read(key, cached=False))
         return reading, await self.asked.get()
@@ -101,12 +101,12 @@ async def test_what_is_in_flight_does_not_come_back(pair: Any, key: Key, how: st
     await other.read_many([], {}, cached=True)
     reading, answer = await service.read(one, key)
     await (other.drop("/a") if how == "drop" else other.clear())
-    answer.set_result(Held("old", 1))
+    answer.set_result(CachedValue("old", 1))
     assert (await reading).raw == "old"
     assert await now(one, key) is None
 
     reading, answer = await service.read(one, key)
-    answer.set_result(Held("new", 2))
+    answer.set_result(CachedValue("new", 2))
     await reading
     assert await now(other, key) == "new"
 
@@ -114,21 +114,21 @@ async def test_what_is_in_flight_does_not_come_back(pair: Any, key: Key, how: st
 @pytest.mark.parametrize(
     ("first", "second", "stays"),
     [
-        (Held("new", 8), Held("old", 7), "new"),
-        (Held("old", 7), Held("new", 8), "new"),
-        (Held("same", 7), Held("same", 7), "same"),
+        (CachedValue("new", 8), CachedValue("old", 7), "new"),
+        (CachedValue("old", 7), CachedValue("new", 8), "new"),
+        (CachedValue("same", 7), CachedValue("same", 7), "same"),
     ],
 )
 async def test_of_answers_that_overlap_the_newer_stays(
-    pair: Any, first: Held, second: Held, stays: str
+    pair: Any, first: CachedValue, second: CachedValue, stays: str
 ) -> None:
     """In whichever order they come."""
     service, one, other = pair
     late, late_answer = await service.read(one, "/a")
     soon, soon_answer = await service.read(other, "/a")
-    soon_answer.set_result(Held(first.raw, first.version))
+    soon_answer.set_result(CachedValue(first.raw, first.version))
     await soon
-    late_answer.set_result(Held(second.raw, second.version))
+    late_answer.set_result(CachedValue(second.raw, second.version))
     await late
 
     assert await now(one, "/a") == stays
@@ -139,9 +139,9 @@ async def test_without_versions_what_was_asked_for_later_stays(pair: Any) -> Non
     service, one, other = pair
     late, late_answer = await service.read(one, PATH)
     soon, soon_answer = await service.read(other, PATH)
-    soon_answer.set_result(Held({"/p/a": "new"}))
+    soon_answer.set_result(CachedValue({"/p/a": "new"}))
     await soon
-    late_answer.set_result(Held({"/p/a": "old"}))
+    late_answer.set_result(CachedValue({"/p/a": "old"}))
     await late
 
     assert await now(one, PATH) == {"/p/a": "new"}
@@ -152,7 +152,7 @@ async def test_what_was_made_anew_replaces_what_was_there(pair: Any) -> None:
     service, one, other = pair
     for cache, version in ((one, 7), (other, 1)):
         reading, answer = await service.read(cache, "/a")
-        answer.set_result(Held(f"v{version}", version))
+        answer.set_result(CachedValue(f"v{version}", version))
         await reading
 
     assert await now(one, "/a") == "v1"
@@ -166,7 +166,7 @@ async def test_a_mark_from_the_future_is_not_minded(tmp_path: Path) -> None:
     await cache.drop("/a")
     service.now -= 500
     reading, answer = await service.read(cache, "/a")
-    answer.set_result(Held("v", 1))
+    answer.set_result(CachedValue("v", 1))
     await reading
 
     assert await now(cache, "/a") == "v"
@@ -245,7 +245,7 @@ async def test_steps_of_the_wall_clock() -> None:
     inside, outside = cache(), cache(backend=SimpleMemoryCache())
     for one in (inside, outside):
         reading, answer = await service.read(one, "/a")
-        answer.set_result(Held("v", 1))
+        answer.set_result(CachedValue("v", 1))
         await reading
     for step, there, elsewhere in ((-3600, "v", None), (0, "v", "v"), (3600, "v", None)):
         times["wall"] = 1e6 + step
@@ -280,7 +280,7 @@ async def test_a_store_that_can_not_be_told_is_not_believed(how: str) -> None:
     cache = service.cache(backend=backend, cache_ttl=10_000, stale_for=100, jitter=0)
     for key in ("/a", PATH, "/b"):
         reading, answer = await service.read(cache, key)
-        answer.set_result(Held("old", 1))
+        answer.set_result(CachedValue("old", 1))
         await reading
     backend.deaf = True
     if how == "clear":
@@ -334,7 +334,7 @@ async def test_an_invalidation_of_all_that_is_cancelled_at_once(pair: Any) -> No
     """It is done all the same."""
     service, one, _ = pair
     reading, answer = await service.read(one, "/a")
-    answer.set_result(Held("old"))
+    answer.set_result(CachedValue("old"))
     await reading
     forgetting = asyncio.ensure_future(one.clear())
     await asyncio.sleep(0)
@@ -344,7 +344,7 @@ async def test_an_invalidation_of_all_that_is_cancelled_at_once(pair: Any) -> No
         await asyncio.sleep(0.01)
     reading = asyncio.ensure_future(one.read("/a", cached=True))
     answer = await asyncio.wait_for(service.asked.get(), 5)
-    answer.set_result(Held("new"))
+    answer.set_result(CachedValue("new"))
 
     assert (await reading).raw == "new"
 
@@ -354,7 +354,7 @@ async def test_what_is_cancelled_is_forgotten_to_the_end(pair: Any) -> None:
     service, one, other = pair
     for key in ("/a", PATH):
         reading, answer = await service.read(one, key)
-        answer.set_result(Held("old", 1))
+        answer.set_result(CachedValue("old", 1))
         await reading
     dropping = asyncio.ensure_future(one.drop("/a"))
     await asyncio.sleep(0)
@@ -375,7 +375,7 @@ async def test_keys_of_two_rings_in_another_order(key: Key) -> None:
     await other.read_many([], {}, cached=True)
     reading, answer = await service.read(one, key)
     await other.drop("/a")
-    answer.set_result(Held("old", 1))
+    answer.set_result(CachedValue("old", 1))
     await reading
 
     assert [await now(one, key), await now(other, key)] == [None, None]

@@ -498,7 +498,7 @@ async def test_a_bug_in_a_background_refresh(whole: Wire) -> None:
 
 async def test_notes_that_an_error_has_already() -> None:
     """Are kept."""
-    from s1crets._frames import without_frames
+    from s1crets._redaction import stripped
 
     async def bug() -> None:
         error = ZeroDivisionError()
@@ -506,7 +506,7 @@ async def test_notes_that_an_error_has_already() -> None:
         raise error
 
     with pytest.raises(ZeroDivisionError) as caught:
-        await without_frames(bug())
+        await stripped(bug())
     assert vars(caught.value)["__notes__"][0] == "mine"
 
 

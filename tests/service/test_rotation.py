@@ -13,7 +13,7 @@ import pytest
 from _support.wire import HANG_UP, Asked, Wire, refusal
 
 import s1crets
-from s1crets._values import Held
+from s1crets.cache.entry import CachedValue
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -336,12 +336,12 @@ class TestRenewals:
         """Failures within it learn what the first look has found; later ones look again."""
         now, looks = [0.0], []
 
-        async def fetch(key: Any) -> Held:
+        async def fetch(key: Any) -> CachedValue:
             looks.append(key)
-            return Held("v", 1.0)
+            return CachedValue("v", 1.0)
 
         renewals = Renewals(fetch, lambda _: None, lambda: now[0])
-        held = Held("v", 1.0)
+        held = CachedValue("v", 1.0)
         for moment, expected in ((0.0, 1), (0.5, 1), (0.99, 1), (1.0, 2), (1.5, 2), (9.0, 3)):
             now[0] = moment
             assert await renewals.newer("/a", held) is None
@@ -349,25 +349,25 @@ class TestRenewals:
 
     async def test_what_was_seen_before_is_not_taken_for_newer(self) -> None:
         """A burst's find is no answer for who has failed with a later version."""
-        found = [Held("v1", 1.0), Held("v2", 2.0)]
+        found = [CachedValue("v1", 1.0), CachedValue("v2", 2.0)]
 
-        async def fetch(_: Any) -> Held:
+        async def fetch(_: Any) -> CachedValue:
             return found.pop(0)
 
         renewals = Renewals(fetch, lambda _: None, lambda: 0.0)
-        first = await renewals.newer("/a", Held("v0", 0.0))
+        first = await renewals.newer("/a", CachedValue("v0", 0.0))
         assert first is not None
         assert first.raw == "v1"
-        assert await renewals.newer("/a", Held("v2", 2.0)) is None
+        assert await renewals.newer("/a", CachedValue("v2", 2.0)) is None
 
     async def test_without_a_cache_the_others_of_a_burst_get_it_too(self) -> None:
         """What the first one has found is another version for all who had the old one."""
 
-        async def fetch(key: Any) -> Held:
-            return Held("new", 2.0)
+        async def fetch(key: Any) -> CachedValue:
+            return CachedValue("new", 2.0)
 
         renewals = Renewals(fetch, lambda _: None, lambda: 0.0)
-        old = Held("old", 1.0)
+        old = CachedValue("old", 1.0)
         first, second = await renewals.newer("/a", old), await renewals.newer("/a", old)
         assert first is second
         assert first
@@ -377,11 +377,11 @@ class TestRenewals:
     async def test_without_versions_what_is_stored_tells(self, raw: str, *, found: bool) -> None:
         """A store may have no versions at all."""
 
-        async def fetch(key: Any) -> Held:
-            return Held(raw)
+        async def fetch(key: Any) -> CachedValue:
+            return CachedValue(raw)
 
         renewals = Renewals(fetch, lambda _: None)
-        assert (await renewals.newer("/a", Held("same")) is not None) is found
+        assert (await renewals.newer("/a", CachedValue("same")) is not None) is found
 
 
 class TestWatch:

@@ -27,10 +27,12 @@ MODULES = [
 LAYERS = [
     [
         "s1crets.errors",
-        "s1crets._values",
-        "s1crets._fork",
-        "s1crets._frames",
-        "s1crets._threads",
+        "s1crets._batcher",
+        "s1crets._codec",
+        "s1crets._keypath",
+        "s1crets._redaction",
+        "s1crets._runtime",
+        "s1crets._sentinels",
         "s1crets._version",
     ],
     ["s1crets.cache"],

@@ -9,7 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1crets._values import MISSING, UNSET, Held, conceal, dump, encode, keys_of, load
+from s1crets._codec import dump, encode, load
+from s1crets._keypath import keys_of
+from s1crets._redaction import redact
+from s1crets._sentinels import MISSING, UNSET
+from s1crets.cache.entry import CachedValue
 from s1crets.errors import InvalidValueError
 
 scalars = (
@@ -63,13 +67,13 @@ def test_a_row_that_nests_too_deeply() -> None:
 @given(documents)
 def test_objects_and_arrays_are_parsed(document: Any) -> None:
     """Whatever white space JSON allows before them."""
-    assert Held(" \n\t\r" + json.dumps(document)).value() == document
+    assert CachedValue(" \n\t\r" + json.dumps(document)).value() == document
 
 
 @given(st.one_of(scalars.filter(lambda one: not isinstance(one, str)).map(json.dumps), st.text()))
 def test_every_other_text_stays_text(text: str) -> None:
     """A password that is a number or `true` is never turned into one."""
-    value = Held(text).value()
+    value = CachedValue(text).value()
     if isinstance(value, str):
         assert value == text
     else:
@@ -82,7 +86,7 @@ def test_every_other_text_stays_text(text: str) -> None:
 )
 def test_text_that_looks_like_json(text: str) -> None:
     """Only objects and arrays are JSON here."""
-    assert Held(text).value() == text
+    assert CachedValue(text).value() == text
 
 
 @pytest.mark.parametrize("depth", [200_000])
@@ -90,13 +94,13 @@ def test_json_that_nests_too_deeply_stays_text(depth: int) -> None:
     """It is no reason to fail: somebody's password begins with brackets."""
     text = "[" * depth
 
-    assert Held(text).value() == text
+    assert CachedValue(text).value() == text
 
 
 @given(documents, st.data())
 def test_a_value_is_the_callers_own(document: Any, data: st.DataObject) -> None:
     """Whatever is done to it at whatever depth changes no other."""
-    held = Held(json.dumps(document))
+    held = CachedValue(json.dumps(document))
     mine = held.value()
     spoil(mine)
 
@@ -115,7 +119,7 @@ def spoil(value: Any) -> None:
 @given(documents)
 def test_every_keypath_leads_to_what_is_there(document: Any) -> None:
     """And what it leads to is the caller's own as well."""
-    held = Held(json.dumps(document))
+    held = CachedValue(json.dumps(document))
     for keypath, there in walk(document):
         found = held.pick(keypath)
         assert found == there
@@ -155,7 +159,7 @@ def walk(value: Any) -> list[tuple[tuple[str | int, ...], Any]]:
 )
 def test_keypaths(keypath: Any, found: Any) -> None:
     """Text keys of objects, numbers of arrays: also as text, as a path has them."""
-    assert Held('{"a": [{"b": 1}, "x"], "0": "zero"}').pick(keypath) == found
+    assert CachedValue('{"a": [{"b": 1}, "x"], "0": "zero"}').pick(keypath) == found
 
 
 def test_one_key_is_a_keypath() -> None:
@@ -167,9 +171,9 @@ def test_one_key_is_a_keypath() -> None:
 @given(documents | st.text(min_size=1))
 def test_what_is_encoded_is_decoded(value: Any) -> None:
     """What `update` stores, `get` returns."""
-    text = encode(conceal(value), binary=False, limit=10**6)
+    text = encode(redact(value), binary=False, limit=10**6)
 
-    decoded = Held(text).value()
+    decoded = CachedValue(text).value()
     if isinstance(value, str):
         assert text == value
     else:
@@ -180,25 +184,25 @@ def test_what_is_encoded_is_decoded(value: Any) -> None:
 def test_the_limit_is_of_bytes(text: str, limit: int) -> None:
     """Not of characters."""
     if len(text.encode()) <= limit:
-        assert encode(conceal(text), binary=False, limit=limit) == text
+        assert encode(redact(text), binary=False, limit=limit) == text
     else:
         with pytest.raises(InvalidValueError, match="bytes"):
-            encode(conceal(text), binary=False, limit=limit)
+            encode(redact(text), binary=False, limit=limit)
 
 
 def test_bytes_only_where_they_are_allowed() -> None:
     """And not more than the limit."""
-    assert encode(conceal(b"ab"), binary=True, limit=2) == b"ab"
+    assert encode(redact(b"ab"), binary=True, limit=2) == b"ab"
     with pytest.raises(InvalidValueError):
-        encode(conceal(b"abc"), binary=True, limit=2)
+        encode(redact(b"abc"), binary=True, limit=2)
     with pytest.raises(InvalidValueError):
-        encode(conceal(b"ab"), binary=False, limit=2)
+        encode(redact(b"ab"), binary=False, limit=2)
 
 
 def test_sentinels_say_what_they_are() -> None:
     """In signatures and in tracebacks; a concealed value does not."""
-    box = conceal("fake-secret")
+    box = redact("fake-secret")
 
     assert repr(UNSET) == "UNSET"
     assert "fake-secret" not in repr(box)
-    assert conceal(box) is box
+    assert redact(box) is box

@@ -5,14 +5,14 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import Held
+from s1crets.cache.entry import CachedValue
 from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
 from s1crets.providers.aws.entries import is_below, of_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws.client import Clients
     from s1crets.providers.aws.entries import Entry
@@ -30,16 +30,16 @@ class Asm:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def get(self, name: str, version: Mapping[str, str]) -> Held:
+    async def get(self, name: str, version: Mapping[str, str]) -> CachedValue:
         """Return a secret: `GetSecretValue`."""
 
-        async def work(client: Any) -> Held:
+        async def work(client: Any) -> CachedValue:
             answer = await client.get_secret_value(SecretId=name, **version)
             return _held(answer)
 
         return await self._clients.run("GetSecretValue", name, work)
 
-    async def get_many(self, names: Sequence[str]) -> dict[str, Held | S1cretsError]:
+    async def get_many(self, names: Sequence[str]) -> dict[str, CachedValue | S1cretsError]:
         """Return the current values of some secrets, or an error each: `BatchGetSecretValue`.
 
         Args:
@@ -47,9 +47,9 @@ class Asm:
         """
         operation = "BatchGetSecretValue"
 
-        async def work(client: Any) -> dict[str, Held | S1cretsError]:
+        async def work(client: Any) -> dict[str, CachedValue | S1cretsError]:
             answer = await client.batch_get_secret_value(SecretIdList=list(names))
-            found: dict[str, Held | S1cretsError] = {}
+            found: dict[str, CachedValue | S1cretsError] = {}
             for one in listed(answer, "SecretValues"):
                 found[str(one.get("Name"))] = found[str(one.get("ARN"))] = _held(one)
             for one in answer.get("Errors") or []:
@@ -91,7 +91,7 @@ class Asm:
 
         return await self._clients.run("DescribeSecret", name, work)
 
-    async def put(self, name: str, raw: Concealed) -> None:
+    async def put(self, name: str, raw: Redacted) -> None:
         """Store a new text or new bytes: `PutSecretValue`."""
 
         async def work(client: Any) -> None:
@@ -100,7 +100,7 @@ class Asm:
 
         await self._clients.run("PutSecretValue", name, work, writes=True)
 
-    async def change(self, name: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def change(self, name: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a new text or new bytes, and settings: `UpdateSecret`."""
 
         async def work(client: Any) -> None:
@@ -109,7 +109,7 @@ class Asm:
 
         await self._clients.run("UpdateSecret", name, work, writes=True)
 
-    async def create(self, name: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def create(self, name: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Make a secret: `CreateSecret`."""
 
         async def work(client: Any) -> None:
@@ -127,7 +127,7 @@ class Asm:
         await self._clients.run("DeleteSecret", name, work)
 
 
-def _revealed(raw: Concealed) -> dict[str, str | bytes]:
+def _revealed(raw: Redacted) -> dict[str, str | bytes]:
     field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
     return {field: raw.reveal()}
 
@@ -137,7 +137,7 @@ def _check_version(answer: Any) -> None:
         raise malformed()
 
 
-def _held(answer: Any) -> Held:
+def _held(answer: Any) -> CachedValue:
     """Return the text or the bytes of a secret in an answer.
 
     Versions of secrets have no numbers, so when one was created stands for that.
@@ -146,5 +146,5 @@ def _held(answer: Any) -> Held:
     version = created.timestamp() if isinstance(created, datetime) else 0.0
     for field, kind in (("SecretString", str), ("SecretBinary", bytes)):
         if isinstance(answer.get(field), kind):
-            return Held(answer[field], version)
+            return CachedValue(answer[field], version)
     raise malformed()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 from weakref import WeakKeyDictionary
 
-from s1crets._values import Concealed, conceal
+from s1crets._redaction import Redacted, redact
 from s1crets.cache.freshness import aboard
 from s1crets.errors import (
     AccessDeniedError,
@@ -47,7 +47,7 @@ class _Item(Generic[R]):
     def __init__(self, name: str) -> None:
         self.name = name
         self.aboard = aboard.get() or ()
-        self.landed: asyncio.Future[Concealed | S1cretsError | _Sent[R]] = (
+        self.landed: asyncio.Future[Redacted | S1cretsError | _Sent[R]] = (
             asyncio.get_running_loop().create_future()
         )
         self.sent: _Sent[R] | None = None
@@ -203,18 +203,18 @@ class Batches(Generic[R]):
         ):
             self._size = 1  # it is the batch that is denied, and will be
 
-    async def _outcome(self, item: _Item[R], kind: Hashable) -> Concealed | S1cretsError:
+    async def _outcome(self, item: _Item[R], kind: Hashable) -> Redacted | S1cretsError:
         aboard.set(item.aboard)
         try:
-            return conceal(await self._one(item.name, kind))
+            return redact(await self._one(item.name, kind))
         except S1cretsError as error:
             return error
 
 
 def _land(item: _Item[Any], outcome: object) -> None:
-    # Concealed, as the repr of a future and of a task, which asyncio logs, has the result in it.
+    # Redacted, as the repr of a future and of a task, which asyncio logs, has the result in it.
     if not item.landed.done():
-        item.landed.set_result(outcome if isinstance(outcome, S1cretsError) else conceal(outcome))
+        item.landed.set_result(outcome if isinstance(outcome, S1cretsError) else redact(outcome))
 
 
 def _abandon(item: _Item[Any]) -> None:

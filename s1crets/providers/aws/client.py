@@ -9,9 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s1crets._fork import renew_after_fork
-from s1crets._frames import without_frames
-from s1crets._threads import ending, endure
+from s1crets._redaction import stripped
+from s1crets._runtime import on_fork
 from s1crets.providers.aws.attempts import outcome, stop
 from s1crets.providers.aws.errors import Request, refused, translated
 from s1crets.providers.aws.quiet import quiet
@@ -42,7 +41,7 @@ class Clients:
         self.spec = spec
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[_Client]] = {}
         _all.add(self)
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's clients: their loops are not in the child."""
@@ -66,10 +65,8 @@ class Clients:
             names: all that it is about, if that is more than the subject.
             writes: whether a secret's value is in the request.
         """
-        if ending():
-            endure(asyncio.get_running_loop())
         with quiet():
-            return await without_frames(
+            return await stripped(
                 self._done(operation, subject, work, names=names or (subject,), writes=writes)
             )
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from s1crets._threads import in_thread
+from s1crets._runtime import run_in_thread
 from s1crets.providers.aws.errors import Request, translated
 from s1crets.providers.aws.quiet import quiet
 from s1crets.providers.aws.session import prepare
@@ -97,7 +97,7 @@ class AwsIdentity:
             if not told:
                 caller, lasting = await find_caller(session, region)
                 told = [caller]
-        where = await in_thread(_where)
+        where = await run_in_thread(_where)
         return "\0".join([spec.service, region, str(session.profile), *told, *where]), lasting
 
 
@@ -119,7 +119,7 @@ async def find_caller(session: Any, region: str) -> tuple[str, bool]:
         return f"account={account},key={keys.access_key}", True
     config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
     try:
-        await in_thread(session.warm_up_loader_caches, "sts")
+        await run_in_thread(session.warm_up_loader_caches, "sts")
         with anyio.fail_after(_ASKED):
             async with session.create_client("sts", region_name=region, config=config) as sts:
                 answer = await sts.get_caller_identity()

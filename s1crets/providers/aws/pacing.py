@@ -21,7 +21,7 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._fork import renew_after_fork
+from s1crets._runtime import on_fork
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +59,7 @@ class Pace:
         self._first_throttled = float("-inf")  # when there was no rate yet
         self._refusals = 0  # how often the rate was lowered since AWS last took a request
         self.after_fork()
-        renew_after_fork(self)
+        on_fork(self)
 
     def after_fork(self) -> None:
         """Replace the locks, which the parent's threads and loops may have held."""

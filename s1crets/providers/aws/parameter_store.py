@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 
-from s1crets._values import MISSING, UNSET, Held, keys_of, together
+from s1crets._keypath import keys_of
+from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache import Derived
+from s1crets.cache.entry import CachedValue, together
 from s1crets.errors import InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.batching import Batches
 from s1crets.providers.aws.options import discreet
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
@@ -51,7 +53,7 @@ class AsyncParameterStore(ParameterWriting):
         options = discreet(options)
         super().__init__(**options)
         self._ssm = Ssm(self._clients)
-        self._batches: Batches[Held] = Batches(
+        self._batches: Batches[CachedValue] = Batches(
             size=BATCH,
             requests=self._clients.spec.max_connections,
             one=self._fetch_one,
@@ -233,7 +235,7 @@ class AsyncParameterStore(ParameterWriting):
     def _key_of(self, path: str) -> Key:
         return _key(path, decrypt=True)
 
-    async def _load(self, key: Key) -> Held:
+    async def _load(self, key: Key) -> CachedValue:
         if isinstance(key, str):
             return await self._fetch(key, decrypt=True)
         what, *options = key.what
@@ -243,20 +245,20 @@ class AsyncParameterStore(ParameterWriting):
             return await self._fetch_exists(key.name)
         return await self._fetch(key.name, decrypt=options[0])
 
-    async def _fetch(self, path: str, *, decrypt: bool) -> Held:
+    async def _fetch(self, path: str, *, decrypt: bool) -> CachedValue:
         if path.startswith(REFERENCE):
             return await self._ssm.get(path, decrypt=decrypt)
         return await self._batches.load(path, (decrypt, ":" in path))
 
-    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> Held:
+    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> CachedValue:
         return await self._ssm.get(name, decrypt=kind[0])
 
     async def _fetch_many(
         self, names: Sequence[str], kind: tuple[bool, bool]
-    ) -> dict[str, Held | S1cretsError]:
+    ) -> dict[str, CachedValue | S1cretsError]:
         return await self._ssm.get_many(names, decrypt=kind[0], selected=kind[1])
 
-    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Held:  # noqa: FBT001
+    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> CachedValue:  # noqa: FBT001
         lease = self._cache.lease()
         found = await self._ssm.get_by_path(path, decrypt=decrypt, recursive=recursive)
         await self._cache.fill(
@@ -264,7 +266,7 @@ class AsyncParameterStore(ParameterWriting):
         )
         return together(found)
 
-    async def _fetch_exists(self, path: str) -> Held:
+    async def _fetch_exists(self, path: str) -> CachedValue:
         """Return if there is such a key or path.
 
         Raises:
@@ -289,7 +291,7 @@ class AsyncParameterStore(ParameterWriting):
             if path.startswith("/"):
                 group.start_soon(ask, self._ask_path)
         if yes:
-            return Held("yes")
+            return CachedValue("yes")
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _ask_key(self, path: str) -> None:
@@ -321,7 +323,7 @@ class AsyncParameterStore(ParameterWriting):
             except SecretNotFoundError as error:
                 failures.append(error)
             else:
-                await self._cache.put(resolution, Held(name), lease)
+                await self._cache.put(resolution, CachedValue(name), lease)
                 return self._answer(held, name, inner_keys(path, name, keypath), default)
         raise failures[0]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import conceal, encode
+from s1crets._codec import encode
+from s1crets._redaction import redact
 from s1crets.errors import ConfigurationError, SecretExistsError, SecretNotFoundError
 from s1crets.providers.aws.creation import parameter_settings, refuse_tags
 from s1crets.providers.aws.provider import AwsProvider
@@ -14,7 +15,7 @@ from s1crets.providers.base import check_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.providers.aws.creation import ParameterType, Tier
     from s1crets.providers.aws.entries import Entry
     from s1crets.providers.aws.ssm import Ssm
@@ -55,7 +56,7 @@ class ParameterWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         settings = parameter_settings(type, kms_key_id, description, tier, tags)
         raw = _checked(path, value)
         await self._in_time(
@@ -92,7 +93,7 @@ class ParameterWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         settings = parameter_settings(type, kms_key_id, description, tier, tags)
         raw = _checked(path, value)
         await self._in_time("writing", path, self._written(path, self._put(path, raw, settings)))
@@ -109,7 +110,7 @@ class ParameterWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         raw = _checked(path, value)
         await self._in_time("updating", path, self._written(path, self._overwrite(path, raw, {})))
 
@@ -140,7 +141,7 @@ class ParameterWriting(AwsProvider):
         entries = await self._in_time("listing", path, self._ssm.entries(path))
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def _put(self, path: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def _put(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         try:
             await self._overwrite(path, raw, settings)
         except SecretNotFoundError:
@@ -155,12 +156,12 @@ class ParameterWriting(AwsProvider):
             return
         await self._overwrite(path, raw, settings)
 
-    async def _create(self, path: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         if settings.get("Tier") == "Standard":
             check_tier(settings, raw)
         await self._ssm.put(path, raw, settings, overwrite=False)
 
-    async def _overwrite(self, path: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         described = await self._ssm.describe(path)
         if described is None:
             message = (
@@ -180,6 +181,6 @@ class ParameterWriting(AwsProvider):
         await self._ssm.put(path, raw, kept, overwrite=True)
 
 
-def _checked(path: str, value: Concealed) -> Concealed:
+def _checked(path: str, value: Redacted) -> Redacted:
     check_name(path)
-    return conceal(encode(value, binary=False, limit=LARGEST))
+    return redact(encode(value, binary=False, limit=LARGEST))

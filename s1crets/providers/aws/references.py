@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from s1crets._values import keys_of
+from s1crets._keypath import keys_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
 
 REFERENCE = "/aws/reference/secretsmanager/"
 

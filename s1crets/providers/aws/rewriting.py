@@ -9,7 +9,7 @@ from s1crets.errors import InvalidValueError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
 
 _STANDARD, LARGEST = 4096, 8192  # bytes of a value in the standard tier, and in any
 ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
@@ -24,7 +24,7 @@ def attributes(described: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def check_tier(described: Mapping[str, Any], raw: Concealed) -> None:
+def check_tier(described: Mapping[str, Any], raw: Redacted) -> None:
     """Refuse a value that is too long for the parameter's tier.
 
     Raises:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import conceal, encode
+from s1crets._codec import encode
+from s1crets._redaction import redact
 from s1crets.errors import SecretExistsError, SecretNotFoundError
 from s1crets.providers.aws.creation import deletion, refuse_tags, secret_settings
 from s1crets.providers.aws.provider import AwsProvider
@@ -13,7 +14,7 @@ from s1crets.providers.base import check_name
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.providers.aws.asm import Asm
     from s1crets.providers.aws.entries import Entry
 
@@ -49,7 +50,7 @@ class SecretWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         settings = secret_settings(kms_key_id, description, tags)
         raw = _checked(path, value)
         work = self._asm.create(path, raw, settings)
@@ -80,7 +81,7 @@ class SecretWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         settings = secret_settings(kms_key_id, description, tags)
         raw = _checked(path, value)
         await self._in_time("writing", path, self._written(path, self._put(path, raw, settings)))
@@ -97,7 +98,7 @@ class SecretWriting(AwsProvider):
             InvalidValueError: the value is of another type or too long; nothing was written.
             S1cretsError: anything else that goes wrong.
         """
-        value = conceal(value)
+        value = redact(value)
         raw = _checked(path, value)
         await self._in_time("updating", path, self._written(path, self._asm.put(path, raw)))
 
@@ -137,7 +138,7 @@ class SecretWriting(AwsProvider):
         entries = await self._in_time("listing", path, self._asm.entries(path))
         return sorted(entries, key=lambda entry: entry.name)
 
-    async def _put(self, path: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def _put(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         if "Tags" not in settings:
             try:
                 await self._overwrite(path, raw, settings)
@@ -155,13 +156,13 @@ class SecretWriting(AwsProvider):
         refuse_tags(settings, path)
         await self._overwrite(path, raw, settings)
 
-    async def _overwrite(self, path: str, raw: Concealed, settings: Mapping[str, Any]) -> None:
+    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         if settings:
             await self._asm.change(path, raw, settings)
         else:
             await self._asm.put(path, raw)
 
 
-def _checked(path: str, value: Concealed) -> Concealed:
+def _checked(path: str, value: Redacted) -> Redacted:
     check_name(path)
-    return conceal(encode(value, binary=True, limit=_LARGEST))
+    return redact(encode(value, binary=True, limit=_LARGEST))

@@ -7,8 +7,10 @@ import logging
 import re
 from typing import TYPE_CHECKING, Any, Literal
 
-from s1crets._values import MISSING, UNSET, Held, keys_of, together
+from s1crets._keypath import keys_of
+from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache import Derived
+from s1crets.cache.entry import CachedValue, together
 from s1crets.errors import AccessDeniedError, BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers.aws.asm import BATCH, Asm
 from s1crets.providers.aws.batching import Batches
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Unpack
 
-    from s1crets._values import KeyPath
+    from s1crets._keypath import KeyPath
     from s1crets.cache import Key
     from s1crets.providers.aws.options import ProviderOptions
 
@@ -49,7 +51,7 @@ class AsyncSecretsManager(SecretWriting):
         options = discreet(options)
         super().__init__(**options)
         self._asm = Asm(self._clients)
-        self._batches: Batches[Held] = Batches(
+        self._batches: Batches[CachedValue] = Batches(
             size=BATCH,
             requests=self._clients.spec.max_connections,
             one=self._fetch_one,
@@ -229,7 +231,7 @@ class AsyncSecretsManager(SecretWriting):
     def _key_of(self, path: str) -> Key:
         return _key(path)
 
-    async def _load(self, key: Key) -> Held:
+    async def _load(self, key: Key) -> CachedValue:
         if isinstance(key, str):
             return await self._batches.load(key)
         what, *version = key.what
@@ -244,18 +246,18 @@ class AsyncSecretsManager(SecretWriting):
             key.name, {name: one for name, one in asked.items() if one is not None}
         )
 
-    async def _fetch_one(self, name: str, _kind: object) -> Held:
+    async def _fetch_one(self, name: str, _kind: object) -> CachedValue:
         return await self._asm.get(name, {})
 
     async def _fetch_many(
         self, names: Sequence[str], _kind: object
-    ) -> dict[str, Held | S1cretsError]:
+    ) -> dict[str, CachedValue | S1cretsError]:
         return await self._asm.get_many(names)
 
-    async def _fetch_path(self, path: str) -> Held:
+    async def _fetch_path(self, path: str) -> CachedValue:
         lease = self._cache.lease()
         names = await self._asm.names_below(path)
-        read: dict[str, Held] = {}
+        read: dict[str, CachedValue] = {}
         batch = Batch()
 
         async def read_into(name: str) -> None:
@@ -272,7 +274,7 @@ class AsyncSecretsManager(SecretWriting):
             raise batch.error(self.service)
         return together(found)
 
-    async def _fetch_exists(self, path: str) -> Held:
+    async def _fetch_exists(self, path: str) -> CachedValue:
         try:
             there = await self._asm.exists(path)
         except AccessDeniedError:
@@ -281,7 +283,7 @@ class AsyncSecretsManager(SecretWriting):
         if not there:
             message = f"{self.service}: {path!r} is scheduled for deletion"
             raise SecretNotFoundError(message)
-        return Held("yes")
+        return CachedValue("yes")
 
 
 def _key(path: str, version_id: str | None = None, version_stage: str | None = None) -> Key:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 import anyio
 
-from s1crets._fork import importing
-from s1crets._threads import in_thread
+from s1crets._runtime import import_lock, run_in_thread
 from s1crets._version import __version__
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws.attempts import Renewal, govern
@@ -78,7 +77,7 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
         ConfigurationError: there is no region.
     """
     # The import takes 220 ms, the models 60 ms: not on the event loop.
-    session, region = await in_thread(_load, spec)
+    session, region = await run_in_thread(_load, spec)
     region = region or await _instance_region(session)
     if not region:
         message = (
@@ -113,7 +112,7 @@ async def client_lifetime(spec: ClientSpec, session: Any, region: str) -> AsyncG
     async with AsyncExitStack() as stack:
         own = session
         if "RoleArn" in spec.sts_args:
-            own = await in_thread(_twin, session)
+            own = await run_in_thread(_twin, session)
             credentials = await _assume(spec.sts_args["RoleArn"], spec, session, region, config)
             own.register_component("credential_provider", _Known(credentials))
         else:
@@ -135,7 +134,7 @@ async def _credentials(spec: ClientSpec, session: Any, region: str, config: Any)
         NoCredentialsError: there are none any more.
     """
     if spec.session is None:
-        session = await in_thread(_twin, session)  # it remembers none
+        session = await run_in_thread(_twin, session)  # it remembers none
     if "RoleArn" in spec.sts_args:
         return await _assume(spec.sts_args["RoleArn"], spec, session, region, config)
     return await _found(session)
@@ -226,7 +225,7 @@ def _twin(session: Any) -> Any:
 
 def _load(spec: ClientSpec) -> tuple[Any, str | None]:
     """Read all that is read from files, so that making a client does not stall the loop."""
-    with importing:
+    with import_lock:
         _import_late()
     session = spec.session or _new_session()
     session.full_config  # noqa: B018  # reads the config files, and keeps them

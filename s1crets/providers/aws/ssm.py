@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets._values import Held
+from s1crets.cache.entry import CachedValue
 from s1crets.providers.aws.answers import listed, malformed, named, tokens_differ
 from s1crets.providers.aws.entries import is_below, of_parameter
 from s1crets.providers.aws.rewriting import ATTRIBUTES
@@ -12,7 +12,7 @@ from s1crets.providers.aws.rewriting import ATTRIBUTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from s1crets._values import Concealed
+    from s1crets._redaction import Redacted
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws.client import Clients
     from s1crets.providers.aws.entries import Entry
@@ -30,10 +30,10 @@ class Ssm:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def get(self, name: str, *, decrypt: bool) -> Held:
+    async def get(self, name: str, *, decrypt: bool) -> CachedValue:
         """Return a parameter: `GetParameter`."""
 
-        async def work(client: Any) -> Held:
+        async def work(client: Any) -> CachedValue:
             answer = await client.get_parameter(Name=name, WithDecryption=decrypt)
             return _held(answer.get("Parameter"))
 
@@ -41,7 +41,7 @@ class Ssm:
 
     async def get_many(
         self, names: Sequence[str], *, decrypt: bool, selected: bool
-    ) -> dict[str, Held | S1cretsError]:
+    ) -> dict[str, CachedValue | S1cretsError]:
         """Return some parameters, and errors for those not there: `GetParameters`.
 
         Args:
@@ -52,9 +52,9 @@ class Ssm:
                 told is left out.
         """
 
-        async def work(client: Any) -> dict[str, Held | S1cretsError]:
+        async def work(client: Any) -> dict[str, CachedValue | S1cretsError]:
             answer = await client.get_parameters(Names=list(names), WithDecryption=decrypt)
-            found: dict[str, Held | S1cretsError] = {}
+            found: dict[str, CachedValue | S1cretsError] = {}
             for one in listed(answer, "Parameters"):
                 held = _held(one)
                 if selected:
@@ -70,10 +70,12 @@ class Ssm:
 
         return await self._clients.run("GetParameters", names[0], work, names=names)
 
-    async def get_by_path(self, path: str, *, decrypt: bool, recursive: bool) -> dict[str, Held]:
+    async def get_by_path(
+        self, path: str, *, decrypt: bool, recursive: bool
+    ) -> dict[str, CachedValue]:
         """Return all parameters below a path, by name: `GetParametersByPath`."""
 
-        async def work(client: Any) -> dict[str, Held]:
+        async def work(client: Any) -> dict[str, CachedValue]:
             return {
                 one["Name"]: _held(one)
                 async for page in self._below(client, path, decrypt=decrypt, recursive=recursive)
@@ -136,7 +138,7 @@ class Ssm:
         return await self._clients.run("DescribeParameters", path, work)
 
     async def put(
-        self, name: str, raw: Concealed, settings: Mapping[str, Any], *, overwrite: bool
+        self, name: str, raw: Redacted, settings: Mapping[str, Any], *, overwrite: bool
     ) -> None:
         """Store a text, with all attributes that the parameter is to have: `PutParameter`."""
 
@@ -171,10 +173,12 @@ def _kept(described: dict[str, Any]) -> dict[str, Any]:
     return described
 
 
-def _held(parameter: Any) -> Held:
+def _held(parameter: Any) -> CachedValue:
     """Return the text and the version of a parameter in an answer."""
     if isinstance(parameter, dict) and isinstance(parameter.get("Name"), str):
         version = parameter.get("Version")
         if isinstance(parameter.get("Value"), str):
-            return Held(parameter["Value"], float(version) if isinstance(version, int) else 0.0)
+            return CachedValue(
+                parameter["Value"], float(version) if isinstance(version, int) else 0.0
+            )
     raise malformed()

@@ -1,0 +1,164 @@
+"""Batcher: everything submitted in the same tick of an event loop is handled by few calls."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections import deque
+from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from typing import Any, Generic, TypeVar
+from weakref import WeakKeyDictionary
+
+from s1crets._redaction import Redacted, redact
+
+T = TypeVar("T", bound=Hashable)
+R = TypeVar("R")
+
+callers: contextvars.ContextVar[tuple[Sequence[contextvars.Context], ...]] = contextvars.ContextVar(
+    "callers", default=()
+)
+"""The contexts of the callers that the current task works for, if it works for several callers.
+Sequences, since callers may join at any time."""
+
+
+class _Waiter(Generic[T]):
+    """An item, the future of its result, and the call that it is part of after it was sent."""
+
+    __slots__ = ("call", "callers", "done", "item")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.callers = callers.get()
+        self.done: asyncio.Future[Redacted] = asyncio.get_running_loop().create_future()
+        self.call: _Call[T] | None = None
+
+
+class _Call(Generic[T]):
+    """A call under way and the waiters whose items are in it."""
+
+    __slots__ = ("task", "waiters")
+
+    def __init__(self, waiters: list[_Waiter[T]]) -> None:
+        self.waiters = waiters
+        self.task: asyncio.Task[None] | None = None
+
+
+class _Queue(Generic[T]):
+    """The waiters of a group on an event loop that are to be sent, and the calls under way."""
+
+    __slots__ = ("calls", "scheduled", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: deque[_Waiter[T]] = deque()
+        self.calls: set[_Call[T]] = set()
+        self.scheduled = False
+
+
+class Batcher(Generic[T, R]):
+    """Turns single requests into calls for several items.
+
+    Everything submitted in a tick is sent at its end, `size` distinct items per call. While
+    `calls` are under way, items accumulate for the next call. Results are delivered together, so
+    that follow-up requests meet in a tick again. A call that nobody awaits any more is cancelled
+    unless `finishes`.
+
+    Args:
+        work: handles the distinct items of a group; returns a result or an exception for each.
+        size: the largest number of items per call.
+        calls: the largest number of calls under way per group and event loop.
+        finishes: whether a call runs to its end after all of its callers were cancelled.
+    """
+
+    def __init__(
+        self,
+        work: Callable[[Sequence[T], Any], Coroutine[Any, Any, Mapping[T, R | Exception]]],
+        *,
+        size: int,
+        calls: int,
+        finishes: bool = False,
+    ) -> None:
+        self._work = work
+        self.size = size
+        self._calls = calls
+        self._finishes = finishes
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Queue[T]]] = (
+            WeakKeyDictionary()
+        )
+
+    async def submit(self, item: T, group: Hashable = None) -> R:
+        """Return the result for `item`; only items of the same group share a call.
+
+        Raises:
+            Exception: the exception that `work` raised, or returned for this item.
+        """
+        loop = asyncio.get_running_loop()
+        queue = self._queues.setdefault(loop, {}).setdefault(group, _Queue())
+        waiter = _Waiter(item)
+        queue.waiting.append(waiter)
+        if not queue.scheduled:
+            queue.scheduled = True
+            loop.call_soon(self._send, queue, group)
+        try:
+            result = (await waiter.done).reveal()
+        except asyncio.CancelledError:
+            self._abandon(waiter)
+            raise
+        if isinstance(result, BaseException):
+            raise result
+        found: R = result
+        return found
+
+    def _abandon(self, waiter: _Waiter[T]) -> None:
+        """Cancel the call of a cancelled waiter if nobody awaits any of its items any more."""
+        call = waiter.call
+        if call and call.task and not self._finishes and all(w.done.done() for w in call.waiters):
+            call.task.cancel()
+
+    def _send(self, queue: _Queue[T], group: Hashable) -> None:
+        """Send the waiting items as far as `calls` allows."""
+        queue.scheduled = False
+        while queue.waiting and len(queue.calls) < self._calls:
+            waiters = self._take(queue)
+            if not waiters:
+                return
+            call = _Call(waiters)
+            for waiter in waiters:
+                waiter.call = call
+            queue.calls.add(call)
+            context = contextvars.copy_context()
+            context.run(callers.set, tuple(c for waiter in waiters for c in waiter.callers))
+            task = asyncio.get_running_loop().create_task(self._run(call, group), context=context)
+            call.task = task
+            task.add_done_callback(lambda task, call=call: self._ended(queue, group, call, task))
+
+    def _take(self, queue: _Queue[T]) -> list[_Waiter[T]]:
+        """Take the waiters of `size` distinct items that are still awaited."""
+        waiters: list[_Waiter[T]] = []
+        items: set[T] = set()
+        while queue.waiting and (len(items) < self.size or queue.waiting[0].item in items):
+            waiter = queue.waiting.popleft()
+            if self._finishes or not waiter.done.done():
+                items.add(waiter.item)
+                waiters.append(waiter)
+        return waiters
+
+    async def _run(self, call: _Call[T], group: Hashable) -> None:
+        items = list(dict.fromkeys(waiter.item for waiter in call.waiters))
+        try:
+            results: Mapping[T, object] = await self._work(items, group)
+        except Exception as error:  # noqa: BLE001  # each caller raises it
+            results = dict.fromkeys(items, error)
+        for waiter in call.waiters:
+            if not waiter.done.done():
+                # Redacted, since asyncio logs the repr of a future, which contains its result.
+                waiter.done.set_result(redact(results[waiter.item]))
+
+    def _ended(
+        self, queue: _Queue[T], group: Hashable, call: _Call[T], task: asyncio.Task[None]
+    ) -> None:
+        bug = None if task.cancelled() else task.exception()
+        for waiter in call.waiters:
+            if not waiter.done.done():
+                waiter.done.set_result(Redacted(bug)) if bug else waiter.done.cancel()
+        queue.calls.discard(call)
+        self._send(queue, group)

@@ -1,0 +1,48 @@
+"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeAlias
+
+from s1crets._sentinels import MISSING
+
+KeyPath: TypeAlias = str | int | Sequence[str | int]
+
+_INDEX = re.compile(r"-?[0-9]{1,9}")
+
+
+def keys_of(keypath: KeyPath) -> Sequence[str | int]:
+    """Return the keys of a `keypath` argument, which is a single key or a sequence of keys.
+
+    Raises:
+        TypeError: it is neither, or a key is not str or int.
+    """
+    keys = (keypath,) if isinstance(keypath, (str, int)) else keypath
+    if not isinstance(keys, Sequence) or isinstance(keys, bytes):
+        message = f"keypath must be a key or a sequence of keys, not {type(keypath).__name__}"
+        raise TypeError(message)
+    for key in keys:
+        if not isinstance(key, (str, int)):
+            message = f"a key in keypath must be str or int, not {type(key).__name__}"
+            raise TypeError(message)
+    return keys
+
+
+def pick(value: Any, keys: Iterable[str | int]) -> Any:
+    """Return the item at `keys` in a decoded value, or `MISSING`."""
+    for key in keys:
+        value = _step(value, key)
+    return value
+
+
+def _step(value: Any, key: str | int) -> Any:
+    if isinstance(value, dict) and isinstance(key, str):
+        return value.get(key, MISSING)
+    if isinstance(value, list):
+        # An array has no text keys, so a numeric text, as from a path, is an index.
+        index = int(key) if isinstance(key, str) and _INDEX.fullmatch(key) else key
+        if type(index) is int and -len(value) <= index < len(value):
+            return value[index]
+    return MISSING

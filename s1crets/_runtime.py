@@ -1,0 +1,258 @@
+"""Threads, forks and event loops: run_in_thread, on_fork, and PerLoop for resources of a loop."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging  # noqa: F401  # imports take its lock, so its fork hook must precede the hook here
+import os
+import threading
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
+
+import anyio
+import anyio.to_thread
+
+from s1crets._redaction import Redacted
+from s1crets.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Coroutine
+
+with suppress(RuntimeError):  # it can't be imported any more while the interpreter shuts down
+    # asyncio would import it to look up a host; a fork hook added during a fork runs only half.
+    import concurrent.futures.thread  # noqa: F401
+
+R = TypeVar("R")
+Args = TypeVarTuple("Args")
+
+
+class Forkable(Protocol):
+    """An object with state that a forked child can't use as the parent left it."""
+
+    def after_fork(self) -> None:
+        """Make the state usable in the child, where the parent's other threads don't exist."""
+
+
+class ForkHolder(Protocol):
+    """An object with locks that must not be held by another thread while the process forks."""
+
+    def before_fork(self) -> None:
+        """Acquire the locks."""
+
+    def after_in_parent(self) -> None:
+        """Release them; in the child, `after_fork` replaces them."""
+
+
+import_lock = threading.RLock()
+"""Held during a late import: a child forked meanwhile would wait forever for the module's lock,
+since the thread that holds it does not exist there."""
+
+_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+_holders: weakref.WeakSet[Any] = weakref.WeakSet()
+_holding: list[Any] = []
+
+
+def on_fork(forkable: Forkable) -> None:
+    """Call `forkable.after_fork()` in every child that this process forks."""
+    _forkables.add(forkable)
+
+
+def hold_while_forking(holder: ForkHolder) -> None:
+    """Call `holder.before_fork()` before each fork, and `holder.after_in_parent()` after it."""
+    _holders.add(holder)
+
+
+def _before_fork() -> None:
+    import_lock.acquire()
+    for holder in list(_holders):
+        holder.before_fork()
+        _holding.append(holder)
+
+
+def _after_in_parent() -> None:
+    while _holding:
+        _holding.pop().after_in_parent()
+    import_lock.release()
+
+
+def _after_in_child() -> None:
+    _holding.clear()
+    import_lock.release()
+    for forkable in list(_forkables):
+        forkable.after_fork()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_in_parent, after_in_child=_after_in_child
+)
+
+
+def shutting_down() -> bool:
+    """Return whether the main thread has ended: no executor accepts work, no thread starts."""
+    return not threading.main_thread().is_alive()
+
+
+async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: Unpack[Args]) -> R:
+    """Return the result of a blocking function. A cancelled caller does not wait for it.
+
+    The result passes between the threads redacted, since asyncio's debug mode logs it.
+
+    Raises:
+        RuntimeError: the interpreter is shutting down, so no thread can be started.
+    """
+    if shutting_down():
+        raise RuntimeError(
+            "the interpreter is shutting down and can't start a thread: make the first call before"
+            " the program's end, not in an atexit handler"
+        )
+    # A limiter per call: the default limiter is shared with the program's own blocking work.
+    limiter = anyio.CapacityLimiter(1)
+    result: R = (
+        await anyio.to_thread.run_sync(
+            lambda: Redacted(function(*args)), abandon_on_cancel=True, limiter=limiter
+        )
+    ).reveal()
+    return result
+
+
+async def outcome_of(task: asyncio.Task[R]) -> R:
+    """Return the result of a task that others await too; a cancelled caller leaves it running.
+
+    Raises:
+        UnavailableError: the task was cancelled because its owner was closed.
+    """
+    if not task.done():
+        await asyncio.wait([task])
+    if task.cancelled():
+        raise UnavailableError("the provider was closed during this call; call again")
+    return task.result()
+
+
+async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait for its end."""
+    task.cancel()
+    await asyncio.wait([task])
+    _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
+
+
+class _Opened(Generic[R]):
+    """A resource, the generator that closes it, and the finalizer that keeps both alive."""
+
+    __slots__ = ("finalizer", "lifetime", "resource")
+
+    def __init__(self, owner: PerLoop[R], resource: R, lifetime: AsyncGenerator[R, None]) -> None:
+        self.resource = resource
+        self.lifetime = lifetime
+        # A garbage owner closes its resources. Until then the finalizer refers to them, or aiohttp
+        # would be collected in the same cycle first, and complain of an unclosed session.
+        loop = asyncio.get_running_loop()
+        self.finalizer: Any = weakref.finalize(owner, _close_soon, loop, lifetime)
+        self.finalizer.atexit = False
+
+
+class PerLoop(Generic[R]):
+    """A resource such as a client: opened on first use, separately for each event loop and process.
+
+    Concurrent callers share the opening. A loop that shuts down closes the generators begun on it,
+    so a program that never closes its provider leaves no connection open.
+
+    Args:
+        open_: an async generator function that opens the resource, yields it and closes it.
+    """
+
+    def __init__(self, open_: Callable[..., AsyncGenerator[R, None]]) -> None:
+        self._open = open_
+        self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[_Opened[R]]] = {}
+        _all_per_loop.add(self)
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the parent's resources. Finalizers keep them open: the parent still uses them."""
+        self._opening = {}
+
+    async def get(self, *args: Any) -> R:
+        """Return the resource of the running loop; `args` are passed on to the opening.
+
+        Raises:
+            UnavailableError: `aclose` was called meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        task = self._opening.get(loop)
+        if task is None or (task.done() and not _succeeded(task)):
+            self.forget_closed_loops()
+            task = self._opening[loop] = loop.create_task(self._opened(*args))
+            task.add_done_callback(_succeeded)  # or asyncio logs an exception nobody retrieved
+        return (await outcome_of(task)).resource
+
+    async def _opened(self, *args: Any) -> _Opened[R]:
+        lifetime = self._open(*args)
+        return _Opened(self, await anext(lifetime), lifetime)
+
+    def forget_closed_loops(self) -> None:
+        """Drop the resources of loops that have been closed."""
+        for loop in list(self._opening):
+            if loop.is_closed():
+                task = self._opening.pop(loop, None)
+                if task is not None and _succeeded(task):
+                    task.result().finalizer.detach()
+                    _close_soon(loop, task.result().lifetime)
+
+    async def aclose(self) -> None:
+        """Close the resource of the running loop, and let other running loops close theirs."""
+        opening, self._opening = self._opening, {}
+        for loop, task in opening.items():
+            here = loop is asyncio.get_running_loop()
+            if _succeeded(task):
+                task.result().finalizer.detach()
+                if here:
+                    await task.result().lifetime.aclose()
+                else:
+                    _close_soon(loop, task.result().lifetime)
+            elif here:
+                await cancel_and_wait(task)
+            else:
+                with suppress(RuntimeError):  # the loop is closed
+                    loop.call_soon_threadsafe(task.cancel)
+
+
+def _succeeded(task: asyncio.Task[Any]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _close_soon(loop: asyncio.AbstractEventLoop, lifetime: AsyncGenerator[Any, None]) -> None:
+    with suppress(RuntimeError):  # the loop was closed at this moment, or is closing the generator
+        if loop.is_closed():
+            _close_without_loop(lifetime)
+        else:
+            loop.call_soon_threadsafe(spawn_task, lifetime.aclose)
+
+
+def _close_without_loop(lifetime: AsyncGenerator[Any, None]) -> None:
+    """Close what a closed loop left open. No transport works any more, so nothing is awaited."""
+    closing = lifetime.aclose()
+    with suppress(StopIteration):
+        while closing.send(None) is None:
+            pass
+
+
+def spawn_task(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `work` as a task of the running loop."""
+    task: asyncio.Task[None] = asyncio.get_running_loop().create_task(_awaited(work))
+    _tasks.add(task)
+    task.add_done_callback(_tasks.discard)
+
+
+async def _awaited(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await work()
+
+
+_tasks: set[asyncio.Task[None]] = set()
+_all_per_loop: weakref.WeakSet[PerLoop[Any]] = weakref.WeakSet()
+
+
+@atexit.register
+def _at_exit() -> None:
+    for per_loop in list(_all_per_loop):
+        per_loop.forget_closed_loops()
