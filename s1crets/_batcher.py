@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -129,7 +130,7 @@ class Batcher(Generic[T, R]):
             context.run(callers.set, tuple(c for waiter in waiters for c in waiter.callers))
             task = asyncio.get_running_loop().create_task(self._run(call, group), context=context)
             call.task = task
-            task.add_done_callback(lambda task, call=call: self._ended(queue, group, call, task))
+            task.add_done_callback(partial(self._ended, queue, group, call))
 
     def _take(self, queue: _Queue[T]) -> list[_Waiter[T]]:
         """Take the waiters of `size` distinct items that are still awaited."""

@@ -708,7 +708,7 @@ async def test_what_is_kept_decoded_is_bounded(scripted: Wire) -> None:
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
 async def test_a_readers_own_time_to_live_counts_too(scripted: Wire, clock: Clock) -> None:
     """However long the one that has stored it would keep it."""
-    from test_freshness import World
+    from _support.world import World
 
     backend = SimpleMemoryCache()
     patient, hasty = (World(backend=backend, cache_ttl=ttl, jitter=0) for ttl in (900, 10))

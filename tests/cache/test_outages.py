@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.servers import RedisServer, redis_server
 from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
-from test_freshness import PATH, WORLDS, World
+from _support.world import PATH, WORLDS, World
 
 from s1crets.cache.disk import DiskCache
 from s1crets.cache.memory import MemoryCache

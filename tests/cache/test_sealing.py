@@ -421,7 +421,7 @@ async def test_sealed_rows_that_were_swapped_are_a_miss(scripted: Wire, tmp_path
 
 async def test_a_row_that_was_put_back_does_not_live_longer(tmp_path: Path) -> None:
     """When it expires is sealed inside; the database's own columns are not believed."""
-    from test_freshness import World
+    from _support.world import World
 
     backend = DiskCache(tmp_path / "disk")
     world = World(backend=backend, cache_key=KEY, cache_ttl=100, jitter=0)

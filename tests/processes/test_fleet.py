@@ -20,7 +20,7 @@ import pytest
 from _support.servers import RedisServer, free_port, redis_server
 from _support.wire import Wire, assumed, parameter
 from aiocache import RedisCache, SimpleMemoryCache
-from test_freshness import PATH, Me, World
+from _support.world import PATH, Me, World
 
 from s1crets.cache import Derived
 from s1crets.cache.gathering import Gathered

@@ -291,9 +291,9 @@ class TestSignals:
 def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     """The child's call works within two seconds; it has locks of its own."""
     script = """
-    from s1crets import _fork
+    from s1crets import _runtime
     ps.get("/a")
-    locks = [one._lock for one in _fork._forkables if hasattr(one, "_lock")]
+    locks = [one._lock for one in _runtime._forkables if hasattr(one, "_lock")]
     assert len(locks) >= 5
     holding, go = threading.Event(), threading.Event()
     def hold():
