@@ -94,7 +94,7 @@ def shutting_down() -> bool:
     return not threading.main_thread().is_alive()
 
 
-async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: Unpack[Args]) -> R:
+async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> R:
     """Return the result of a blocking function. A cancelled caller does not wait for it.
 
     The result passes between the threads redacted, since asyncio's debug mode logs it.

@@ -19,8 +19,7 @@ from s1crets.providers.base import AsyncProvider
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from s1crets._keypath import KeyPath
     from s1crets.providers.stats import Stats

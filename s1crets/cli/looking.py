@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timezone
+from datetime import UTC
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def list_(prefix: str, output: str | None, **options: Any) -> None:
 
 
 def _moment(changed: Any) -> str:
-    return changed.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") if changed else ""
+    return changed.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if changed else ""
 
 
 @click.command(epilog=EPILOG)

@@ -16,9 +16,9 @@ from s1crets.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from typing import Self
 
     from pydantic_core import ErrorDetails
-    from typing_extensions import Self
 
 _DEEPEST = 100  # objects and arrays in one another; each takes frames of the stack
 _SHORTEST = 4  # characters of a secret that pydantic's own messages can have in them not by chance

@@ -63,10 +63,10 @@ except ImportError:
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
+    from typing import Self
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
-    from typing_extensions import Self
 
 __all__ = ["Instrumentation", "instrument"]
 

@@ -39,10 +39,10 @@ from s1crets.integrations._settings_sources import (
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from pydantic import ModelWrapValidatorHandler
     from pydantic_core import ErrorDetails
-    from typing_extensions import Self
 
 __all__ = [
     "FromSecret",

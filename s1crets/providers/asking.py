@@ -75,7 +75,7 @@ def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
     except PermissionError:
         kind: type[S1cretsError] = AccessDeniedError
         problem = "is not allowed"
-    except (OSError, asyncio.TimeoutError) as error:  # up to Python 3.10 the second is none
+    except (TimeoutError, OSError) as error:  # up to Python 3.10 the second is none
         kind = UnavailableError
         # Its words are not repeated: nobody knows what is in there.
         problem = f"failed ({type(error).__name__}); it may be reached later"

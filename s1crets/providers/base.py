@@ -25,8 +25,7 @@ from s1crets.providers.rotation import Rotating
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Iterable
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from s1crets._keypath import KeyPath
     from s1crets.cache import Key, SecretCache

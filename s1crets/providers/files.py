@@ -6,7 +6,7 @@ import errno
 import os
 import socket
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -221,7 +221,7 @@ def _entry(name: str, info: os.stat_result | None) -> Entry:
     if info is None:
         return Entry(name, "file", "", None)
     try:
-        changed = datetime.fromtimestamp(info.st_mtime, timezone.utc)
+        changed = datetime.fromtimestamp(info.st_mtime, UTC)
     except (OverflowError, ValueError):
         changed = None  # a year that Python does not know
     return Entry(name, "file", str(info.st_mtime_ns), changed)

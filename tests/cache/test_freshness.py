@@ -6,11 +6,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.world import PATH, WORLDS, World
 from _support.wire import HANG_UP, Wire, parameter
+from _support.world import PATH, World
 
-from s1crets.cache import Derived, SecretCache
-from s1crets.cache.entry import CachedValue
 from s1crets.cache.freshness import Flights, Refresher
 from s1crets.errors import UnavailableError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
@@ -19,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from s1crets.cache import CacheArgs, Key
+
 
 @pytest.fixture(params=["memory", "disk"])
 def where(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.servers import RedisServer, free_port, redis_server
 from _support.wire import Wire, assumed, parameter
-from aiocache import RedisCache, SimpleMemoryCache
 from _support.world import PATH, Me, World
+from aiocache import RedisCache, SimpleMemoryCache
 
 from s1crets.cache import Derived
 from s1crets.cache.gathering import Gathered

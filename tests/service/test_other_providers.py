@@ -165,7 +165,7 @@ class TestWhatIsWritten:
         [
             (OSError(5, CANARY), s1crets.UnavailableError),
             (ConnectionResetError(CANARY), s1crets.UnavailableError),
-            (asyncio.TimeoutError(CANARY), s1crets.UnavailableError),
+            (TimeoutError(CANARY), s1crets.UnavailableError),
             (PermissionError(CANARY), s1crets.AccessDeniedError),
             (s1crets.ThrottledError("slower"), s1crets.ThrottledError),
             (ZeroDivisionError(), ZeroDivisionError),

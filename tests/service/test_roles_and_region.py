@@ -24,7 +24,7 @@ STS: StsArgs = {"RoleArn": ROLE, "RoleSessionName": "myscript"}
 
 
 def expires_in(seconds: float) -> str:
-    then = dt.datetime.now(dt.timezone.utc) + dt.timedelta(seconds=seconds)
+    then = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     return then.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

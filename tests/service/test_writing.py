@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -162,7 +162,7 @@ class TestParameters:
         ]  # fmt: skip
         for one in entries:
             assert one.changed is not None
-            assert abs(datetime.now(timezone.utc) - one.changed) < timedelta(hours=1)
+            assert abs(datetime.now(UTC) - one.changed) < timedelta(hours=1)
         assert {top, f"{top}b"} <= {one.name for one in await ps.describe()}
         assert await ps.describe(f"{top}/nothing") == []
 

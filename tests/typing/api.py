@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_type
 
 from aiohttp import web
 from fastapi import Depends, FastAPI
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
-from typing_extensions import assert_type
 
 import s1crets
 from s1crets import aio
