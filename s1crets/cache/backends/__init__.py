@@ -1,0 +1,1 @@
+"""Backends: where cache entries are stored. All of them are aiocache caches."""
