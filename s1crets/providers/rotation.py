@@ -1,82 +1,95 @@
-"""Secrets that are rotated: read anew when they fail, or watched for another version."""
+"""Rotation: secrets read again when they stop working, or watched for new versions."""
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
+import logging
 import math
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+import random
+import time
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import keys_of
-from s1crets._sentinels import UNSET
-from s1crets.providers.renewals import Renewals
+from s1crets.cache.freshness import is_outage
+from s1crets.cache.single_flight import SingleFlight
+from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache import Key, SecretCache
     from s1crets.cache.entry import CachedValue
-    from s1crets.providers.stats import Counters
+    from s1crets.cache.keys import CacheKey
 
 F = TypeVar("F")
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_log = logging.getLogger("s1crets")
+_BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
 
-class Rotating(ABC):
-    """What a provider does about secrets that are rotated."""
 
-    _cache: SecretCache
-    _counters: Counters
+class Reader(Protocol):
+    """The part of a provider that rotation needs."""
 
-    @abstractmethod
-    async def _read(self, key: Key, *, cached: bool) -> CachedValue: ...
+    def key_of(self, path: str) -> CacheKey:
+        """Return the key of a secret."""
+        ...
 
-    @abstractmethod
-    def _key_of(self, path: str) -> Key: ...
+    def cached_value(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry in a local cache."""
+        ...
 
-    @abstractmethod
-    def _answer(self, held: CachedValue, path: str, keypath: KeyPath, default: Any) -> Any: ...
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+        """Read a secret."""
+        ...
+
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
+        """Return the caller's copy of the item at `keypath`."""
+        ...
+
+
+class Rotation:
+    """Reads rotated secrets again, once for all callers that need that at the same time.
+
+    Args:
+        reader: the provider.
+        timer: monotonic seconds; injected by tests.
+    """
+
+    def __init__(self, reader: Reader, timer: Callable[[], float] = time.monotonic) -> None:
+        self._reader = reader
+        self._timer = timer
+        self._reads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
+        self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
+        self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
     def refresh_on(
-        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Callable[P, Coroutine[Any, Any, R]],
     ]:
-        """Decorate a function whose first argument is a secret, which may have been rotated.
-
-        Callers leave that argument out. When the function raises one of `exceptions`, the secret
-        is read past all caches, once for all calls that fail within a second. If it is another
-        version now, the function is called again with it, once.
-
-        Args:
-            exceptions: what a secret that is not valid any more leads to.
-            path: a secret's name, as `get` takes it.
-            keypath: a key, or a sequence of them, to look up in a value that is JSON.
-
-        Raises:
-            TypeError: an exception is no class of exceptions, or the function is not async.
-        """
+        """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(
             function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
         ) -> Callable[P, Coroutine[Any, Any, R]]:
-            check_function(function, awaited=True)
+            check_function(function, is_async=True)
 
             @functools.wraps(function)
             async def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self._held_local(key) or await self._read(key, cached=True)
+                held = await self._current(key)
                 try:
-                    return await function(self._picked(held, path, keypath), *args, **kwargs)
+                    return await function(self._argument(held, path, keypath), *args, **kwargs)
                 except exceptions:
-                    newer = await self._renewals.newer(key, held)
+                    newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(self._picked(newer, path, keypath), *args, **kwargs)
+                return await function(self._argument(newer, path, keypath), *args, **kwargs)
 
             return call
 
@@ -89,110 +102,126 @@ class Rotating(ABC):
         keypath: KeyPath,
         run: Callable[..., Any],
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
-        """Return the decorator for functions that block; `run` runs a coroutine function."""
+        """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
-            check_function(function, awaited=False)
+            check_function(function, is_async=False)
 
             @functools.wraps(function)
             def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self._held_local(key) or run(self._read, key, cached=True)
+                held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(self._picked(held, path, keypath), *args, **kwargs)
+                    return function(self._argument(held, path, keypath), *args, **kwargs)
                 except exceptions:
-                    newer = run(self._renewals.newer, key, held)
+                    newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(self._picked(newer, path, keypath), *args, **kwargs)
+                return function(self._argument(newer, path, keypath), *args, **kwargs)
 
             return call
 
         return decorate
 
-    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
-        """Return an async iterator of the values that a secret changes to.
-
-        What `get` returns when the iteration begins is the first version, and not among them. The
-        secret is read past all caches, which get what is found. Its version decides, so a new one
-        with the same value is a change. In an outage the iterator waits, with one warning.
-
-        Args:
-            path: a secret's name, as `get` takes it.
-            interval: seconds between two looks; up to a tenth less, at random.
-            keypath: a key, or a sequence of them, to look up in a value that is JSON.
-
-        Raises:
-            SecretNotFoundError: it is there no more, or has no such key any more.
-            S1cretsError: anything else that goes wrong, but for an outage.
-        """
-        check_interval(interval)
+    def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
+        """Return the iterator that `AsyncProvider.watch` documents."""
+        _check_interval(interval)
         keys_of(keypath)
-        return self._watch(self._key_of(path), path, interval, keypath)
+        return self._watch(self._reader.key_of(path), path, interval, keypath)
 
     async def _watch(
-        self, key: Key, path: str, interval: float, keypath: KeyPath
+        self, key: CacheKey, path: str, interval: float, keypath: KeyPath
     ) -> AsyncIterator[Any]:
-        held = self._held_local(key) or await self._read(key, cached=True)
-        async for newer in self._renewals.watch(key, held, interval):
-            yield self._picked(newer, path, keypath)
+        held = await self._current(key)
+        is_reachable = True
+        while True:
+            # Processes that were started together need not read together.
+            await asyncio.sleep(interval * random.uniform(0.9, 1))  # noqa: S311  # not a secret
+            try:
+                found = await self._reads.join(key, key, self._read)
+            except S1cretsError as error:
+                if not is_outage(error):
+                    raise
+                if is_reachable:
+                    _log.warning("a watched secret can't be read at the moment: %s", error)
+                is_reachable = False
+                continue
+            is_reachable = True
+            if found.differs_from(held):
+                held = found
+                yield self._reader.answer(held, path, keypath)
 
-    def _checked(self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath) -> Key:
+    async def _newer(self, key: CacheKey, than: CachedValue) -> CachedValue | None:
+        """Return another version of a secret than the one that failed, or None.
+
+        The first failure of a burst reads the secret; the others get the same result.
+        """
+        now = self._timer()
+        self._recent = {k: seen for k, seen in self._recent.items() if now < seen[0] + _BURST}
+        known = self._reader.cached_value(key)
+        if known is None or not known.differs_from(than):
+            _, seen = self._recent.get(key, (0.0, None))
+            # A read from before the version that failed says nothing.
+            if key not in self._recent or (seen is not None and seen.version < than.version):
+                await self._bursts.join(key, key, self._read_for_burst)
+            _, known = self._recent.get(key, (0.0, None))
+        return known if known is not None and known.differs_from(than) else None
+
+    async def _read_for_burst(self, key: CacheKey) -> None:
+        held = None
+        try:
+            held = await self._reads.join(key, key, self._read)
+        except S1cretsError as error:
+            _log.warning("a secret that may have been rotated can't be read: %s", error)
+        self._recent[key] = self._timer(), held
+
+    async def _read(self, key: CacheKey) -> CachedValue:
+        return await self._reader.read(key, cached=False)
+
+    async def _current(self, key: CacheKey) -> CachedValue:
+        return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
+
+    def _argument(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
+        return self._reader.answer(held, path, keypath)
+
+    def _checked(
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
+    ) -> CacheKey:
         check_exceptions(exceptions)
         keys_of(keypath)
-        return self._key_of(path)
-
-    def _held_local(self, key: Key) -> CachedValue | None:
-        held = self._cache.peek(key)
-        self._counters.hits += held is not None
-        return held
-
-    def _picked(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        return self._answer(held, path, keypath, UNSET)
-
-    @functools.cached_property
-    def _renewals(self) -> Renewals:
-        return Renewals(functools.partial(self._read, cached=False), self._cache.peek)
+        return self._reader.key_of(path)
 
 
 def check_exceptions(exceptions: tuple[type[Exception], ...]) -> None:
-    """Refuse what can't be caught.
+    """Reject anything but exception classes.
 
     Raises:
-        TypeError: there is none, or one is no class of exceptions.
+        TypeError: none is given, or one is not an exception class.
     """
     if not exceptions or not all(
-        isinstance(one, type) and issubclass(one, Exception) for one in exceptions
+        isinstance(kind, type) and issubclass(kind, Exception) for kind in exceptions
     ):
-        raise TypeError("refresh_on takes the classes of exceptions that a rotated secret leads to")
+        raise TypeError("refresh_on needs the exception classes that an outdated secret leads to")
 
 
-def check_function(function: F, *, awaited: bool) -> F:
-    """Refuse a function of the other kind.
+def check_function(function: F, *, is_async: bool) -> F:
+    """Reject a blocking function for an async provider, and the other way round.
 
     Raises:
-        TypeError: it is not awaited where the provider is, or the other way round.
+        TypeError: the function is of the other kind.
     """
-    if inspect.iscoroutinefunction(function) is not awaited:
+    if inspect.iscoroutinefunction(function) is not is_async:
         name = getattr(function, "__qualname__", type(function).__name__)
-        takes = (
-            "an async provider takes an `async def`" if awaited else "a blocking one takes a `def`"
-        )
+        takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         message = f"refresh_on can't decorate {name}: {takes}"
         raise TypeError(message)
     return function
 
 
-def check_interval(interval: object) -> None:
-    """Refuse what is no number of seconds.
-
-    Raises:
-        TypeError: it is no number.
-        ValueError: it is not above 0, or not finite.
-    """
+def _check_interval(interval: object) -> None:
     if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-        message = f"interval can't be {type(interval).__name__}: it is a number of seconds"
+        message = f"interval must be a number of seconds, not {type(interval).__name__}"
         raise TypeError(message)
     if not 0 < interval < math.inf:
-        message = f"interval can't be {interval}: it is a number of seconds above 0"
+        message = f"interval must be a number of seconds above 0, not {interval}"
         raise ValueError(message)

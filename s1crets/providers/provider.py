@@ -1,0 +1,545 @@
+"""AsyncProvider: every verb, implemented once, over a store and a cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import anyio
+
+from s1crets._keypath import keys_of
+from s1crets._redaction import redact, stripped
+from s1crets._sentinels import MISSING, UNSET
+from s1crets.cache.keys import EXISTS, PATH, VALUE
+from s1crets.cache.secret_cache import SecretCache
+from s1crets.errors import (
+    BatchError,
+    DeadlineExceededError,
+    InvalidNameError,
+    S1cretsError,
+    SecretNotFoundError,
+)
+from s1crets.providers.rotation import Rotation
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from types import TracebackType
+    from typing import Concatenate, ParamSpec, Self
+
+    from s1crets._keypath import KeyPath
+    from s1crets._redaction import Redacted
+    from s1crets.cache.entry import CachedValue
+    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.options import CacheArgs
+    from s1crets.providers.instrumentation import Counters, Stats
+    from s1crets.providers.metadata import SecretMetadata
+    from s1crets.providers.store import Store, WriteMode
+
+    P = ParamSpec("P")
+
+R = TypeVar("R")
+
+_METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
+
+
+class AsyncProvider:
+    """Reads the secrets of a store through a cache, and writes them.
+
+    Args:
+        store: the service's operations.
+        cache_args: the caller's, checked.
+        deadline: seconds that a public call may take in total, or None.
+        counters: the numbers behind `stats`; the store counts its requests in the same object.
+
+    Attributes:
+        service: the service's name in error messages.
+        deadline: see the argument.
+    """
+
+    service: str
+    deadline: float | None
+
+    def __init__(
+        self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters
+    ) -> None:
+        self._store = store
+        self.deadline = deadline
+        self._counters = counters
+        self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
+        self._peek_name = self._cache.peek_name
+        self._rotation = Rotation(self)
+
+    # Reading
+
+    async def get(
+        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
+    ) -> Any:
+        """Return a secret's value.
+
+        Args:
+            path: its name.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            default: returned if there is no such secret or key.
+            cached: whether a cache may answer.
+
+        Returns:
+            A dict or list if the text is a JSON object or array, otherwise the text; bytes for a
+            binary secret. It is a copy that belongs to the caller.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such secret or key.
+            S1cretsError: any other failure, as its own subclass.
+        """
+        found = self.get_local(path, keypath=keypath, default=default, cached=cached)
+        if found is MISSING:
+            found = await self._get(path, keypath, default, cached=cached)
+        return found
+
+    def get_local(
+        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
+    ) -> Any:
+        """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
+        return self._hit(path, keypath, default) if cached else MISSING
+
+    def peek(self, path: str, *, keypath: KeyPath = (), default: Any = None) -> Any:
+        """Return the value in a local cache, or `default`. Sends no request and never waits."""
+        return self._peek(path, keypath, default)
+
+    async def get_many(
+        self,
+        paths: Iterable[str],
+        *,
+        cached: bool = True,
+        errors: Literal["raise", "return"] = "raise",
+    ) -> dict[str, Any]:
+        """Return the values of several secrets, in the requested order.
+
+        Args:
+            paths: names.
+            cached: whether a cache may answer.
+            errors: `"return"` puts errors in place of the values.
+
+        Raises:
+            BatchError: some could not be read; it has the values, and one error per name.
+        """
+        return await self._get_many(paths, errors, cached=cached)
+
+    async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
+        """Return all secrets whose names are `path` or start with it and a slash.
+
+        Args:
+            path: the beginning of names, up to a `/`; `/` alone means all.
+            cached: whether a cache may answer.
+
+        Returns:
+            Values by name; an empty dict if there is nothing under the path.
+
+        Raises:
+            BatchError: some could not be read; it has the values, and one error per name.
+            S1cretsError: any other failure.
+        """
+        return await self._get_by_path(path, cached=cached)
+
+    def get_by_path_local(self, path: str, *, cached: bool = True) -> Any:
+        """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
+        return self._hit_key(self._store.key(path, PATH), cached=cached)
+
+    async def path_exists(self, path: str) -> bool:
+        """Return whether there is a secret of this name, or under this path.
+
+        A positive answer is cached, a negative one is not.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+        key = self._store.key(path, EXISTS)
+        if self._hit_key(key, cached=True) is MISSING:
+            try:
+                await self.read(key, cached=True)
+            except SecretNotFoundError:
+                return False
+        return True
+
+    # Writing
+
+    async def create(self, path: str, value: Any) -> None:
+        """Store a new secret.
+
+        Args:
+            path: a name that does not exist yet.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+
+        Raises:
+            SecretExistsError: a `FileExistsError`: the secret exists.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        await self._write("create", path, value)
+
+    async def put(self, path: str, value: Any) -> None:
+        """Store a secret, new or existing.
+
+        Args:
+            path: the name.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+
+        Raises:
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        await self._write("put", path, value)
+
+    async def update(self, path: str, value: Any) -> None:
+        """Store a new value of an existing secret.
+
+        Args:
+            path: the name.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such secret; nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        await self._write("update", path, value)
+
+    async def delete(self, path: str) -> None:
+        """Delete a secret.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such secret.
+            S1cretsError: any other failure.
+        """
+        await self._delete(path)
+
+    async def describe(self, path: str = "") -> list[SecretMetadata]:
+        """Return the metadata of secrets, without values. No cache answers.
+
+        Args:
+            path: a secret's name, or the beginning of names up to a `/`; "" means all.
+
+        Returns:
+            Metadata, sorted by name.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+        if path != "":
+            self._store.key(path, PATH)
+        found = await self._timed("describe", path, self._store.describe(path))
+        return sorted(found, key=lambda metadata: metadata.name)
+
+    async def invalidate(self, path: str | None = None) -> None:
+        """Drop a secret and all paths from the caches, or everything."""
+        await self._cache.invalidate(None if path is None else self._store.aliases(path))
+
+    # Rotation
+
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
+    ) -> Callable[
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
+        Callable[P, Coroutine[Any, Any, R]],
+    ]:
+        """Decorate a coroutine function whose first argument is a secret that may be rotated.
+
+        Callers leave that argument out. When the function raises one of `exceptions`, the secret
+        is read past all caches, once for all calls that fail within a second. If it has changed,
+        the function is called again with it, once.
+
+        Args:
+            exceptions: the exceptions that an outdated secret leads to.
+            path: a secret's name, as for `get`.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            TypeError: not exception classes, or the function is not a coroutine function.
+        """
+        return self._rotation.refresh_on(exceptions, path, keypath)
+
+    def blocking_refresh_on(
+        self,
+        exceptions: tuple[type[Exception], ...],
+        path: str,
+        keypath: KeyPath,
+        run: Callable[..., Any],
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
+        """Return the decorator for blocking functions; `run` runs a coroutine function."""
+        return self._rotation.blocking_refresh_on(exceptions, path, keypath, run)
+
+    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
+        """Return an async iterator over the values that a secret changes to.
+
+        The value at the start is not among them. The secret is read past all caches, which store
+        what is found. Its version decides, so a new version with the same value is a change.
+        During an outage the iterator waits, with one warning.
+
+        Args:
+            path: a secret's name, as for `get`.
+            interval: seconds between two reads; up to a tenth less, at random.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            SecretNotFoundError: the secret, or the key in it, no longer exists.
+            S1cretsError: any other failure that is not an outage.
+        """
+        return self._rotation.watch(path, interval, keypath)
+
+    # Life
+
+    @property
+    def stats(self) -> Stats:
+        """Numbers of this provider since it was created."""
+        return self._counters.stats()
+
+    @property
+    def counters(self) -> Counters:
+        """The source of `stats`, and the observer: for `s1crets.integrations`."""
+        return self._counters
+
+    async def __aenter__(self) -> Self:
+        """Return the provider; it opens on first use."""
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the provider."""
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close connections and files; a later call opens them again."""
+        await self._store.aclose()
+        await self._cache.aclose()
+
+    def open_cache(self) -> bool:
+        """Open the disk cache in this thread, which may block: for the facade.
+
+        Returns:
+            Whether another look-up may find more now.
+        """
+        return self._cache.open()
+
+    def spawn_with(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
+        """Do background work with `spawn`, not as a task of the caller's loop."""
+        self._cache.spawn = spawn
+
+    def __reduce__(self) -> str:
+        message = f"{type(self).__name__} can't be copied or pickled: make one where it is used"
+        raise TypeError(message)
+
+    # Reading, for subclasses with more options, and for rotation
+
+    def _hit(self, name: str, keypath: KeyPath, default: Any) -> Any:
+        """Return the value of a primary key in a local cache, or `MISSING`: the cost of a hit."""
+        try:
+            held = self._peek_name(name)
+        except TypeError:
+            return MISSING  # not hashable; the miss reports it as an invalid name
+        if held is None:
+            return MISSING
+        self._counters.hits += 1
+        return held.value() if keypath == () else self.answer(held, name, keypath, default)
+
+    def _hit_key(
+        self, key: CacheKey, keypath: KeyPath = (), default: Any = UNSET, *, cached: bool
+    ) -> Any:
+        """Return the value of any key in a local cache, or `MISSING`."""
+        held = self.cached_value(key) if cached else None
+        return MISSING if held is None else self.answer(held, key.name, keypath, default)
+
+    def cached_value(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry in a local cache, counted as a hit, or None."""
+        held = self._cache.peek(key)
+        self._counters.hits += held is not None
+        return held
+
+    def _peek(self, path: str, keypath: KeyPath, default: Any, **options: Any) -> Any:
+        held = self._cache.peek(self._store.key(path, **options))
+        return default if held is None else self.answer(held, path, keypath, default)
+
+    async def _get(
+        self, path: str, keypath: KeyPath, default: Any, *, cached: bool, **options: Any
+    ) -> Any:
+        """Read a secret that no local cache has."""
+        keys_of(keypath)
+        key = self._store.key(path, **options)
+        try:
+            held = await self.read(key, cached=cached)
+        except SecretNotFoundError:
+            if default is UNSET:
+                raise
+            return default
+        return self.answer(held, path, keypath, default)
+
+    async def _get_by_path(self, path: str, *, cached: bool, **options: Any) -> dict[str, Any]:
+        key = self._store.key(path, PATH, **options)
+        found = self._hit_key(key, cached=cached)
+        if found is MISSING:
+            found = (await self.read(key, cached=cached)).value()
+        return dict(found)
+
+    async def _get_many(
+        self, paths: Iterable[str], on_error: str, *, cached: bool, **options: Any
+    ) -> dict[str, Any]:
+        names = _distinct(paths, on_error)
+        values: dict[str, Any] = {}
+        errors: dict[str, S1cretsError] = {}
+        missing: dict[CacheKey, str] = {}
+        for name in names:
+            try:
+                key = self._store.key(name, **options)
+            except InvalidNameError as error:
+                errors[name] = error
+                continue
+            found = self._hit_key(key, cached=cached)
+            if found is MISSING:
+                missing[key] = name
+            else:
+                values[name] = found
+        self._counters.misses += len(missing)
+        if missing:
+            with self._counters.observer.call("get_many", missing.values(), errors):
+                await self._read_missing(missing, values, errors, cached=cached)
+        if errors and on_error == "raise":
+            raise batch_error(self.service, values, errors)
+        return {name: errors[name] if name in errors else values[name] for name in names}
+
+    async def _read_missing(
+        self,
+        missing: dict[CacheKey, str],
+        values: dict[str, Any],
+        errors: dict[str, S1cretsError],
+        *,
+        cached: bool,
+    ) -> None:
+        found: dict[CacheKey, CachedValue | S1cretsError] = {}
+        # What was read within the deadline counts, also if other names were not.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.deadline):
+                await stripped(self._cache.read_many(missing, found, cached=cached))
+        for key, name in missing.items():
+            outcome = found.get(key) or self._too_late("get_many", name)
+            if key not in found and cached:
+                with suppress(DeadlineExceededError):
+                    outcome = await self._cache.stale_or_raise(key, self._too_late("get", name))
+            if isinstance(outcome, S1cretsError):
+                errors[name] = outcome
+            else:
+                values[name] = outcome.value()
+
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+        """Read what no local cache has: from a shared cache, or from the service.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+        self._counters.misses += 1
+        method = _METHODS[key.kind]
+        with self._counters.observer.call(method, [key.name]):
+            read = self._cache.read(key, cached=cached)
+            try:
+                return await self._bounded(method, key.name, read)
+            except DeadlineExceededError as error:
+                if not cached:
+                    raise
+                late = error
+            return await stripped(self._cache.stale_or_raise(key, late))
+
+    def key_of(self, path: str) -> CacheKey:
+        """Return the key of a secret's value, with default options."""
+        return self._store.key(path)
+
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath, default: Any = UNSET) -> Any:
+        """Return the caller's own copy of the item at `keypath`.
+
+        Raises:
+            SecretNotFoundError: no such key, and no default was given.
+        """
+        found = held.pick(keypath) if keypath != () else held.value()
+        if found is not MISSING:
+            return found
+        if default is not UNSET:
+            return default
+        keys = " / ".join(map(repr, keys_of(keypath)))
+        reason = "the secret exists, but not this key in it"
+        if not isinstance(held.value(), (dict, list)):
+            reason = "its value is not a JSON object or array"
+        message = f"{self.service}: {path!r} has no key {keys} ({reason})"
+        raise SecretNotFoundError(message)
+
+    # Writing and time limits
+
+    async def _write(self, mode: WriteMode, path: str, value: Redacted, **settings: Any) -> None:
+        work = self._store.write(path, value, mode, settings)
+        await self._timed(mode, path, self._invalidating(path, work))
+
+    async def _delete(self, path: str, **options: Any) -> None:
+        work = self._store.delete(path, **options)
+        await self._timed("delete", path, self._invalidating(path, work))
+
+    async def _invalidating(self, path: str, work: Awaitable[None]) -> None:
+        try:
+            await work
+        finally:
+            # Also after an error: whether the service has stored the value may be unknown.
+            with anyio.CancelScope(shield=True):
+                await self.invalidate(path)
+
+    async def _timed(self, method: str, subject: str, work: Awaitable[R]) -> R:
+        """Do the work of a public call that no cache answers, within the deadline."""
+        with self._counters.observer.call(method, [subject]):
+            return await self._bounded(method, subject, work)
+
+    async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
+        """Return the result of `work`, which is cancelled at the deadline."""
+        try:
+            async with asyncio.timeout(self.deadline):
+                return await stripped(work)
+        except S1cretsError:
+            raise
+        except TimeoutError:
+            pass  # outside of this block the error has no context, which would show frames
+        raise self._too_late(method, subject)
+
+    def _too_late(self, method: str, subject: str) -> DeadlineExceededError:
+        message = (
+            f"{self.service}: {method} {subject!r} took longer than the deadline of"
+            f" {self.deadline} s; check that the service is reachable, or raise the deadline"
+        )
+        return DeadlineExceededError(message)
+
+
+def batch_error(
+    service: str, values: dict[str, Any], errors: dict[str, S1cretsError]
+) -> BatchError:
+    """Return an error with the values and errors of a batch."""
+    total = len(errors) + len(values)
+    message = (
+        f"{service}: {len(errors)} of {total} could not be read: .errors has one error per name,"
+        f" .values the rest; the first error: {next(iter(errors.values()))}"
+    )
+    return BatchError(message, values, errors)
+
+
+def _distinct(paths: Iterable[str], on_error: str) -> list[str]:
+    """Return each name once, in the given order.
+
+    Raises:
+        TypeError: `paths` is not iterable, or a single str, which is never intended.
+        ValueError: `on_error` is neither "raise" nor "return".
+    """
+    if isinstance(paths, str) or not isinstance(paths, Iterable):
+        message = f"paths must be several names, not {type(paths).__name__}"
+        raise TypeError(message)
+    if on_error not in ("raise", "return"):
+        raise ValueError("errors must be 'raise' or 'return'")
+    return list(dict.fromkeys(paths))
