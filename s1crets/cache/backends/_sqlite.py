@@ -1,0 +1,441 @@
+"""SQLite file of a disk cache: private, opened within bounds, replaced when it is damaged.
+
+Each workaround for a trap of diskcache says which; the facts were measured with diskcache 5.6.3.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import functools
+import logging
+import os
+import sqlite3
+import stat
+import threading
+import weakref
+import zlib
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import diskcache
+
+from s1crets._runtime import hold_while_forking, on_fork, run_in_thread
+from s1crets.errors import NotPrivateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+FAILURES = (sqlite3.Error, diskcache.Timeout, OSError)
+"""Errors of a file that are not mistakes of the caller."""
+
+_log = logging.getLogger("s1crets.cache")
+_RAW = diskcache.core.MODE_RAW
+_BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader waits for foreign locks
+_TRIES = 3  # times that, for a writer
+_CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
+_CHUNK = 500  # keys per SELECT: old versions of SQLite allow 999 parameters
+_SETTINGS = {
+    "statistics": 0,
+    "tag_index": 0,
+    "eviction_policy": "none",
+    "size_limit": 2**30,
+    "cull_limit": 10,
+    "sqlite_auto_vacuum": 1,
+    "sqlite_cache_size": 2**13,
+    "sqlite_journal_mode": "wal",
+    "sqlite_mmap_size": 0,  # reading a mapped file that was truncated would kill the process
+    "sqlite_secure_delete": 1,  # or an expired secret stays readable in the file
+    "sqlite_synchronous": 1,
+    "disk_min_file_size": 2**31,
+    "disk_pickle_protocol": 0,
+}
+
+
+class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
+    """Stores str keys and bytes values in the database itself; any other content of a row is void.
+
+    diskcache's own class unpickles what a row tells it to, and reads and deletes any file it names.
+    """
+
+    def put(self, key: str) -> tuple[str, bool]:
+        """Return the database's form of a key."""
+        return key, True
+
+    def get(self, key: object, raw: object) -> str:
+        """Return the key of a row, or nothing if s1crets did not write it."""
+        return key if raw and isinstance(key, str) else ""
+
+    def store(
+        self,
+        value: bytes,
+        read: object,  # noqa: ARG002
+        key: object = None,  # noqa: ARG002
+    ) -> tuple[int, int, None, sqlite3.Binary]:
+        """Return a row's size, mode, file name and value."""
+        return len(value), _RAW, None, sqlite3.Binary(value)
+
+    def fetch(
+        self,
+        mode: int,
+        filename: object,
+        value: object,
+        read: object,  # noqa: ARG002
+    ) -> bytes:
+        """Return a row's value, or nothing if s1crets did not write it."""
+        if mode != _RAW or filename is not None or not isinstance(value, bytes):
+            return b""
+        return value
+
+    def remove(self, file_path: object) -> None:
+        """Delete no file, whatever a row says: there are none."""
+
+
+@functools.cache
+def _select(count: int) -> str:
+    marks = ",".join("?" * count)
+    return f"SELECT key, value FROM Cache WHERE key IN ({marks}) AND raw = 1 AND mode = {_RAW}"  # noqa: S608  # numbers
+
+
+def select(sql: Callable[..., sqlite3.Cursor], keys: Sequence[str]) -> dict[str, Any]:
+    """Return the values of those rows that exist, all of one snapshot."""
+    if len(keys) <= _CHUNK:
+        return dict(sql(_select(len(keys)), keys).fetchall())
+    found: dict[str, Any] = {}
+    sql("BEGIN")
+    try:
+        for start in range(0, len(keys), _CHUNK):
+            found.update(select(sql, keys[start : start + _CHUNK]))
+    finally:
+        sql("COMMIT")
+    return found
+
+
+class Database:
+    """The file of one folder, and diskcache's view of it.
+
+    A deleted or replaced file is opened again, a damaged one is moved aside, once, and replaced:
+    both within the call that notices. Other failures are raised: the exceptions of `FAILURES`.
+
+    Args:
+        folder: where the file is; created if it does not exist.
+        timer: monotonic seconds.
+
+    Attributes:
+        locks: the fetch locks of the folder; None until it is open.
+    """
+
+    def __init__(self, folder: Path, timer: Callable[[], float]) -> None:
+        self._folder = folder
+        self._timer = timer
+        self._file = str(folder / "cache.db")
+        self._inode = 0
+        self._checked = 0.0
+        self._damaged = False
+        self._moved = False
+        self._cache: Any = None
+        self.locks: FetchLocks | None = None
+        self.after_fork()
+        on_fork(self)
+        hold_while_forking(self)
+
+    def after_fork(self) -> None:
+        """Replace the locks; diskcache itself opens a new connection in a child."""
+        self._writing = threading.Lock()
+        self._reading = threading.Lock()
+
+    def before_fork(self) -> None:
+        """Wait until no thread is inside SQLite: its mutexes would stay locked in the child."""
+        self._writing.acquire()
+        self._reading.acquire()
+
+    def after_in_parent(self) -> None:
+        """Let the threads continue."""
+        self._reading.release()
+        self._writing.release()
+
+    def read(self, query: Callable[[Callable[..., sqlite3.Cursor], A], R], argument: A) -> R | None:
+        """Return `query(execute, argument)`, run in this thread.
+
+        Returns:
+            None while no file is open, also if it turns out that the file must be replaced.
+        """
+        cache = self._cache
+        if cache is None:
+            return None
+        try:
+            self._check()
+            with self._reading:
+                return query(cache._sql, argument)  # noqa: SLF001  # its connection of this thread
+        except FAILURES as error:
+            if self._can_repair(error):
+                return None
+            raise
+
+    def open(self) -> None:
+        """Open the file unless it is open. Blocks, for 150 ms at most while others lock it."""
+        if self._cache is None:
+            with self._writing:
+                self._repairing(lambda: None)
+
+    def write(self, write: Callable[[Any], R]) -> R:
+        """Run `write(cache)` in one transaction and return its result. Blocks.
+
+        If it raises, nothing is written.
+        """
+        with self._writing:
+            return self._repairing(lambda: self._transact(write))
+
+    def _repairing(self, action: Callable[[], R]) -> R:
+        """Run an action on the open file, and again if a new file helps against its failure."""
+        repairs = 0
+        while True:
+            try:
+                if self._cache is None:
+                    self._open()
+                return action()
+            except FAILURES as error:
+                repairs += 1
+                if repairs > 2 or not self._can_repair(error):  # noqa: PLR2004
+                    raise
+
+    def _transact(self, write: Callable[[Any], R]) -> R:
+        self._check(now=True)
+        cache, tries = self._cache, 0
+        try:
+            while True:
+                try:
+                    with cache.transact():
+                        return write(cache)
+                except diskcache.Timeout:
+                    tries += 1
+                    if tries == _TRIES:
+                        raise
+        finally:
+            cache.close()  # this thread's connection; the thread may end at any time
+
+    def _open(self) -> None:
+        with private_folder(self._folder) as descriptor:
+            if self._damaged:
+                self._move_aside()
+            self._inode = _create_file(descriptor)
+            self._probe()
+            self.locks = fetch_locks(self._folder)
+            self._cache = diskcache.Cache(
+                str(self._folder), timeout=_BUSY, disk=TextDisk, **_SETTINGS
+            )
+            self._cache.close()  # this thread's connection: others may read
+
+    def _move_aside(self) -> None:
+        """Rename a damaged file, unless another process already has."""
+        self._damaged, self._moved = False, True
+        database = self._folder / "cache.db"
+        with contextlib.suppress(FileNotFoundError):
+            if database.stat().st_ino == self._inode:
+                database.replace(self._folder / "cache.db.corrupt")
+                for journal in ("cache.db-wal", "cache.db-shm"):
+                    (self._folder / journal).unlink(missing_ok=True)
+
+    def _probe(self) -> None:
+        """Fail soon when the file is locked: diskcache's constructor would wait for 60 s.
+
+        Also sets the journal's mode, which is impossible while another connection is open.
+        """
+        with contextlib.closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+
+    def _connect(self) -> sqlite3.Connection:
+        # mode=rw, or SQLite would create a file that is missing, with the umask's mode.
+        address = f"{(self._folder.absolute() / 'cache.db').as_uri()}?mode=rw"
+        wait = _TRIES * _BUSY
+        return sqlite3.connect(
+            address, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
+        )
+
+    def _check(self, *, now: bool = False) -> None:
+        """Check, every 0.1 s, that the file is still the one that was opened.
+
+        Raises:
+            FileNotFoundError: it was removed or replaced.
+        """
+        moment = self._timer()
+        if moment < self._checked + _CHECK and not now:
+            return
+        self._checked = moment
+        if os.stat(self._file).st_ino != self._inode:  # noqa: PTH116  # half of pathlib's time
+            raise FileNotFoundError(self._file)
+
+    def _can_repair(self, error: Exception) -> bool:
+        """Return whether opening a new file helps; close the present one if so."""
+        # SQLite's error for a damaged file is this class itself, the others are subclasses.
+        damaged = type(error) is sqlite3.DatabaseError and not self._moved
+        if not damaged and not isinstance(error, FileNotFoundError):
+            return False
+        self._damaged = damaged
+        self._cache = None
+        _log.warning(
+            "the disk cache in %s was damaged or removed (%s: %s); going on with a new file",
+            self._folder, type(error).__name__, error,
+        )  # fmt: skip
+        return True
+
+    def empty_journal(self) -> None:
+        """Leave nothing in the journal that is not in the database any more. Blocks."""
+        with self._writing, contextlib.closing(self._connect()) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    async def aclose(self) -> None:
+        """Close the connections of this thread, and the last one in another."""
+        cache, self._cache = self._cache, None
+        if cache is None:
+            return
+        with contextlib.suppress(*FAILURES):  # the folder may have been removed
+            # The last connection to close copies the journal, which takes time.
+            last = await run_in_thread(self._connect_last)
+            with self._reading:
+                cache.close()
+            await run_in_thread(self._close_last, last)
+
+    def _connect_last(self) -> sqlite3.Connection:
+        with self._writing:
+            return self._connect()
+
+    def _close_last(self, connection: sqlite3.Connection) -> None:
+        with self._writing:
+            connection.close()
+
+
+class FetchLocks:
+    """Single flight across processes: to fetch an entry of a shared folder is to lock a byte.
+
+    The kernel frees the locks of a process that dies, so there is nothing to clean up. Where file
+    locks do not work, two processes fetch the same entry, and nothing else is lost.
+
+    Args:
+        file: descriptor of the file whose bytes are locked; closed when this object is collected.
+    """
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self.after_fork()
+        on_fork(self)
+        weakref.finalize(self, os.close, file)
+
+    def after_fork(self) -> None:
+        """Hold nothing: locks belong to the process that took them."""
+        self._lock = threading.Lock()
+        self._held: set[int] = set()
+
+    def acquire(self, key: str) -> bool:
+        """Lock `key`, unless this or another process has; return whether it did. Never waits."""
+        slot = _slot(key)
+        with self._lock:
+            if slot in self._held:
+                return False
+            try:
+                fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
+            except (BlockingIOError, PermissionError):
+                return False
+            except OSError:
+                pass  # no locks in this file system
+            self._held.add(slot)
+            return True
+
+    def release(self, key: str) -> None:
+        """Unlock `key`."""
+        slot = _slot(key)
+        with self._lock, contextlib.suppress(OSError):
+            self._held.discard(slot)
+            fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot)
+
+
+_known: weakref.WeakValueDictionary[tuple[int, int], FetchLocks] = weakref.WeakValueDictionary()
+
+
+def fetch_locks(folder: Path) -> FetchLocks:
+    """Return the locks of this process in a private folder.
+
+    There is one object per folder: when a process closes a file, the kernel frees all locks that
+    the process has on it.
+    """
+    path = folder / "claims"
+    with contextlib.suppress(FileNotFoundError):
+        found = _known.get(_identity(os.lstat(path)))
+        if found is not None:
+            return found
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    created = FetchLocks(file)
+    return _known.setdefault(_identity(os.fstat(file)), created)
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
+
+
+def _slot(key: str) -> int:
+    text = key.encode("utf-8", "surrogatepass")
+    return zlib.crc32(text) << 28 ^ zlib.adler32(text)
+
+
+@contextlib.contextmanager
+def private_folder(folder: Path) -> Iterator[int]:
+    """Create the folder if it does not exist, check that it is private, and yield it opened.
+
+    Raises:
+        NotPrivateError: the folder is a link, another user's, or open to others.
+    """
+    # `os.makedirs(mode=)` would leave the folders between at the umask.
+    for path in [*reversed(folder.parents), folder]:
+        if not path.is_dir():
+            with contextlib.suppress(FileExistsError):
+                path.mkdir(mode=0o700)
+    _check_private(folder, os.lstat(folder))
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        _check_private(folder, os.fstat(descriptor))
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _check_private(folder: Path, status: os.stat_result) -> None:
+    mode = stat.S_IMODE(status.st_mode)
+    if stat.S_ISLNK(status.st_mode):
+        problem = "is a symbolic link"
+    elif status.st_uid != os.geteuid():
+        problem = f"belongs to the user {status.st_uid}"
+    elif mode & 0o077:
+        problem = f"has the mode {mode:04o}, so others can get into it"
+    else:
+        return
+    message = (
+        f"the cache folder {folder} {problem}; secrets are only kept in a folder of the user's own"
+        " with the mode 0700: change that, or name another folder"
+    )
+    raise NotPrivateError(message)
+
+
+def _create_file(descriptor: int) -> int:
+    """Create the database file, private; SQLite gives its -wal and -shm files the same mode.
+
+    Args:
+        descriptor: of a private folder.
+
+    Returns:
+        The file's inode.
+
+    Raises:
+        NotPrivateError: it is a link.
+    """
+    flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open("cache.db", flags, 0o600, dir_fd=descriptor))
+    status = os.stat("cache.db", dir_fd=descriptor, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        raise NotPrivateError("the database file of the cache is a symbolic link: remove it")
+    return status.st_ino
