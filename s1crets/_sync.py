@@ -14,7 +14,7 @@ import anyio
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import import_lock, on_fork, shutting_down, spawn_task
 from s1crets._sentinels import MISSING
-from s1crets.providers.base import AsyncProvider
+from s1crets.providers.provider import AsyncProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from s1crets._keypath import KeyPath
-    from s1crets.providers.stats import Stats
+    from s1crets.providers.instrumentation import Stats
 
 T = TypeVar("T", bound=AsyncProvider)
 T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +13,7 @@ from s1crets._codec import Raw, decode, deep_copy, dump, load
 from s1crets._keypath import KeyPath, keys_of, pick
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from s1crets.cache.keys import CacheKey
 
@@ -51,11 +50,16 @@ _sequence = itertools.count(1)
 _process = [0, 0]  # the process id, and the random number of this process
 
 
+def next_in_sequence() -> int:
+    """Return a number for a fetch that begins, or lands, now."""
+    return next(_sequence)
+
+
 def new_fetch_id() -> FetchId:
     """Return the id of a fetch that begins now."""
     if _process[0] != os.getpid():  # also in a forked child
         _process[:] = os.getpid(), int.from_bytes(os.urandom(8))
-    return FetchId(_process[1], next(_sequence))
+    return FetchId(_process[1], next_in_sequence())
 
 
 class CachedValue:
@@ -65,15 +69,17 @@ class CachedValue:
         raw: the text or bytes as the service stores them.
         version: as of `Fetched`.
         fetch: the fetch that brought it.
+        landed: when this process stored it, in the sequence of fetches; 0 if another process did.
         value: returns the decoded value, a copy that belongs to the caller.
     """
 
-    __slots__ = ("_decoded", "fetch", "raw", "value", "version")
+    __slots__ = ("_decoded", "fetch", "landed", "raw", "value", "version")
 
     def __init__(self, raw: Raw, version: float = 0.0, fetch: FetchId | None = None) -> None:
         self.raw = raw
         self.version = version
         self.fetch = fetch
+        self.landed = 0
         self.value: Callable[[], Any] = self._decode_first
 
     def __reduce__(self) -> str:
@@ -127,6 +133,7 @@ class FetchToken:
         fetch: the id of the fetch.
         seen: the fetch that had brought the entry which was there, if any.
         tombstones: the tombstones that were current, by the digests of their rows.
+        began: when the fetch began, in monotonic seconds, where a tier needs that.
         is_void: whether an invalidation in this process has made the result outdated.
     """
 
@@ -134,16 +141,19 @@ class FetchToken:
     fetch: FetchId = field(default_factory=new_fetch_id)
     seen: FetchId | None = None
     tombstones: Mapping[bytes, bytes] = field(default_factory=dict)
+    began: float = 0.0
     is_void: bool = False
 
     def yields_to(self, there: CachedValue | Record | None, version: float) -> bool:
         """Return whether the result, of this version, must not replace the entry that is there.
 
-        An entry that the fetch saw when it began is older. Any other entry landed meanwhile: of
-        two fetches that overlap the higher version wins, and without versions the later fetch,
-        which is known within a process.
+        An entry that landed before the fetch began, or that the fetch saw then, is older. Any
+        other entry landed meanwhile: of two fetches that overlap the higher version wins, and
+        without versions the later fetch, which is known within a process.
         """
         if there is None or there.fetch is None or there.fetch == self.seen:
+            return False
+        if isinstance(there, CachedValue) and 0 < there.landed < self.fetch.sequence:
             return False
         if version != there.version:
             return version < there.version

@@ -1,230 +1,99 @@
-"""Single flight, so that what many ask for is fetched once; and refreshing ahead of expiry."""
+"""Freshness: how long an entry is served, refreshed ahead of expiry, and kept for outages. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
-import copy
-import functools
-import logging
-import threading
-import time
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
+from dataclasses import dataclass
+from enum import Enum, auto
 
-from s1crets._runtime import on_fork
-from s1crets.errors import S1cretsError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Hashable, Iterable
-
-_log = logging.getLogger("s1crets.cache")
-R = TypeVar("R")
-K = TypeVar("K", bound="Hashable")
-
-
-aboard: contextvars.ContextVar[tuple[list[contextvars.Context], ...] | None] = (
-    contextvars.ContextVar("aboard", default=None)
+from s1crets.errors import (
+    AccessDeniedError,
+    BatchError,
+    DeadlineExceededError,
+    DecryptionError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
 )
-"""The contexts of those for whom the current task fetches, where that is a task of its own.
 
-Lists, as others may join at any time.
-"""
-
-
-class _GroundedError(Exception):
-    """The fetch ended without a result, because the event loop that it ran on did."""
+_OUTAGES = (DeadlineExceededError, ThrottledError, UnavailableError)
+_REFUSALS = (AccessDeniedError, DecryptionError, SecretNotFoundError)
 
 
-_Outcome: TypeAlias = "tuple[Any, BaseException | None]"
-_Ticket: TypeAlias = "asyncio.Future[_Outcome]"
+class State(Enum):
+    """The state of an entry: `FRESH` and `DUE` are served, `DUE` starts a refresh too."""
+
+    FRESH = auto()
+    DUE = auto()
+    STALE = auto()
+    GONE = auto()
 
 
-class _Flight:
-    """One fetch under way, and the tickets of those who wait for it, on whichever loop they are.
+class OnError(Enum):
+    """The reaction to a failed fetch."""
 
-    A ticket gets an outcome and never an exception, which asyncio would complain of where the one
-    that waits has gone.
+    SERVE_STALE = auto()
+    DROP = auto()
+    RAISE = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """The time limits of a cache, all in seconds.
+
+    Attributes:
+        ttl: age at which an entry expires.
+        jitter: the part of `ttl`, at most, by which an entry expires earlier, at random.
+        refresh_ahead: a hit within this time before expiry starts a refresh in the background.
+        stale_for: time after expiry in which an outage serves the entry.
     """
 
-    __slots__ = ("contexts", "loop", "task", "tickets", "waiting")
+    ttl: float = 900
+    jitter: float = 0.1
+    refresh_ahead: float = 0
+    stale_for: float = 0
 
-    def __init__(self, fetch: Coroutine[Any, Any, Any]) -> None:
-        self.contexts: list[contextvars.Context] = []
-        self.loop = asyncio.get_running_loop()
-        context = contextvars.copy_context()
-        context.run(aboard.set, (self.contexts,))
-        self.task = context.run(self.loop.create_task, fetch)  # its `context=` is of Python 3.11
-        self.tickets: list[_Ticket] = []
-        self.waiting = 0
+    def life(self, draw: float) -> float:
+        """Return the life of a new entry; `draw` is a random number from 0 to 1."""
+        return self.ttl * (1 - self.jitter * draw)
 
-    def outcome(self) -> _Outcome:
-        """Return what the fetch ended with."""
-        if self.task.cancelled():
-            return None, _GroundedError()
-        error = self.task.exception()
-        return (None, error) if error is not None else (self.task.result(), None)
+    def expiry(self, stored: float, expires: float) -> float:
+        """Return when an entry expires for this reader, whose `ttl` may be shorter."""
+        return min(expires, stored + self.ttl)
 
-    def cancel(self) -> None:
-        """Stop the fetch; nobody waits for it any more."""
-        if self.loop is asyncio.get_running_loop():
-            self.task.cancel()
-            return
-        with suppress(RuntimeError):  # its loop has been closed: there is nothing to stop
-            self.loop.call_soon_threadsafe(self.task.cancel)
-
-
-class Flights(Generic[K, R]):
-    """The fetches under way in this process, whichever task, thread or event loop asked."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._flights: dict[Hashable, _Flight] = {}
-        on_fork(self)
-
-    def after_fork(self) -> None:
-        """Forget the parent's fetches: their loops are not in the child."""
-        self._lock = threading.Lock()
-        self._flights = {}
-
-    async def join(
-        self,
-        wanted: Iterable[tuple[K, Hashable]],
-        fetch: Callable[[K], Coroutine[Any, Any, R]],
-        found: dict[K, R | S1cretsError],
-    ) -> None:
-        """Join the fetches of several keys, and put into `found` what comes of each.
-
-        A waiter that is cancelled leaves the others alone; when the last one is, so is the fetch.
-        When a fetch fails, each waiter gets an exception object of its own.
+    def state(self, stored: float, expires: float, now: float) -> State:
+        """Return the state of an entry.
 
         Args:
-            wanted: keys, each with what its flight is known by.
-            fetch: makes the fetch of a key.
-            found: gets a result or an error a key, as they come.
+            stored: when it was stored.
+            expires: when it expires, in the opinion of whoever stored it.
+            now: by the same clock. Before `stored` the clock was set back: the age is unknown.
         """
-        wanted = list(wanted)
-        while wanted:
-            boarded = [
-                (key, flight_id, *self._board(key, flight_id, fetch)) for key, flight_id in wanted
-            ]
-            wanted = []
-            try:
-                for key, flight_id, _, ticket in boarded:
-                    result, error = await ticket
-                    if error is None:
-                        found[key] = result
-                    elif isinstance(error, S1cretsError):
-                        # One object raised in many tasks would pile up the tracebacks of all.
-                        found[key] = own = copy.copy(error)
-                        own.__cause__ = error.__cause__
-                    elif isinstance(error, _GroundedError):
-                        wanted.append((key, flight_id))
-                    else:
-                        raise error
-            finally:
-                for _, flight_id, flight, _ in boarded:
-                    self._leave(flight_id, flight)
+        expiry = self.expiry(stored, expires)
+        if now < stored or now >= expiry + self.stale_for:
+            return State.GONE
+        if now >= expiry:
+            return State.STALE
+        return (
+            State.DUE if self.refresh_ahead and now >= expiry - self.refresh_ahead else State.FRESH
+        )
 
-    def _board(
-        self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
-    ) -> tuple[_Flight, _Ticket]:
-        ticket: _Ticket = asyncio.get_running_loop().create_future()
-        with self._lock:
-            flight = self._flights.get(flight_id)
-            # A loop that was closed without cancelling its tasks has left this one for dead.
-            if flight is None or flight.loop.is_closed():
-                flight = self._flights[flight_id] = _Flight(fetch(key))
-                flight.task.add_done_callback(lambda _: self._land(flight_id, flight))
-            flight.waiting += 1
-            flight.tickets.append(ticket)
-            flight.contexts.append(contextvars.copy_context())
-        return flight, ticket
-
-    def _land(self, flight_id: Hashable, flight: _Flight) -> None:
-        with self._lock:
-            if self._flights.get(flight_id) is flight:
-                del self._flights[flight_id]
-            tickets, flight.tickets = flight.tickets, []
-        outcome = flight.outcome()
-        for ticket in tickets:
-            loop = ticket.get_loop()
-            if loop is flight.loop:
-                _hand_over(ticket, outcome)
-            else:
-                with suppress(RuntimeError):  # the loop of the one that waited has been closed
-                    loop.call_soon_threadsafe(_hand_over, ticket, outcome)
-
-    def _leave(self, flight_id: Hashable, flight: _Flight) -> None:
-        with self._lock:
-            flight.waiting -= 1
-            if flight.waiting or not flight.tickets:
-                return
-            if self._flights.get(flight_id) is flight:
-                del self._flights[flight_id]
-        flight.cancel()
+    def on_error(self, error: S1cretsError) -> OnError:
+        """Return what a failed fetch means for the entries of its name."""
+        if is_refusal(error):
+            return OnError.DROP
+        return OnError.SERVE_STALE if self.stale_for and is_outage(error) else OnError.RAISE
 
 
-Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
-_AGAIN = 1.0  # seconds before a refresh that failed is tried again
-_LOST = 60.0  # seconds after which one that has not ended is taken for lost, with its loop
+def is_outage(error: S1cretsError) -> bool:
+    """Return whether an error is transient, so that the next attempt may succeed."""
+    if isinstance(error, BatchError):
+        return all(map(is_outage, error.errors.values()))
+    return isinstance(error, _OUTAGES)
 
 
-class Refresher(Generic[K]):
-    """Refreshes entries that are about to expire, one refresh a key at a time.
-
-    Args:
-        fetch: fetches a key anew, and stores it.
-        timer: a clock in seconds; injected by tests.
-    """
-
-    def __init__(
-        self,
-        fetch: Callable[[K], Coroutine[Any, Any, object]],
-        timer: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._fetch = fetch
-        self._timer = timer
-        self._not_before: dict[K, float] = {}
-        on_fork(self)
-
-    def after_fork(self) -> None:
-        """Forget the parent's refreshes: they are not going on in the child."""
-        self._not_before = {}
-
-    def start(self, key: K, spawn: Spawn) -> None:
-        """Refresh an entry in the background, unless that is going on, or has just failed."""
-        if self._timer() >= self._not_before.get(key, 0.0):
-            self._not_before[key] = self._timer() + _LOST
-            try:
-                spawn(functools.partial(self._run, key))
-            except RuntimeError:  # no loop runs here: a hit that is awaited will start it
-                self._not_before.pop(key, None)
-
-    async def _run(self, key: K) -> None:
-        try:
-            await self._fetch(key)
-        except S1cretsError as error:
-            # The entry is good until it expires, so nobody needs to know yet.
-            _log.debug("refreshing an entry ahead of its expiry failed: %s", error)
-            self._not_before[key] = self._timer() + _AGAIN
-        except BaseException:
-            self._not_before.pop(key, None)
-            raise
-        else:
-            self._not_before.pop(key, None)
-
-
-def spawn_task(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `work` as a task of the running loop, which it does not outlive."""
-    task = asyncio.get_running_loop().create_task(work())
-    _tasks.add(task)
-    task.add_done_callback(_tasks.discard)
-
-
-_tasks: set[asyncio.Task[None]] = set()
-
-
-def _hand_over(ticket: _Ticket, outcome: _Outcome) -> None:
-    if not ticket.done():
-        ticket.set_result(outcome)
+def is_refusal(error: S1cretsError) -> bool:
+    """Return whether the service refuses the secret, so that no cached value may be used."""
+    if isinstance(error, BatchError):
+        return any(map(is_refusal, error.errors.values()))
+    return isinstance(error, _REFUSALS)

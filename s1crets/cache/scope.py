@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from s1crets._circuit_breaker import Backoff
+from s1crets._runtime import run_in_thread
+from s1crets.cache.entry import CachedValue, new_fetch_id
+from s1crets.cache.keys import CacheKey
+from s1crets.cache.single_flight import SingleFlight
+from s1crets.errors import S1cretsError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from s1crets.cache.shared_tier import SharedTier
+
+_log = logging.getLogger("s1crets.cache")
+_KEY = CacheKey.of_secret("scope")
+_RETRY = 5.0  # seconds before the service is asked again
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,3 +39,85 @@ class Scope:
     place: str
     owner: str
     is_lasting: bool = True
+
+
+class ScopeSource(Protocol):
+    """A store, as far as the scope of its entries is concerned."""
+
+    def scope_hint(self) -> str:
+        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
+        ...
+
+    async def scope(self) -> Scope:
+        """Return the identity that cache entries belong to."""
+        ...
+
+
+class ScopeResolver:
+    """Opens the shared tiers of a cache, and tells them the scope.
+
+    Args:
+        tiers: the shared tiers.
+        memo: a tier on disk that remembers the scope, or None.
+        source: the store.
+    """
+
+    def __init__(
+        self, tiers: Sequence[SharedTier], memo: SharedTier | None, source: ScopeSource
+    ) -> None:
+        self._tiers = tiers
+        self._memo = memo
+        self._source = source
+        self._opened = False
+        self._backoff = Backoff(_RETRY, _RETRY, timer=time.monotonic)
+        self._resolving: SingleFlight[str, None] = SingleFlight()
+        self.is_known = not tiers
+
+    def open(self) -> bool:
+        """Open files, and look for a remembered scope. Blocks.
+
+        Returns:
+            Whether the scope has become known.
+        """
+        if self.is_known or self._opened:
+            return False
+        for tier in self._tiers:
+            tier.open()
+        hint = self._source.scope_hint() if self._memo else ""
+        if self._memo and hint:
+            self._memo.use_scope(Scope(hint, "scope"))
+            remembered = self._memo.peek_id(_KEY.id)
+            if remembered is not None and isinstance(remembered.raw, dict):
+                self._use(Scope(**remembered.raw))
+        self._opened = True
+        return self.is_known
+
+    async def resolve(self) -> None:
+        """Find out the scope, if it is not known yet. Without it, shared tiers are not used."""
+        if not self.is_known and not self._backoff.is_waiting("scope"):
+            await self._resolving.join("scope", "scope", self._resolve)
+
+    async def _resolve(self, _: str) -> None:
+        await run_in_thread(self.open)
+        if self.is_known:
+            return
+        problems = [await tier.check_key() for tier in self._tiers]
+        for problem in list(filter(None, problems))[:1]:
+            _log.warning(problem)
+        self._backoff.failed("scope")  # also if the caller has no time for the answer
+        try:
+            scope = await self._source.scope()
+        except S1cretsError as error:
+            # The caller's fetch follows, and gets the same error if it is an error.
+            _log.debug("the cache outside of the process is not used: %s", error)
+            return
+        self._use(scope)
+        if scope.is_lasting and self._memo:
+            raw = {"place": scope.place, "owner": scope.owner}
+            token = await self._memo.begin(_KEY)
+            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token)
+
+    def _use(self, scope: Scope) -> None:
+        for tier in self._tiers:
+            tier.use_scope(scope)
+        self.is_known = True

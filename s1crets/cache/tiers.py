@@ -1,200 +1,274 @@
-"""Where entries are kept: what `cache_args` may say about it, and the tiers that come of it."""
+"""Tiers: MemoryTier in the process, SharedTier outside of it, TieredCache for both in a row."""
 
 from __future__ import annotations
 
 import math
-import os
-import sys
-import warnings
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypedDict
+import random
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Protocol
 
-from s1crets.cache.inside import InsideTier
-from s1crets.cache.memory import MemoryCache
-from s1crets.cache.sealing import read_keys, seals
-from s1crets.errors import InsecureCacheWarning
+from s1crets._runtime import on_fork
+from s1crets.cache.entry import CachedValue, FetchToken, next_in_sequence
+from s1crets.cache.keys import CacheKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
-    from s1crets._redaction import Redacted
-    from s1crets.cache.local import LocalTier
-    from s1crets.cache.outside import OutsideTier
-
-    Tier: TypeAlias = InsideTier | LocalTier | OutsideTier
+    from s1crets.cache.backends.memory import MemoryCache
+    from s1crets.cache.freshness import Freshness
+    from s1crets.cache.shared_tier import SharedTier
 
 
-class CacheArgs(TypedDict, total=False):
-    """What `cache_args` may have.
+class Tier(Protocol):
+    """Storage of entries, as the cache sees it."""
 
-    Attributes:
-        cache_size: entries that each tier holds; 1000.
-        cache_ttl: seconds that an entry lives; 900, and 0 means no caching.
-        cache_on_disk: keep entries in folders, shared by processes; False.
-        key_cache_dir: folder of the keys; below the user's cache folder.
-        path_cache_dir: folder of the paths; below the user's cache folder.
-        cache_key: encrypts what is stored outside of the process: 32 bytes, base64 of them, the
-            `pathlib.Path` of a private file with that text, a function that returns one of these,
-            or a list of those, of which the first writes and all read; else what the environment's
-            `S1CRETS_CACHE_KEY` says.
-        backend: an aiocache cache to keep both tiers in, such as one on a Redis that many machines
-            share. It stays the caller's to close; on Redis, s1crets opens connections of its own.
-        local_ttl: seconds, at most, that an entry of the `backend` is kept in memory too: hits are
-            as fast as without one, and updates of others are seen that much later; 0.
-        stale_for: seconds after its expiry that a value is served while AWS can't be reached; 0.
-        refresh_ahead: seconds before its expiry from which on a hit, answered at once, starts a
-            refresh in the background; 0.
-        jitter: part of its life, at most, that an entry lives shorter, at random, so that what was
-            stored together does not expire together; 0.1.
-        namespace: whose entries these are, where AWS is not to be asked; callers with another one
-            never see them.
-    """
+    def peek_id(self, key_id: Hashable) -> CachedValue | None:
+        """Return the fresh entry of a `CacheKey.id` without waiting, or None."""
+        ...
 
-    cache_size: int
-    cache_ttl: float
-    cache_on_disk: bool
-    key_cache_dir: str | os.PathLike[str]
-    path_cache_dir: str | os.PathLike[str]
-    cache_key: Any
-    backend: Any
-    local_ttl: float
-    stale_for: float
-    refresh_ahead: float
-    jitter: float
-    namespace: str
+    async def begin(self, key: CacheKey) -> FetchToken:
+        """Return the token of a fetch that begins now."""
+        ...
 
+    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
+        """Return the fresh entry, or None, and the token of a fetch that begins now."""
+        ...
 
-@dataclass(frozen=True)
-class Tiers:
-    """The tiers of one cache, nothing opened yet.
+    async def find(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry, fresh or within `stale_for`, or None."""
+        ...
 
-    Attributes:
-        keys: for secrets by their own names.
-        derived: for all else.
-        outside: those of both that are outside of the process.
-        memo: where it is remembered whose entries they are, if anywhere.
-    """
+    async def put(self, value: CachedValue, token: FetchToken) -> object:
+        """Store the result of a fetch, unless the token says that it is outdated."""
+        ...
 
-    keys: Tier
-    derived: Tier
-    outside: Sequence[OutsideTier] = ()
-    memo: OutsideTier | None = None
+    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
+        """Store what a fetch has read along the way, as far as there is room."""
+        ...
 
-    @classmethod
-    def of(
-        cls,
-        args: CacheArgs,
-        on_late: Callable[[Any], None],
-        timer: Callable[[], float],
-        clock: Callable[[], float],
-    ) -> Tiers:
-        """Return the tiers that a caller's `cache_args` mean.
+    async def lock(self, key: CacheKey) -> bool | None:
+        """Take the fetch lock of a key: False if another process has it, None without locks."""
+        ...
 
-        Raises:
-            ValueError: the encryption key is none.
+    async def unlock(self, key: CacheKey) -> None:
+        """Release the fetch lock."""
+        ...
+
+    async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
+        """Drop the entries of these secrets, or all. Their fetches were voided before.
+
+        Args:
+            secrets: names, as in `CacheKey.secrets`; None means everything.
+            paths: whether entries that depend on any number of secrets are dropped too.
         """
-        inside = "backend" not in args and not args.get("cache_on_disk", False)
-        # A memory needs no key; but one that is given is looked at, and a bad one refused.
-        keys = [] if inside and "cache_key" not in args else read_keys(args.get("cache_key"))
-        memory = partial(MemoryCache, size=args.get("cache_size", 1000), timer=timer)
-        if not inside:
-            shared = cls._shared(args, keys, on_late, timer, clock)
-            return shared.behind(memory, args, clock) if args.get("local_ttl") else shared
-        own = partial(
-            memory,
-            ahead=args.get("refresh_ahead", 0),
-            stale_for=args.get("stale_for", 0),
-            on_late=on_late,
-        )
-        return cls(InsideTier(own()), InsideTier(own()))
+        ...
 
-    @classmethod
-    def _shared(
-        cls,
-        args: CacheArgs,
-        keys: Sequence[Redacted],
-        on_late: Callable[[Any], None],
-        timer: Callable[[], float],
-        clock: Callable[[], float],
-    ) -> Tiers:
-        from s1crets.cache.loops import OnEveryLoop
-        from s1crets.cache.near import NearTier
-        from s1crets.cache.patience import Patience
-        from s1crets.cache.remote import RemoteTier
+    async def drop(self, key: CacheKey) -> None:
+        """Drop a single entry."""
+        ...
 
-        stores: list[Any] = (
-            [args["backend"]] if "backend" in args else _folders(args, sealed=bool(keys))
-        )
-        near = hasattr(stores[0], "peek")
-        warned: list[str] = []
-        titles = [str(getattr(store, "folder", type(store).__name__)) for store in stores]
-        stores = stores if near else [OnEveryLoop(store) for store in stores]
-        patiences = [Patience(title, warned, timer, bounded=not near) for title in titles]
-        make = partial(
-            NearTier if near else RemoteTier,
-            seals=seals(keys),
-            on_late=on_late,
-            stale_for=args.get("stale_for", 0),
-            clock=clock,
-        )
-        own = partial(make, ttl=args.get("cache_ttl", 900), ahead=args.get("refresh_ahead", 0))
-        outside = (
-            own(stores[0], "key", patience=patiences[0]),
-            own(stores[-1], "derived", patience=patiences[-1]),
-        )
-        # What can't be looked into without waiting is asked no sooner than AWS is.
-        memo = make(stores[-1], "identity", ttl=math.inf, ahead=0, patience=patiences[-1])
-        return cls(*outside, outside, memo if near else None)
+    async def aclose(self) -> None:
+        """Close what is open."""
+        ...
 
-    def behind(
-        self, memory: Callable[[], MemoryCache], args: CacheArgs, clock: Callable[[], float]
-    ) -> Tiers:
-        """Return the same tiers with a memory in front of each."""
-        from s1crets.cache.local import LocalTier
 
-        keys, derived = (
-            LocalTier(
-                memory(),
-                tier,
-                seconds=args.get("local_ttl", 0),
-                ahead=args.get("refresh_ahead", 0),
-                clock=clock,
+class FetchTokens:
+    """The tokens of the fetches under way in this process, which invalidations void."""
+
+    def __init__(self) -> None:
+        self._tokens: weakref.WeakSet[FetchToken] = weakref.WeakSet()
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+    def add(self, token: FetchToken) -> FetchToken:
+        """Register the token of a fetch that begins."""
+        with self._lock:
+            self._tokens.add(token)
+        return token
+
+    def void(self, secrets: Collection[str] | None, *, paths: bool) -> None:
+        """Void the fetches of what an invalidation drops."""
+        with self._lock:
+            for token in self._tokens:
+                if depends(token.key, secrets, paths=paths):
+                    token.is_void = True
+
+
+def depends(key: CacheKey, secrets: Collection[str] | None, *, paths: bool) -> bool:
+    """Return whether an invalidation of `secrets` drops an entry; see `Tier.invalidate`."""
+    if secrets is None:
+        return True
+    return not set(key.secrets).isdisjoint(secrets) if key.secrets else paths
+
+
+class MemoryTier:
+    """Entries in this process's memory: the objects themselves.
+
+    An invalidation first voids the fetches under way, then deletes the entries. A fetch checks
+    under the lock of the backend that it is not void: it stores nothing, or it stores before the
+    deletion.
+
+    Args:
+        backend: this provider's own.
+        freshness: time limits.
+        tokens: the fetches under way.
+    """
+
+    def __init__(self, backend: MemoryCache, freshness: Freshness, tokens: FetchTokens) -> None:
+        self._backend = backend
+        self._freshness = freshness
+        self._has_derived = False
+        self._tokens = tokens
+        self.peek_id = backend.peek
+
+    async def begin(self, key: CacheKey) -> FetchToken:
+        """Return the token of a fetch that begins now."""
+        return self._tokens.add(FetchToken(key))
+
+    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
+        """Return the fresh entry and a token."""
+        token = await self.begin(key)
+        return self.peek_id(key.id), token
+
+    async def find(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry, fresh or stale."""
+        found: CachedValue | None = self._backend.peek_stale(key.id)
+        return found
+
+    async def put(self, value: CachedValue, token: FetchToken) -> None:
+        """Store the result of a fetch."""
+        life = self._freshness.life(random.random())  # noqa: S311  # not a secret
+        await self.keep(token.key, value, token, life)
+
+    async def keep(self, key: CacheKey, value: CachedValue, token: FetchToken, life: float) -> None:
+        """Store a value for `life` seconds, unless the token says that it is outdated."""
+
+        def is_wanted(_key: Hashable, there: CachedValue | None) -> bool:
+            value.landed = next_in_sequence()
+            return not token.is_void and not token.yields_to(there, value.version)
+
+        self._has_derived |= not key.is_primary
+        if life > 0:
+            await self._backend.set(key.id, value, ttl=life, _cas_token=is_wanted)
+
+    async def fill(
+        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, longest: float = math.inf
+    ) -> None:
+        """Store values for `longest` seconds at most, as long as that pushes nothing out."""
+        for key, value in values.items():
+            if self._backend.full:
+                return
+            life = self._freshness.life(random.random())  # noqa: S311  # not a secret
+            await self.keep(key, value, token, min(life, longest))
+
+    async def lock(self, key: CacheKey) -> None:  # noqa: ARG002
+        """Return None: no other process has this memory."""
+        return
+
+    async def unlock(self, key: CacheKey) -> None:
+        """Do nothing: there are no locks."""
+
+    async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
+        """Delete the entries."""
+        if secrets is None:
+            await self._backend.clear()
+            return
+        for secret in secrets:
+            await self._backend.delete(secret)
+        if self._has_derived:
+            self._backend.delete_where(
+                lambda key_id, _value: depends(key_of_id(key_id), secrets, paths=paths)
             )
-            for tier in self.outside
-        )
-        return replace(self, keys=keys, derived=derived)
+
+    async def drop(self, key: CacheKey) -> None:
+        """Delete an entry."""
+        await self._backend.delete(key.id)
+
+    async def aclose(self) -> None:
+        """Do nothing: the memory is freed with the provider."""
 
 
-def _folders(args: CacheArgs, *, sealed: bool) -> list[Any]:
-    """Return the backends of a cache on disk."""
-    from s1crets.cache.disk import DiskCache  # diskcache takes 25 ms to import
-
-    folders = [
-        Path(args.get("key_cache_dir") or _cache_folder() / "keys"),
-        Path(args.get("path_cache_dir") or _cache_folder() / "paths"),
-    ]
-    if not sealed:
-        message = (
-            f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
-            " you can read: pass a cache_key (`s1crets new-key` prints one), or leave"
-            " cache_on_disk out"
-        )
-        warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
-    size = args.get("cache_size", 1000)
-    return [DiskCache(folder, size=size) for folder in folders]
+def key_of_id(key_id: Any) -> CacheKey:
+    """Return the key of a `CacheKey.id`."""
+    return key_id if isinstance(key_id, CacheKey) else CacheKey.of_secret(key_id)
 
 
-def _callers_level() -> int:
-    """Return how many frames up the first one is that is not of s1crets."""
-    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings has this from Python 3.12 on
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
-        level, frame = level + 1, frame.f_back
-    return level
+class TieredCache:
+    """A memory in front of a shared tier, so that hits are as fast as without it.
 
+    Invalidations of other processes are seen when an entry expires in the memory, which is
+    `local_ttl` seconds after the beginning of the fetch, or of the look-up, that brought it.
 
-def _cache_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "s1crets"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1crets"
+    Args:
+        memory: this provider's own.
+        shared: the tier behind it.
+        local_ttl: seconds.
+        timer: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        memory: MemoryTier,
+        shared: SharedTier,
+        local_ttl: float,
+        timer: Callable[[], float],
+    ) -> None:
+        self._memory = memory
+        self._shared = shared
+        self._local_ttl = local_ttl
+        self._timer = timer
+        self.peek_id = memory.peek_id
+        self.find, self.lock, self.unlock = shared.find, shared.lock, shared.unlock
+
+    async def begin(self, key: CacheKey) -> FetchToken:
+        """Return a token with the tombstones of the shared tier."""
+        began = self._timer()
+        token = await self._shared.begin(key)
+        token.began = began
+        return token
+
+    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
+        """Return the entry of the memory, or the shared entry, which the memory then keeps."""
+        local = await self._memory.begin(key)
+        found = self.peek_id(key.id)
+        if found is not None:
+            return found, local
+        local.began = self._timer()
+        found, life, token = await self._shared.look_up_with_life(key)
+        token.began = local.began
+        if found is not None:
+            await self._memory.keep(key, found, local, self._life_here(life, local))
+        return found, token
+
+    def _life_here(self, life: float, token: FetchToken) -> float:
+        left = self._local_ttl - (self._timer() - token.began)
+        return min(self._shared.seconds_until_due(life), left)
+
+    async def put(self, value: CachedValue, token: FetchToken) -> None:
+        """Store the result of a fetch in both tiers."""
+        life = await self._shared.put(value, token)
+        await self._memory.keep(token.key, value, token, self._life_here(life, token))
+
+    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
+        """Store values in both tiers."""
+        await self._shared.fill(values, token)
+        await self._memory.fill(values, token, self._life_here(math.inf, token))
+
+    async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
+        """Invalidate the memory at once, then the shared tier."""
+        await self._memory.invalidate(secrets, paths=paths)
+        await self._shared.invalidate(secrets, paths=paths)
+
+    async def drop(self, key: CacheKey) -> None:
+        """Drop an entry from both tiers."""
+        await self._memory.drop(key)
+        await self._shared.drop(key)
+
+    async def aclose(self) -> None:
+        """Close the shared tier."""
+        await self._shared.aclose()

@@ -21,10 +21,9 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
-from s1crets.providers.base import check_name
 from s1crets.providers.beneath import again, files, read
 from s1crets.providers.beneath_writing import remove, write
-from s1crets.providers.options import boxed
+from s1crets.providers.options import redact_options
 from s1crets.providers.simple import (
     AsyncSimpleProvider,
     Entry,
@@ -32,11 +31,11 @@ from s1crets.providers.simple import (
     SimpleProvider,
     in_thread,
 )
+from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from s1crets._redaction import Redacted
     from s1crets.providers.simple import SimpleOptions
@@ -82,7 +81,7 @@ class AsyncFiles(AsyncSimpleProvider):
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]
     ) -> None:
-        options = boxed(options)
+        options = redact_options(options)
         self.folder = _absolute(folder)
         self.service = f"files in {self.folder!r}"
         super().__init__(**options)
@@ -189,7 +188,7 @@ class Files(SimpleProvider[AsyncFiles]):
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]
     ) -> None:
-        options = boxed(options)
+        options = redact_options(options)
         super().__init__(folder=folder, **options)
 
 

@@ -15,13 +15,13 @@ from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.keys import EXISTS, PATH, VALUE
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import (
-    BatchError,
     DeadlineExceededError,
     InvalidNameError,
     S1cretsError,
     SecretNotFoundError,
 )
 from s1crets.providers.rotation import Rotation
+from s1crets.providers.store import batch_error
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -516,18 +516,6 @@ class AsyncProvider:
             f" {self.deadline} s; check that the service is reachable, or raise the deadline"
         )
         return DeadlineExceededError(message)
-
-
-def batch_error(
-    service: str, values: dict[str, Any], errors: dict[str, S1cretsError]
-) -> BatchError:
-    """Return an error with the values and errors of a batch."""
-    total = len(errors) + len(values)
-    message = (
-        f"{service}: {len(errors)} of {total} could not be read: .errors has one error per name,"
-        f" .values the rest; the first error: {next(iter(errors.values()))}"
-    )
-    return BatchError(message, values, errors)
 
 
 def _distinct(paths: Iterable[str], on_error: str) -> list[str]:

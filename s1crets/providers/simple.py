@@ -1,7 +1,7 @@
-"""What another package subclasses to add a provider.
+"""Base classes for providers of other packages.
 
-It says how one secret is fetched, and which there are; the verbs, caches, batches, deadlines,
-rotation and the blocking flavour come from here.
+A subclass says how a secret is fetched, and which secrets there are. Verbs, caches, batches,
+deadlines, rotation and the blocking API come from here.
 
 ```python
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
@@ -11,16 +11,16 @@ class AsyncVault(AsyncSimpleProvider):
     service = "our vault"
 
     async def fetch(self, name):
-        return await ask_for(name)  # text or bytes; None: there is none of that name
+        return await read_from_vault(name)  # text or bytes; None: there is no such secret
 
     async def names(self, path):
-        return await ask_for_names()
+        return await list_names()
 
 
 class Vault(SimpleProvider[AsyncVault]):
     async_class = AsyncVault
 ```
-Its package names the blocking class as an entry point, and everybody who installs it can say
+Its package names the blocking class as an entry point, so that whoever installs it can call
 `s1crets.get("our.vault", "name")`:
 
 ```toml
@@ -32,164 +32,339 @@ Its package names the blocking class as an entry point, and everybody who instal
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+import asyncio
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakKeyDictionary
 
-from s1crets._keypath import keys_of
-from s1crets._redaction import Redacted, redact
-from s1crets._runtime import run_in_thread as pass_to_thread
-from s1crets._sentinels import MISSING, UNSET
+from s1crets._codec import encode
+from s1crets._redaction import Redacted, redact, strip_traceback
+from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets.errors import SecretNotFoundError
-from s1crets.providers.batch import distinct
-from s1crets.providers.entries import Entry
-from s1crets.providers.hooks import Fetched, Hooks
-from s1crets.providers.options import SimpleOptions, boxed
-from s1crets.providers.simple_writing import SimpleWriting
+from s1crets.cache.entry import Fetched
+from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets.cache.scope import Scope
+from s1crets.errors import (
+    AccessDeniedError,
+    BadResponseError,
+    S1cretsError,
+    SecretNotFoundError,
+    UnavailableError,
+)
+from s1crets.providers.instrumentation import Counters
+from s1crets.providers.metadata import SecretMetadata, is_under
+from s1crets.providers.options import (
+    SimpleOptions,
+    check_shared_cache,
+    checked_cache_args,
+    redact_options,
+)
+from s1crets.providers.provider import AsyncProvider
+from s1crets.providers.store import check_name, fetched_path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+    from typing import Unpack
 
-    from s1crets._keypath import KeyPath
+    from s1crets.providers.store import WriteMode
 
 __all__ = [
     "AsyncSimpleProvider",
+    "Concealed",
     "Entry",
     "Fetched",
     "Hooks",
     "Redacted",
+    "SecretMetadata",
     "SimpleOptions",
     "SimpleProvider",
     "in_thread",
 ]
 
-Concealed = Redacted  # the name until 1.0
+R = TypeVar("R")
 
-_R = TypeVar("_R")
+Concealed = Redacted
+"""The former name of `Redacted`."""
+Entry = SecretMetadata
+"""The former name of `SecretMetadata`."""
+in_thread = run_in_thread
+"""Runs a blocking function in a thread: for hooks that block."""
+
+_ONLY = 1.0  # the version of secrets without versions: their content decides
+_MUST_EXIST: Mapping[WriteMode, bool | None] = {"create": False, "put": None, "update": True}
 
 
-class AsyncSimpleProvider(SimpleWriting):
-    """A provider on a store that says how one secret is fetched, and which there are.
+class Hooks(ABC):
+    """The questions that a provider's store answers.
 
-    See `Hooks` for what a subclass may say.
+    `fetch` and `names` have to be implemented, the others may be. Names that start with an
+    underscore are reserved for s1crets. Hooks run on the caller's event loop, which may be another
+    loop each time; blocking work goes through `in_thread`.
+
+    Failures are raised as errors of `s1crets.errors`. An `OSError` becomes an `UnavailableError`,
+    for which `stale_for` is meant, and a `PermissionError` an `AccessDeniedError`; any other
+    exception is passed on. No message may contain a value.
+
+    Attributes:
+        service: the store's name in error messages.
+        default_ttl: seconds that entries are cached, unless `cache_ttl` is given; 900.
+        concurrency: hooks that run at the same time; 50.
+        largest: bytes of the largest value that can be stored; a mebibyte.
+    """
+
+    service: str
+    default_ttl: float = 900
+    concurrency: int = 50
+    largest: int = 2**20
+
+    @abstractmethod
+    async def fetch(self, name: str) -> str | bytes | Fetched | None:
+        """Return a secret, or None if there is no secret of that name."""
+
+    @abstractmethod
+    async def names(self, path: str) -> Iterable[str]:
+        """Return the names that are `path` or start with `path` and a slash; others are ignored.
+
+        An empty `path` means all names.
+        """
+
+    async def exists(self, path: str) -> bool:
+        """Return whether there is a secret of that name or under that path."""
+        return any(is_under(name, path) for name in await self.names(path))
+
+    async def entries(self, path: str) -> Iterable[SecretMetadata]:
+        """Return the metadata of `names`; by default the names alone."""
+        return [SecretMetadata(name, "secret", "", None) for name in await self.names(path)]
+
+    async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:  # noqa: ARG002
+        """Store a value, or refuse to, which is the default.
+
+        Args:
+            name: the secret's name.
+            value: `value.reveal()` is text or bytes; its repr does not show it.
+            exists: True: it must exist (`SecretNotFoundError`); False: it must not
+                (`SecretExistsError`); None: either is fine.
+        """
+        raise self._read_only(name)
+
+    async def remove(self, name: str) -> None:
+        """Delete a secret (`SecretNotFoundError`), or refuse to, which is the default."""
+        raise self._read_only(name)
+
+    def _read_only(self, name: str) -> AccessDeniedError:
+        message = f"{self.service} is read-only here: change {name!r} at its source"
+        return AccessDeniedError(message)
+
+    def check(self, name: str) -> None:  # noqa: B027  # most stores accept any name
+        """Reject names and paths that are not valid in this store, before a hook is called.
+
+        Raises:
+            InvalidNameError: the name is not valid. By default every name is that s1crets accepts.
+        """
+
+    def identity(self) -> str:
+        """Return what distinguishes this store from others of its class: address, account, folder.
+
+        Entries of a cache outside the process are separated by it. Without it such a cache needs a
+        `namespace`. May block.
+        """
+        return ""
+
+    async def disconnect(self) -> None:  # noqa: B027  # most stores have nothing open
+        """Close what is open; a later call opens it again."""
+
+
+class _SimpleStore:
+    """The hooks as a `Store`: limited in number, counted, their errors translated."""
+
+    def __init__(self, hooks: Hooks, namespace: str, counters: Counters) -> None:
+        self._hooks = hooks
+        self._namespace = namespace
+        self._counters = counters
+        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
+            WeakKeyDictionary()
+        )
+
+    @property
+    def title(self) -> str:
+        """The store's name in error messages."""
+        return self._hooks.service
+
+    def key(self, path: str, kind: str = VALUE) -> CacheKey:
+        """Return the key of a secret, or of a path without the slash at its end."""
+        check_name(path)
+        if kind == VALUE:
+            self._hooks.check(path)
+            return CacheKey.of_secret(path)
+        trimmed = path.rstrip("/")
+        if trimmed:
+            check_name(trimmed)
+            self._hooks.check(trimmed)
+        return CacheKey(trimmed, kind)
+
+    def aliases(self, path: str) -> list[str]:
+        """Return the only name of a secret."""
+        return [self.key(path).name]
+
+    def ancestors(self, path: str) -> list[CacheKey]:
+        """Return the keys of the paths that contain a secret, itself and "" included."""
+        parts = path.split("/")
+        return [CacheKey("/".join(parts[:end]), PATH) for end in range(len(parts) + 1)]
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        """Call the hook for a kind of key."""
+        if key.kind == VALUE:
+            return await self._fetch(key.name)
+        if key.kind == PATH:
+            return await self._fetch_path(key.name)
+        if not await self._call("exists", key.name, self._hooks.exists, key.name):
+            message = f"{self.title}: there is no secret {key.name!r}, and none under it"
+            raise SecretNotFoundError(message)
+        return Fetched("yes", _ONLY)
+
+    async def _fetch(self, name: str) -> Fetched:
+        fetched = await self._call("fetch", name, self._hooks.fetch, name)
+        if fetched is None:
+            message = f"{self.title}: there is no secret {name!r}"
+            raise SecretNotFoundError(message)
+        if not isinstance(fetched, Fetched):
+            fetched = Fetched(fetched)
+        if not isinstance(fetched.value, (str, bytes)):
+            message = (
+                f"{self.title}: {name!r} has the type {type(fetched.value).__name__}: `fetch` must"
+                " return str, bytes, Fetched or None"
+            )
+            raise BadResponseError(message)
+        return Fetched(fetched.value, fetched.version or _ONLY)
+
+    async def _fetch_path(self, path: str) -> Fetched:
+        found = await self._call("names", path, self._hooks.names, path)
+        names = sorted({name for name in found if is_under(name, path)})
+        outcomes = await asyncio.gather(*map(self._fetch, names), return_exceptions=True)
+        read: dict[str, Fetched] = {}
+        errors: dict[str, S1cretsError] = {}
+        for name, outcome in zip(names, outcomes, strict=True):
+            if isinstance(outcome, Fetched):
+                read[name] = outcome
+            elif not isinstance(outcome, S1cretsError):
+                raise outcome
+            elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
+                errors[name] = outcome
+        return fetched_path(self.title, read, errors)
+
+    def write(
+        self,
+        path: str,
+        value: Redacted,
+        mode: WriteMode,
+        settings: Mapping[str, Any],  # noqa: ARG002  # a simple store has none
+    ) -> Awaitable[None]:
+        """Validate, and return the call of the hook."""
+        name = self.key(path).name
+        raw = redact(encode(value, binary=True, limit=self._hooks.largest))
+        exists = _MUST_EXIST[mode]
+        return self._call("store", name, self._hooks.store, name, raw, exists=exists)
+
+    def delete(self, path: str) -> Awaitable[None]:
+        """Validate, and return the call of the hook."""
+        name = self.key(path).name
+        return self._call("remove", name, self._hooks.remove, name)
+
+    async def describe(self, path: str) -> list[SecretMetadata]:
+        """Call the hook, and leave out what is not under the path."""
+        under = path and self.key(path, PATH).name
+        found = await self._call("entries", path, self._hooks.entries, under)
+        return [metadata for metadata in found if is_under(metadata.name, under)]
+
+    def scope_hint(self) -> str:
+        """Return what decides the scope. Blocks."""
+        kind = type(self._hooks)
+        parts = (kind.__module__, kind.__qualname__, self._namespace, self._hooks.identity())
+        return "\0".join(parts)
+
+    async def scope(self) -> Scope:
+        """Return class and identity as the place, and the namespace as the owner."""
+        kind = type(self._hooks)
+        identity = await run_in_thread(self._hooks.identity)
+        return Scope(f"{kind.__module__}.{kind.__qualname__}\0{identity}", self._namespace)
+
+    async def aclose(self) -> None:
+        """Close what the hooks have open."""
+        await self._hooks.disconnect()
+
+    async def _call(
+        self,
+        operation: str,
+        subject: str,
+        hook: Callable[..., Coroutine[Any, Any, R]],
+        *args: Any,
+        **kwargs: Any,
+    ) -> R:
+        slots = self._slots.setdefault(
+            asyncio.get_running_loop(), asyncio.Semaphore(self._hooks.concurrency)
+        )
+        async with slots:
+            with (
+                self._counters.observer.request(operation, [subject]),
+                _translated(self.title, operation, subject),
+            ):
+                self._counters.sent(operation, again=False)
+                return await hook(*args, **kwargs)
+
+
+@contextmanager
+def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
+    """Raise errors of s1crets for those of the operating system."""
+    try:
+        yield
+    except S1cretsError as error:
+        if error.__cause__ is not None:
+            strip_traceback(error.__cause__)  # its frames may contain the value
+        raise
+    except PermissionError:
+        kind: type[S1cretsError] = AccessDeniedError
+        problem = "is not allowed"
+    except OSError as error:
+        kind = UnavailableError
+        # The error's message is left out, since it may contain anything.
+        problem = f"failed ({type(error).__name__}); it may be available later"
+    else:
+        return
+    message = f"{service}: {operation} {subject!r} {problem}"
+    raise kind(message)
+
+
+class AsyncSimpleProvider(Hooks, AsyncProvider):
+    """A provider over a store of your own; see `Hooks` for what a subclass implements.
 
     Args:
         options: `cache_args` and `deadline`: see `SimpleOptions`.
 
     Raises:
-        TypeError: an option is not known or of the wrong type.
-        ValueError: an option is out of range; or what is cached outside of the process can't be
-            told from what others cache there.
+        TypeError: an unknown option, or an option of the wrong type.
+        ValueError: an option is out of range, or entries in a cache outside the process can't be
+            distinguished from those of other stores.
     """
 
-    async def get(
-        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
-    ) -> Any:
-        """Return a secret's value.
+    def __init__(self, **options: Unpack[SimpleOptions]) -> None:
+        options = redact_options(options)
+        args = checked_cache_args(type(self), options, self.default_ttl)
+        if type(self).identity is Hooks.identity:
+            check_shared_cache(self.service, args)
+        counters = Counters()
+        store = _SimpleStore(self, args.get("namespace", ""), counters)
+        AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
 
-        Args:
-            path: its name.
-            keypath: a key, or a sequence of them, to look up in a value that is JSON.
-            default: what to return when there is no such secret or key.
-            cached: whether a cache may answer.
-
-        Returns:
-            A dict or list if the text is a JSON object or array, else the text; bytes for a
-            binary secret. It is yours.
-
-        Raises:
-            SecretNotFoundError: a `KeyError`: no such secret or key.
-            S1cretsError: everything else that goes wrong, as the class of its own.
-        """
-        found = self.get_local(path, keypath=keypath, default=default, cached=cached)
-        if found is not MISSING:
-            return found
-        keys_of(keypath)
-        key = self._key_of(path)
-        try:
-            held = await self._read(key, cached=cached)
-        except SecretNotFoundError:
-            if default is UNSET:
-                raise
-            return default
-        return self._answer(held, path, keypath, default)
-
-    def get_local(
-        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
-    ) -> Any:
-        """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
-        return self._local_name(path, keypath, default) if cached else MISSING
-
-    def peek(self, path: str, *, keypath: KeyPath = (), default: Any = None) -> Any:
-        """Return what a local cache holds now, or `default`. Asks for nothing, never waits."""
-        held = self._cache.peek(self._key_of(path))
-        return default if held is None else self._answer(held, path, keypath, default)
-
-    async def get_many(
-        self,
-        paths: Iterable[str],
-        *,
-        cached: bool = True,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> dict[str, Any]:
-        """Return the values of several secrets, in the order asked for.
-
-        Args:
-            paths: names.
-            cached: whether a cache may answer.
-            errors: `"return"` puts errors in the values' places.
-
-        Raises:
-            BatchError: some could not be read; it has what was read, and an error a name.
-        """
-        names = distinct(paths, errors)
-        batch = await self._read_many(names, self._key_of, cached=cached)
-        return batch.answer(names, errors, self.service)
-
-    async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or begin with it and a slash.
-
-        Args:
-            path: what names begin with, up to a `/`; `/` alone means all.
-            cached: whether a cache may answer.
-
-        Returns:
-            Names and values; nothing below the path is an empty dict.
-
-        Raises:
-            BatchError: some could not be read; it has what was read, and an error a name.
-            S1cretsError: anything else that goes wrong.
-        """
-        found = self.get_by_path_local(path, cached=cached)
-        if found is not MISSING:
-            return dict(found)
-        held = await self._read(self._path_key(path, "path"), cached=cached)
-        return dict(held.value())
-
-    def get_by_path_local(self, path: str, *, cached: bool = True) -> Any:
-        """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
-        return self._local(self._path_key(path, "path"), (), UNSET, cached=cached)
-
-    async def path_exists(self, path: str) -> bool:
-        """Say whether there is a secret of that name, or one below. A yes is cached, a no is not.
-
-        Raises:
-            S1cretsError: it could not be told.
-        """
-        key = self._path_key(path, "exists")
-        if self._local(key, (), UNSET, cached=True) is not MISSING:
-            return True
-        try:
-            await self._read(key, cached=True)
-        except SecretNotFoundError:
-            return False
-        return True
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.service}>"
 
 
-_S = TypeVar("_S", bound=AsyncSimpleProvider)
+S = TypeVar("S", bound=AsyncSimpleProvider)
 
 
-class SimpleProvider(Facade[_S]):
-    """The same for callers that are not async; this class is what an entry point names.
+class SimpleProvider(Facade[S]):
+    """The blocking API of a simple provider; an entry point names this class.
 
     Args:
         options: those of `async_class`.
@@ -198,10 +373,10 @@ class SimpleProvider(Facade[_S]):
         async_class: the class that does the work.
     """
 
-    async_class: type[_S]
+    async_class: type[S]
 
     def __init__(self, **options: Any) -> None:
-        options = boxed(options)
+        options = redact_options(options)
         self._provider = in_background(self.async_class(**options))
 
     get = blocking(AsyncSimpleProvider.get, AsyncSimpleProvider.get_local)
@@ -215,16 +390,3 @@ class SimpleProvider(Facade[_S]):
     describe = blocking(AsyncSimpleProvider.describe)
     invalidate = blocking(AsyncSimpleProvider.invalidate)
     peek = direct(AsyncSimpleProvider.peek)
-
-
-async def in_thread(function: Callable[..., _R], *args: Any) -> _R:
-    """Return what `function` returns, which may block. Who gives up does not wait for it.
-
-    The result passes between the threads unseen, as asyncio's debug mode logs what does.
-    """
-    found: _R = (await pass_to_thread(_concealed, function, args)).reveal()
-    return found
-
-
-def _concealed(function: Callable[..., Any], args: tuple[Any, ...]) -> Redacted:
-    return redact(function(*args))

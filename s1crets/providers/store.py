@@ -5,18 +5,19 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
+from s1crets._codec import decode
 from s1crets.cache.entry import Fetched
+from s1crets.cache.keys import CacheKey
 from s1crets.cache.scope import Scope
-from s1crets.errors import InvalidNameError
+from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from s1crets._redaction import Redacted
-    from s1crets.cache.keys import CacheKey
     from s1crets.providers.metadata import SecretMetadata
 
-__all__ = ["Fetched", "Scope", "Store", "WriteMode", "check_name"]
+__all__ = ["Fetched", "Scope", "Store", "WriteMode", "batch_error", "check_name", "fetched_path"]
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
@@ -29,14 +30,20 @@ class Store(Protocol):
 
     Every method raises `S1cretsError` subclasses for failures of the service.
 
-    Attributes:
-        title: the service's name in error messages, such as `Parameter Store`.
     """
 
-    title: str
+    @property
+    def title(self) -> str:
+        """The service's name in error messages, such as `Parameter Store`."""
+        ...
 
-    def key(self, path: str, kind: str = ..., **options: Any) -> CacheKey:
+    def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
         """Return the cache key of a request. The only place that validates names and builds keys.
+
+        Args:
+            path: a secret's name, or a path.
+            args: `kind`, if it is not `VALUE`.
+            options: the service's own options, such as `decrypt`.
 
         Raises:
             InvalidNameError: no secret or path of this service can have this name.
@@ -59,14 +66,25 @@ class Store(Protocol):
         """
         ...
 
-    async def write(
+    def write(
         self, path: str, value: Redacted, mode: WriteMode, settings: Mapping[str, Any]
-    ) -> None:
-        """Store a value; `settings` are the service's own arguments, validated."""
+    ) -> Awaitable[None]:
+        """Validate everything at once, and return the work of storing a value.
+
+        Args:
+            path: the secret's name.
+            value: as the caller gave it.
+            mode: whether the secret must exist ("update"), must not ("create"), or may ("put").
+            settings: the service's own arguments, such as a KMS key.
+
+        Raises:
+            InvalidValueError: wrong type, too long or empty.
+            ConfigurationError: settings that are not valid.
+        """
         ...
 
-    async def delete(self, path: str, **options: Any) -> None:
-        """Delete a secret."""
+    def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:
+        """Validate, and return the work of deleting a secret."""
         ...
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
@@ -105,3 +123,31 @@ def check_name(name: object) -> None:
     shown = ascii(name)[:80] if isinstance(name, str) else "this"
     message = f"{shown} is not a valid name: {problem}"
     raise InvalidNameError(message)
+
+
+def fetched_path(
+    title: str, read: Mapping[str, Fetched], errors: Mapping[str, S1cretsError]
+) -> Fetched:
+    """Return the secrets under a path, which are cached under their own names too.
+
+    Raises:
+        BatchError: some could not be read.
+    """
+    if errors:
+        values = {name: decode(fetched.value) for name, fetched in read.items()}
+        raise batch_error(title, values, dict(errors))
+    also = {CacheKey.of_secret(name): fetched for name, fetched in read.items()}
+    values = {name: fetched.value for name, fetched in read.items()}
+    return Fetched(values, sum(fetched.version for fetched in read.values()), also)
+
+
+def batch_error(
+    service: str, values: dict[str, Any], errors: dict[str, S1cretsError]
+) -> BatchError:
+    """Return an error with the values and errors of a batch."""
+    total = len(errors) + len(values)
+    message = (
+        f"{service}: {len(errors)} of {total} could not be read: .errors has one error per name,"
+        f" .values the rest; the first error: {next(iter(errors.values()))}"
+    )
+    return BatchError(message, values, errors)

@@ -22,10 +22,10 @@ class SyncReadable(ABC):
         All keys are read in the same instant. Raises what the storage raises.
         """
 
-    def open(self) -> None:
+    def open(self) -> None:  # noqa: B027  # memory has no files
         """Open files, if there are any. Blocks."""
 
-    async def purge(self, prefix: str) -> None:
+    async def purge(self, prefix: str) -> None:  # noqa: B027
         """Delete all keys with a prefix, and leave no trace of them in any file."""
 
 

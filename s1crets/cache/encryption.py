@@ -1,19 +1,20 @@
-"""Encryption of what leaves the process: AES-256-GCM, with keys that HKDF makes of the caller's.
+"""Encryption of everything stored outside the process: AES-256-GCM with keys derived by HKDF.
 
-A row's key is an HMAC, and its identity and name are bound to its value: rows tell nothing, and can
-be neither swapped nor read in another place. Lengths are padded.
+Row names are HMACs, and an entry's identity and name are bound to its ciphertext: rows reveal
+nothing, and can be neither swapped nor read in another place. Lengths are padded.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import os
 import stat
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._redaction import Redacted, redact
 from s1crets.errors import ConfigurationError, NotPrivateError
@@ -23,38 +24,40 @@ if TYPE_CHECKING:
 
 _KEY = 32  # bytes of a key
 _NONCE = 12
-_SMALLEST = 256  # bytes of a padded record; larger ones are a power of two
+_SMALLEST = 256  # bytes of a padded record; larger records are padded to a power of two
 _LENGTH = struct.Struct("!I")
 _VARIABLE = "S1CRETS_CACHE_KEY"
+PLAIN = "s1crets:plain:"
+"""The prefix of all rows that are not encrypted."""
 
 
 def new_key() -> str:
-    """Return a key at random, as `cache_key` takes it."""
+    """Return a random key in the form that `cache_key` takes."""
     return base64.b64encode(os.urandom(_KEY)).decode()
 
 
 def read_keys(given: Any) -> list[Redacted]:
-    """Return the keys that a `cache_key` argument means, or the environment's: the first writes.
+    """Return the key ring of a `cache_key` argument or the environment; the first key encrypts.
 
     Args:
         given: 32 bytes, base64 of them, the path of a private file with that text, a function that
-            returns one of these, or a list of those; None for the environment's.
+            returns any of these, or a list of them; None for the environment's.
 
     Raises:
-        TypeError: it is something else.
+        TypeError: any other type.
         ValueError: a key is not 32 bytes long.
         NotPrivateError: a `PermissionError`: others can read the file.
     """
     given = redact(given)
     if given.reveal() is None:
-        # An environment can't hold a list: several keys are separated by commas.
+        # An environment variable can't hold a list: several keys are separated by commas.
         ring = os.environ.get(_VARIABLE, "")
         given = Redacted(ring.split(",") if ring else [])
     elif not isinstance(given.reveal(), (list, tuple)):
         given = Redacted([given.reveal()])
     elif not given.reveal():
         raise ValueError("cache_args: cache_key is an empty list")
-    return [_read_key(box) for box in map(redact, given.reveal())]
+    return [_read_key(member) for member in map(redact, given.reveal())]
 
 
 def _read_key(given: Redacted) -> Redacted:
@@ -66,13 +69,13 @@ def _read_key(given: Redacted) -> Redacted:
         given = _from_base64(given)
     if not isinstance(given.reveal(), bytes):
         kind = type(given.reveal()).__name__
-        message = f"cache_args: cache_key can't be {kind}: it is bytes, str, Path or a function"
+        message = f"cache_args: cache_key must be bytes, str, Path or a function, not {kind}"
         raise TypeError(message)
     if len(given.reveal()) != _KEY:
         size = len(given.reveal())
         message = (
             f"cache_args: cache_key must be {_KEY} bytes (as str: base64 of them), not {size};"
-            " `s1crets new-key` prints one"
+            " `s1crets new-key` prints a new key"
         )
         raise ValueError(message)
     return given
@@ -82,16 +85,16 @@ def _from_base64(text: Redacted) -> Redacted:
     try:
         return Redacted(base64.b64decode(text.reveal().strip(), validate=True))
     except ValueError:
-        pass  # its context would be kept, and have the key in it
+        pass  # the error's context would contain the key
     raise ValueError(
-        "cache_args: cache_key is not base64; `s1crets new-key` prints one, and a file that has one"
-        " is passed as a pathlib.Path"
+        "cache_args: cache_key is not base64; `s1crets new-key` prints a new key, and a file that"
+        " contains a key is passed as a pathlib.Path"
     )
 
 
 def _from_file(path: Path) -> Redacted:
-    """Read a key from a file that nobody else can read, checked on what was opened."""
-    flags = os.O_RDONLY | os.O_NONBLOCK  # a pipe would keep whoever opens it waiting
+    """Read a key from a file that nobody else can read, checked after it was opened."""
+    flags = os.O_RDONLY | os.O_NONBLOCK  # opening a pipe would wait
     with open(os.open(path, flags), encoding="ascii", errors="replace") as file:  # noqa: PTH123
         status = os.fstat(file.fileno())
         mode = stat.S_IMODE(status.st_mode)
@@ -104,12 +107,56 @@ def _from_file(path: Path) -> Redacted:
         return Redacted(file.read())
 
 
-class Seal:
-    """One key of the caller's, and those derived from it.
+class Cipher(Protocol):
+    """Turns contexts into row names, and records into texts.
 
     Attributes:
-        mark: tells this key from others, and nothing of it.
+        mark: identifies the key, without revealing it.
+        prefix: the beginning of all row names.
     """
+
+    mark: str
+    prefix: str
+
+    def name(self, context: bytes) -> str:
+        """Return the name that stands for a context."""
+        ...
+
+    def encrypt(self, body: bytes, context: bytes) -> str:
+        """Return `body` as a text that can be decrypted in the same context only."""
+        ...
+
+    def decrypt(self, text: object, context: bytes) -> bytes | None:
+        """Return the encrypted body, or None if it was not encrypted with this key and context."""
+        ...
+
+
+class PlainCipher:
+    """Stores records unencrypted, for caches without a `cache_key`."""
+
+    mark = ""
+    prefix = PLAIN
+
+    def name(self, context: bytes) -> str:
+        """Return a digest: short, and free of control characters, as Memcached demands."""
+        return hashlib.sha256(context).hexdigest()[:40]
+
+    def encrypt(self, body: bytes, context: bytes) -> str:  # noqa: ARG002
+        """Return the record as text."""
+        return binascii.b2a_base64(body, newline=False).decode()
+
+    def decrypt(self, text: object, context: bytes) -> bytes | None:  # noqa: ARG002
+        """Return the record of a text."""
+        try:
+            return binascii.a2b_base64(text)  # type: ignore[arg-type]
+        except (ValueError, TypeError):
+            return None
+
+
+class AesCipher:
+    """One key of the caller's and the keys derived from it."""
+
+    prefix = "s1crets:encrypted:"
 
     def __init__(self, key: Redacted) -> None:
         aead, hkdf, sha256 = _cryptography()
@@ -125,21 +172,21 @@ class Seal:
         self.mark = derived(b"s1crets 1 mark").hex()[:16]
 
     def name(self, context: bytes) -> str:
-        """Return what stands for a context in a row's key."""
+        """Return the HMAC of a context."""
         return hmac.digest(self._names, context, "sha256").hex()
 
-    def close(self, body: bytes, context: bytes) -> str:
-        """Return `body` encrypted, to be opened in the same context only."""
+    def encrypt(self, body: bytes, context: bytes) -> str:
+        """Return `body` encrypted and padded."""
         size = max(_SMALLEST, 1 << (_LENGTH.size + len(body) - 1).bit_length())
         padded = (_LENGTH.pack(len(body)) + body).ljust(size, b"\0")
         nonce = os.urandom(_NONCE)
         data = nonce + self._aead.encrypt(nonce, padded, context)
         return binascii.b2a_base64(data, newline=False).decode()
 
-    def open(self, sealed: object, context: bytes) -> bytes | None:
-        """Return what was closed, or None if it was not with this key, or in another context."""
+    def decrypt(self, text: object, context: bytes) -> bytes | None:
+        """Return the body, or None for another key, another context, or a damaged text."""
         try:
-            data = binascii.a2b_base64(sealed)  # type: ignore[arg-type]
+            data = binascii.a2b_base64(text)  # type: ignore[arg-type]
             padded: bytes = self._aead.decrypt(data[:_NONCE], data[_NONCE:], context)
         except (ValueError, TypeError, _invalid_tag()):
             return None
@@ -147,15 +194,15 @@ class Seal:
         return padded[_LENGTH.size : _LENGTH.size + size]
 
 
-def framed(text: str) -> bytes:
-    """Return a text after its length, so that several in a row are no other several."""
-    encoded = text.encode("utf-8", "surrogatepass")
-    return _LENGTH.pack(len(encoded)) + encoded
+def key_ring(keys: Sequence[Redacted]) -> list[Cipher]:
+    """Return the ciphers of a key ring; without keys, the one that does not encrypt."""
+    return [AesCipher(key) for key in keys] or [PlainCipher()]
 
 
-def seals(keys: Sequence[Redacted]) -> list[Seal]:
-    """Return the seals of a key ring."""
-    return [Seal(key) for key in keys]
+def framed(*texts: str) -> bytes:
+    """Return texts after their lengths, so that no other texts give the same bytes."""
+    encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+    return b"".join(_LENGTH.pack(len(text)) + text for text in encoded)
 
 
 def _cryptography() -> tuple[Any, Any, Any]:

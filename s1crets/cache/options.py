@@ -1,0 +1,200 @@
+"""`cache_args`: what a caller may say about caching, and the tiers that it leads to."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.backends.memory import MemoryCache
+from s1crets.cache.encryption import key_ring, read_keys
+from s1crets.cache.freshness import Freshness
+from s1crets.cache.shared_tier import TOMBSTONES, SharedTier
+from s1crets.cache.tiers import FetchTokens, MemoryTier, TieredCache, key_of_id
+from s1crets.errors import InsecureCacheWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.tiers import Tier
+
+
+_REMEMBERED = 3600.0  # seconds that the scope is remembered
+
+
+class CacheArgs(TypedDict, total=False):
+    """The keys of `cache_args`.
+
+    Attributes:
+        cache_size: entries per tier; 1000.
+        cache_ttl: seconds that an entry lives; 900. 0 turns caching off.
+        cache_on_disk: store entries in folders, shared by processes; False.
+        key_cache_dir: folder of single secrets; by default in the user's cache folder.
+        path_cache_dir: folder of paths; by default in the user's cache folder.
+        cache_key: encrypts what is stored outside the process: 32 bytes, base64 of them, the
+            `pathlib.Path` of a private file with that text, a function that returns any of these,
+            or a list of them, of which the first encrypts and all decrypt; by default the
+            environment's `S1CRETS_CACHE_KEY`.
+        backend: an aiocache cache to store entries in, such as Redis, shared by machines; or a
+            function that returns one, called once per event loop. A cache with connections works
+            on the event loop that uses it first, and is the caller's to close.
+        local_ttl: seconds, at most, that an entry of the `backend` is kept in memory too: hits are
+            as fast as in memory, and updates by others are seen that much later; 0.
+        stale_for: seconds after its expiry in which a value is served during an outage; 0.
+        refresh_ahead: a hit within this many seconds of expiry starts a refresh in the
+            background; 0.
+        jitter: the part of its life, at most, by which an entry lives shorter, at random, so that
+            entries stored together do not expire together; 0.1.
+        namespace: the owner of the entries, instead of the caller's identity in AWS; callers with
+            another namespace never see them.
+    """
+
+    cache_size: int
+    cache_ttl: float
+    cache_on_disk: bool
+    key_cache_dir: str | os.PathLike[str]
+    path_cache_dir: str | os.PathLike[str]
+    cache_key: Any
+    backend: Any
+    local_ttl: float
+    stale_for: float
+    refresh_ahead: float
+    jitter: float
+    namespace: str
+
+
+@dataclass(frozen=True)
+class Tiers:
+    """The tiers of a cache, nothing opened yet.
+
+    Attributes:
+        freshness: their time limits.
+        tokens: the fetches under way.
+        keys: for secrets under their own names.
+        derived: for everything else.
+        shared: those of both that are outside the process.
+        memo: where the scope is remembered, if anywhere.
+    """
+
+    freshness: Freshness
+    tokens: FetchTokens
+    keys: Tier
+    derived: Tier
+    shared: Sequence[SharedTier] = ()
+    memo: SharedTier | None = None
+
+
+def build_tiers(
+    args: CacheArgs,
+    on_due: Callable[[CacheKey], None],
+    timer: Callable[[], float],
+    clock: Callable[[], float],
+) -> Tiers:
+    """Return the tiers for a caller's `cache_args`.
+
+    Raises:
+        ValueError: the encryption key is invalid.
+    """
+    freshness = Freshness(
+        ttl=args.get("cache_ttl", 900),
+        jitter=args.get("jitter", 0.1),
+        refresh_ahead=args.get("refresh_ahead", 0),
+        stale_for=args.get("stale_for", 0),
+    )
+    tokens = FetchTokens()
+    in_memory = "backend" not in args and not args.get("cache_on_disk", False)
+    # A memory needs no key; but a given key is checked, and an invalid key rejected.
+    keys = [] if in_memory and "cache_key" not in args else read_keys(args.get("cache_key"))
+    memory = partial(MemoryCache, size=args.get("cache_size", 1000), timer=timer)
+    if in_memory:
+        memory = partial(
+            memory,
+            refresh_ahead=freshness.refresh_ahead,
+            stale_for=freshness.stale_for,
+            on_due=lambda key_id: on_due(key_of_id(key_id)),
+        )
+        keys_tier, derived = (MemoryTier(memory(), freshness, tokens) for _ in range(2))
+        return Tiers(freshness, tokens, keys_tier, derived)
+    make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
+    shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
+    if not args.get("local_ttl"):
+        return Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
+    tiered = [
+        TieredCache(MemoryTier(memory(), freshness, tokens), tier, args["local_ttl"], timer)
+        for tier in shared
+    ]
+    return Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
+
+
+def _shared_tiers(
+    args: CacheArgs,
+    make: partial[SharedTier],
+    freshness: Freshness,
+    tokens: FetchTokens,
+    *,
+    is_encrypted: bool,
+) -> tuple[Sequence[SharedTier], SharedTier | None]:
+    """Return the tiers, and the tier that remembers the scope."""
+    warned: list[str] = []
+    caches = [args["backend"]] if "backend" in args else _folders(args, is_encrypted=is_encrypted)
+    backends = [
+        AiocacheBackend(
+            cache,
+            str(getattr(cache, "folder", type(cache).__name__)),
+            warned,
+            make.keywords["timer"],
+        )
+        for cache in caches
+    ]
+    shared = [
+        make(backends[0], "key", freshness=freshness, tokens=tokens),
+        make(backends[-1], "derived", freshness=freshness, tokens=tokens),
+    ]
+    if backends[-1].sync is None:
+        return shared, None  # a backend that needs the event loop answers no sooner than AWS
+    lasting = Freshness(ttl=_REMEMBERED, jitter=0)
+    return shared, make(backends[-1], "scope", freshness=lasting, tokens=FetchTokens())
+
+
+def _title(cache: Any) -> str:
+    """Return the name of a cache in warnings."""
+    return str(getattr(cache, "folder", type(cache).__name__))
+
+
+def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
+    """Return the backends of a cache on disk."""
+    from s1crets.cache.backends.disk import DiskCache  # diskcache takes 25 ms to import
+
+    folders = [
+        Path(args.get("key_cache_dir") or _cache_folder() / "keys"),
+        Path(args.get("path_cache_dir") or _cache_folder() / "paths"),
+    ]
+    if not is_encrypted:
+        message = (
+            f"secrets in {folders[0]} and {folders[1]} are stored unencrypted, in files that only"
+            " you can read: pass a cache_key (`s1crets new-key` prints a new key), or leave"
+            " cache_on_disk out"
+        )
+        warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
+    size = args.get("cache_size", 1000)
+    return [DiskCache(folder, size=size, unbounded_prefix=TOMBSTONES) for folder in folders]
+
+
+def _callers_level() -> int:
+    """Return the number of frames up to the first frame outside of s1crets."""
+    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings can skip files from 3.12 on
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _cache_folder() -> Path:
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "s1crets"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1crets"

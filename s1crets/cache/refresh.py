@@ -1,0 +1,70 @@
+"""Refresher: renews entries in the background before they expire, one refresh per key."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from s1crets._circuit_breaker import Backoff
+from s1crets._runtime import on_fork
+from s1crets.errors import S1cretsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from s1crets.cache.keys import CacheKey
+
+_log = logging.getLogger("s1crets.cache")
+
+Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
+_PAUSE = 1.0  # seconds before a failed refresh is repeated
+_LOST = 60.0  # seconds after which a refresh is considered lost with its event loop
+
+
+class Refresher:
+    """Starts refreshes.
+
+    Args:
+        fetch: fetches a key and stores the result.
+        timer: monotonic seconds; injected by tests.
+    """
+
+    def __init__(
+        self,
+        fetch: Callable[[CacheKey], Coroutine[Any, Any, object]],
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._fetch = fetch
+        self._timer = timer
+        self._backoff = Backoff(_PAUSE, _PAUSE, timer=timer)
+        self._running: dict[CacheKey, float] = {}
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the parent's refreshes: they don't run in the child."""
+        self._running = {}
+
+    def start(self, key: CacheKey, spawn: Spawn) -> None:
+        """Refresh an entry in the background, unless that is under way or has just failed."""
+        now = self._timer()
+        if self._backoff.is_waiting(key) or now < self._running.get(key, float("-inf")) + _LOST:
+            return
+        self._running[key] = now
+        try:
+            spawn(functools.partial(self._run, key))
+        except RuntimeError:  # no loop runs here: an awaited hit will start the refresh
+            self._running.pop(key, None)
+
+    async def _run(self, key: CacheKey) -> None:
+        try:
+            await self._fetch(key)
+        except S1cretsError as error:
+            # The entry is good until it expires, so nobody needs to know yet.
+            _log.debug("refreshing an entry ahead of its expiry failed: %s", error)
+            self._backoff.failed(key)
+        else:
+            self._backoff.succeeded(key)
+        finally:
+            self._running.pop(key, None)

@@ -1,0 +1,287 @@
+"""SecretCache: read-through cache of secrets, with single flight, refresh and stale serving.
+
+A tier for secrets under their own names, and a tier for everything derived from secrets: paths,
+versions, labels, ARNs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import TYPE_CHECKING, Any, Protocol
+
+from s1crets._circuit_breaker import Backoff
+from s1crets._runtime import spawn_task
+from s1crets.cache.entry import CachedValue, Fetched
+from s1crets.cache.freshness import OnError
+from s1crets.cache.options import build_tiers
+from s1crets.cache.refresh import Refresher
+from s1crets.cache.scope import ScopeResolver, ScopeSource
+from s1crets.cache.single_flight import SingleFlight
+from s1crets.errors import S1cretsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+
+    from s1crets.cache.entry import FetchToken
+    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.options import CacheArgs
+    from s1crets.cache.refresh import Spawn
+    from s1crets.cache.tiers import Tier
+
+_log = logging.getLogger("s1crets.cache")
+_LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
+_POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
+_OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
+
+
+class Source(ScopeSource, Protocol):
+    """A store, as far as the cache is concerned."""
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        """Return what the service has for a key."""
+        ...
+
+    def ancestors(self, path: str) -> Iterable[CacheKey]:
+        """Return the keys of all paths whose entries may contain the secret."""
+        ...
+
+
+class SecretCache:
+    """Reads through the tiers, and fetches what they don't have.
+
+    Args:
+        args: the caller's `cache_args`, checked.
+        source: the store.
+        on_stale: called for each expired value that is served.
+        timer: monotonic seconds; injected by tests.
+        clock: wall-clock seconds; injected by tests.
+    """
+
+    def __init__(
+        self,
+        args: CacheArgs,
+        source: Source,
+        *,
+        on_stale: Callable[[], None] = lambda: None,
+        timer: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._source = source
+        self._on_stale = on_stale
+        tiers = build_tiers(args, self._refresh_due, timer, clock)
+        self._freshness, self._tokens = tiers.freshness, tiers.tokens
+        self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
+        self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
+        self._refresher = Refresher(self._refresh, timer)
+        self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
+        self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
+        self._epoch = 0
+        self._invalidations: set[asyncio.Task[None]] = set()
+        self._spawn: Spawn = spawn_task
+
+    @property
+    def spawn(self) -> Spawn:
+        """Runs background work."""
+        return self._spawn
+
+    @spawn.setter
+    def spawn(self, spawn: Spawn) -> None:
+        self._spawn = spawn
+        for tier in self._shared:
+            tier.spawn = spawn
+
+    def open(self) -> bool:
+        """Open files. Blocks.
+
+        Returns:
+            Whether another look-up may find more now.
+        """
+        return self._scope.open()
+
+    def peek(self, key: CacheKey) -> CachedValue | None:
+        """Return a fresh entry of a local tier, or None; never waits.
+
+        `peek_name` is the same for primary keys alone, and faster.
+        """
+        return self._tier(key).peek_id(key.id)
+
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+        """Return a fresh entry, or fetch the value and store it.
+
+        If `cached` is false, neither a tier nor another caller's fetch answers.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+        await self._scope.resolve()
+        return await self._flights.join(key, *self._flight(key, cached=cached))
+
+    async def read_many(
+        self,
+        keys: Iterable[CacheKey],
+        found: dict[CacheKey, CachedValue | S1cretsError],
+        *,
+        cached: bool,
+    ) -> None:
+        """Put what `read` returns or raises for each key into `found`, as the results arrive."""
+        await self._scope.resolve()
+        fetch = self._get if cached else self._fetch
+        wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
+        await self._flights.join_many(wanted, fetch, found)
+
+    def _flight(
+        self, key: CacheKey, *, cached: bool
+    ) -> tuple[Hashable, Callable[[CacheKey], Coroutine[Any, Any, CachedValue]]]:
+        """Return a flight id and what starts the flight.
+
+        A fetch from before an invalidation is not joined by callers from after it, and a fetch
+        that must not come from a cache is not joined at all.
+        """
+        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
+
+    async def _get(self, key: CacheKey) -> CachedValue:
+        if not self._freshness.ttl:
+            return await self._fetch(key)
+        tier = self._tier(key)
+        found, token = await tier.look_up(key)
+        if found is not None:
+            return found
+        locked = await tier.lock(key)
+        if locked is None:
+            return await self._fetch_or_stale(key, token)
+        try:
+            if not locked:
+                found, locked = await self._wait_for_lock(key)
+            # The previous holder of the lock may have stored the value.
+            if found is None:
+                found, token = await tier.look_up(key)
+            return found or await self._fetch_or_stale(key, token)
+        finally:
+            if locked:
+                await tier.unlock(key)
+
+    async def _wait_for_lock(self, key: CacheKey) -> tuple[CachedValue | None, bool | None]:
+        """Wait until another process has stored the value, gives up, or takes too long."""
+        tier, pause = self._tier(key), _POLL
+        until = time.monotonic() + _LOCK_WAIT
+        while time.monotonic() < until:
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _POLL_LONGEST)
+            found, _ = await tier.look_up(key)
+            if found is not None:
+                return found, False
+            locked = await tier.lock(key)
+            if locked is not False:
+                return None, locked
+        return None, False
+
+    async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
+        """Fetch; during an outage, return an expired entry, with few requests to the service."""
+        if self._backoff.is_waiting(key):
+            found = await self._tier(key).find(key)
+            if found is not None:
+                self._on_stale()
+                return found
+        try:
+            return await self._fetch(key, token)
+        except S1cretsError as error:
+            return await self.stale_or_raise(key, error)
+
+    async def stale_or_raise(self, key: CacheKey, error: S1cretsError) -> CachedValue:
+        """Return an expired entry if `error` is an outage.
+
+        Raises:
+            S1cretsError: `error`, otherwise.
+        """
+        found = None
+        if self._freshness.on_error(error) is OnError.SERVE_STALE:
+            found = await self._tier(key).find(key)
+        if found is None:
+            raise error
+        if not self._backoff.is_waiting(key) and self._backoff.failed(key):
+            _log.warning("serving an expired value of %r during an outage: %s", key.name, error)
+        self._on_stale()
+        return found
+
+    async def _fetch(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
+        tier = self._tier(key)
+        token = token or await tier.begin(key)
+        try:
+            fetched = await self._source.fetch(key)
+        except S1cretsError as error:
+            if self._freshness.on_error(error) is OnError.DROP:
+                self._backoff.succeeded(key)
+                await self._refused(key)
+            raise
+        self._backoff.succeeded(key)
+        value = CachedValue(fetched.value, fetched.version, token.fetch)
+        if self._freshness.ttl:
+            await tier.put(value, token)
+            if fetched.also:
+                await self._fill(fetched, token)
+        return value
+
+    async def _fill(self, fetched: Fetched, token: FetchToken) -> None:
+        also = {k: CachedValue(f.value, f.version, token.fetch) for k, f in fetched.also.items()}
+        await self._keys.fill(also, token)
+
+    async def _refused(self, key: CacheKey) -> None:
+        """Drop every entry that contains what the service refuses, whatever key it has."""
+        if not key.secrets:
+            await self._tier(key).drop(key)
+            return
+        paths = [path for name in key.secrets for path in self._source.ancestors(name)]
+        found = await asyncio.gather(*map(self._derived.find, paths))
+        is_in_path = any(not set(key.secrets).isdisjoint(path.raw) for path in found if path)
+        await self._drop(key.secrets, paths=is_in_path)
+
+    async def _refresh(self, key: CacheKey) -> None:
+        """Fetch an entry that is about to expire, unless another process does."""
+        tier = self._tier(key)
+        locked = await tier.lock(key)
+        if locked is False:
+            return
+        try:
+            await self._fetch(key)
+        finally:
+            if locked:
+                await tier.unlock(key)
+
+    def _refresh_due(self, key: CacheKey) -> None:
+        self._refresher.start(key, self.spawn)
+
+    async def invalidate(self, secrets: Collection[str] | None) -> None:
+        """Drop everything that depends on these secrets, or everything, also while being fetched.
+
+        A caller that is cancelled leaves the work running: half of it would be worse than none.
+        """
+        self._epoch += 1
+        self._tokens.void(secrets, paths=True)  # before the scope is resolved, which may wait
+        task = asyncio.get_running_loop().create_task(self._invalidate(secrets))
+        self._invalidations.add(task)
+        task.add_done_callback(self._invalidated)
+        await asyncio.shield(task)
+
+    def _invalidated(self, task: asyncio.Task[None]) -> None:
+        self._invalidations.discard(task)
+        _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
+
+    async def _invalidate(self, secrets: Collection[str] | None) -> None:
+        await self._scope.resolve()
+        await self._drop(secrets, paths=True)
+
+    async def _drop(self, secrets: Collection[str] | None, *, paths: bool) -> None:
+        self._tokens.void(secrets, paths=paths)
+        await self._keys.invalidate(secrets, paths=paths)
+        await self._derived.invalidate(secrets, paths=paths)
+
+    async def aclose(self) -> None:
+        """Close what the tiers have open."""
+        await self._keys.aclose()
+        await self._derived.aclose()
+
+    def _tier(self, key: CacheKey) -> Tier:
+        return self._keys if key.is_primary else self._derived

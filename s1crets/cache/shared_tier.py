@@ -1,0 +1,485 @@
+"""SharedTier: entries outside the process, with tombstones that decide which of them count.
+
+The ordering rule. Every secret has a tombstone, a random token that `update`, `delete` and
+`invalidate` replace; a tombstone for paths is replaced with it, and another covers all secrets.
+A fetch remembers the tombstones that were there when it began, and stores them in the entry. An
+entry counts only if its tombstones are the current ones, which are read together with it:
+
+- A fetch that began before an update stores the old value with the old tombstone: it never counts,
+  whenever and by whomever it is stored, and whether or not the fetching process survives.
+- A tombstone that was lost (expired, evicted) does not match any entry: that costs one fetch.
+- Nothing depends on clocks, so machines need not agree on the time.
+
+Tombstones are named by place and secret, not by identity, and exist under every key of the key
+ring, so that the entries of other roles, namespaces and key rings are invalidated too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import os
+import random
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from s1crets._batcher import Batcher
+from s1crets._circuit_breaker import Backoff
+from s1crets._runtime import spawn_task
+from s1crets.cache.encryption import PLAIN, Cipher, framed
+from s1crets.cache.entry import CachedValue, FetchToken, Record, pack, unpack
+from s1crets.cache.freshness import Freshness, State
+from s1crets.cache.keys import CacheKey
+from s1crets.cache.tiers import FetchTokens, depends, key_of_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+
+    from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+    from s1crets.cache.refresh import Spawn
+    from s1crets.cache.scope import Scope
+
+_log = logging.getLogger("s1crets.cache")
+TOMBSTONES = "s1crets:tombstone:"
+"""The prefix of tombstones: backends of limited size neither count nor evict them."""
+_PATHS, _ALL = "\0paths", "\0all"
+_KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the others
+_TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
+_LOCK_TTL = 5.0  # seconds after which the fetch lock of a process that died is free
+_REMEMBERED = 1000  # keys whose rows and decoded entries are kept
+_RETRY, _RETRY_LONGEST = 0.05, 5.0  # seconds between attempts to deliver an invalidation
+_TOGETHER = 10  # locks that are taken in one call
+_BATCH, _CALLS = 1000, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of a key.
+
+    Attributes:
+        entries: row, context and cipher, for each key of the key ring.
+        tombstones: row and digest of each tombstone that the entry depends on.
+        names: all rows, entries first.
+        lock: the row of the fetch lock.
+    """
+
+    entries: Sequence[tuple[str, bytes, Cipher]]
+    tombstones: Sequence[tuple[str, bytes]]
+    names: Sequence[str]
+    lock: str
+
+
+class Seen(NamedTuple):
+    """The state of a key in the backend: the texts of its rows, and what they mean.
+
+    Attributes:
+        texts: in the order of `Rows.names`.
+        record: the entry, also if its tombstones are outdated.
+        value: the entry, if it counts.
+        tombstones: the current tombstones by digest; None for one that does not exist.
+    """
+
+    texts: Sequence[str | None]
+    record: Record | None
+    value: CachedValue | None
+    tombstones: Mapping[bytes, bytes | None]
+
+
+class SharedTier:
+    """Entries in a folder, in Redis, or in any other aiocache cache.
+
+    Args:
+        backend: where they are stored.
+        kind: distinguishes the tier from others in the same backend.
+        ring: the ciphers of the key ring; the first one encrypts.
+        freshness: time limits.
+        tokens: the fetches under way in this process.
+        on_due: called with the key of a hit that is due for a refresh.
+        clock: wall-clock seconds; only ages are computed from it.
+        timer: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        backend: AiocacheBackend,
+        kind: str,
+        ring: Sequence[Cipher],
+        freshness: Freshness,
+        tokens: FetchTokens,
+        *,
+        on_due: Callable[[CacheKey], None],
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.backend = backend
+        self._kind = kind
+        self._ring = ring
+        self._freshness = freshness
+        self._on_due = on_due
+        self._clock = clock
+        self._scope: Scope | None = None
+        self._rows: dict[Hashable, Rows] = {}
+        self._seen: dict[Hashable, Seen] = {}
+        self._tokens = tokens
+        self._undelivered: set[str] = set()
+        self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
+        self.spawn: Spawn = spawn_task
+        self._reads: Batcher[CacheKey, Seen] = Batcher(self._read_all, size=_BATCH, calls=_CALLS)
+        self._writes: Batcher[tuple[str, str, float], bool] = Batcher(
+            self._write_all, size=_BATCH, calls=1, finishes=True
+        )
+        self._locks: Batcher[str, bool | None] = Batcher(
+            self._lock_all, size=_BATCH, calls=_CALLS, finishes=True
+        )
+        self._unlocks: Batcher[str, None] = Batcher(
+            self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
+        )
+
+    # Opening
+
+    def open(self) -> None:
+        """Open files, if there are any. Blocks."""
+        self.backend.open()
+
+    async def check_key(self) -> str:
+        """Return a warning if the entries were encrypted with a key that is not in the ring.
+
+        With a key, what had been stored unencrypted is deleted.
+        """
+        found = await self.backend.get_many([_KEY_MARK])
+        mark = found[0] if found else None
+        marks = [cipher.mark for cipher in self._ring if cipher.mark]
+        if marks:
+            if mark != marks[0]:
+                await self.backend.set_many({_KEY_MARK: marks[0]}, _TOMBSTONE_TTL * 365)
+            await self.backend.purge(PLAIN)
+        if mark is None or mark in marks:
+            return ""
+        problem = "another cache_key" if marks else "a cache_key, and there is none now"
+        return f"the cache {self.backend.title} was encrypted with {problem}: it can't be read"
+
+    def use_scope(self, scope: Scope) -> None:
+        """Store and find the entries of this identity from now on."""
+        self._scope = scope
+        self._rows.clear()
+        self._seen.clear()
+
+    # Rows
+
+    def _rows_of(self, key: CacheKey, scope: Scope) -> Rows:
+        rows = self._rows.get(key.id)
+        if rows is None:
+            if len(self._rows) >= _REMEMBERED:
+                self._rows.clear()
+            rows = self._rows[key.id] = self._make_rows(key, scope)
+        return rows
+
+    def _make_rows(self, key: CacheKey, scope: Scope) -> Rows:
+        context = framed(scope.place, scope.owner, self._kind, key.text)
+        entries = [(c.prefix + c.name(context), context, c) for c in self._ring]
+        names = [*(key.secrets or (_PATHS,)), _ALL]
+        tombstones = [row for name in names for row in self._tombstone_rows(name, scope)]
+        digests = [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in tombstones]
+        lock = f"s1crets:lock:{entries[0][0]}"
+        return Rows(entries, digests, (*(row for row, *_ in entries), *tombstones), lock)
+
+    def _tombstone_rows(self, name: str, scope: Scope) -> list[str]:
+        context = framed(scope.place, self._kind, name)
+        return [f"{TOMBSTONES}{cipher.name(context)}" for cipher in self._ring]
+
+    # Reading
+
+    def peek_id(self, key_id: Hashable) -> CachedValue | None:
+        """Return the fresh entry without waiting, if the backend can do that."""
+        if self._scope is None or self.backend.sync is None:
+            return None
+        key = key_of_id(key_id)
+        if self._undelivered and self._is_undelivered(key):
+            return None
+        rows = self._rows_of(key, self._scope)
+        seen = self._understand(key, rows, tuple(self.backend.peek_many(rows.names)))
+        return self._fresh(key, seen)[0]
+
+    def _is_undelivered(self, key: CacheKey) -> bool:
+        paths = _PATHS in self._undelivered
+        return _ALL in self._undelivered or depends(key, self._undelivered, paths=paths)
+
+    def _understand(self, key: CacheKey, rows: Rows, texts: Sequence[str | None]) -> Seen:
+        """Return what texts mean; decoded once for as long as they stay the same."""
+        seen = self._seen.get(key.id)
+        if seen is not None and seen.texts == texts:
+            return seen
+        count = len(rows.entries)
+        tombstones = {
+            digest: None if text is None else _token_of(text)
+            for (_, digest), text in zip(rows.tombstones, texts[count:], strict=True)
+        }
+        record = None
+        for (_, context, cipher), text in zip(rows.entries, texts, strict=False):
+            body = None if text is None else cipher.decrypt(text, context)
+            record = None if body is None else unpack(body)
+            if record is not None:
+                break
+        value = None
+        if record is not None and all(
+            record.tombstones.get(digest) == token for digest, token in tombstones.items()
+        ):
+            value = record.cached_value()
+        seen = Seen(texts, record, value, tombstones)
+        if len(self._seen) >= _REMEMBERED:
+            self._seen.clear()
+        self._seen[key.id] = seen
+        return seen
+
+    def _state(self, record: Record) -> State:
+        now = self._clock()
+        if self.backend.sync is None:
+            # Another machine's clock may be ahead. The backend's own expiry limits the age.
+            now = max(now, record.stored)
+        return self._freshness.state(record.stored, record.expires, now)
+
+    def _fresh(self, key: CacheKey, seen: Seen) -> tuple[CachedValue | None, float]:
+        """Return the entry if it is fresh, and its remaining life in seconds."""
+        record = seen.record
+        if record is None or seen.value is None:
+            return None, 0.0
+        state = self._state(record)
+        if state is State.DUE:
+            self._on_due(key)
+        if state not in (State.FRESH, State.DUE):
+            return None, 0.0
+        return seen.value, self._freshness.expiry(record.stored, record.expires) - self._clock()
+
+    async def begin(self, key: CacheKey) -> FetchToken:
+        """Return a token with the current tombstones."""
+        token = self._tokens.add(FetchToken(key))
+        seen = await self._read(key)
+        if seen is not None and None in seen.tombstones.values():
+            seen = await self._create_tombstones(key, seen)
+        return _with_state(token, seen)
+
+    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
+        """Return the fresh entry and a token."""
+        found, _, token = await self.look_up_with_life(key)
+        return found, token
+
+    async def look_up_with_life(
+        self, key: CacheKey
+    ) -> tuple[CachedValue | None, float, FetchToken]:
+        """Return the fresh entry, its remaining life in seconds, and a token."""
+        token = self._tokens.add(FetchToken(key))
+        seen = await self._read(key)
+        if seen is None:
+            return None, 0.0, token
+        found, life = self._fresh(key, seen)
+        if found is None and None in seen.tombstones.values():
+            seen = await self._create_tombstones(key, seen)
+        return found, life, _with_state(token, seen)
+
+    async def _create_tombstones(self, key: CacheKey, seen: Seen) -> Seen:
+        """Create missing tombstones, since an entry without them would outlive a lost one."""
+        assert self._scope is not None
+        rows = self._rows_of(key, self._scope)
+        texts = {
+            row: _new_token() for row, digest in rows.tombstones if not seen.tombstones[digest]
+        }
+        added = await self.backend.add_many(texts, self._tombstone_ttl)
+        if all(added.values()):
+            tombstones = {
+                digest: _token_of(texts[row]) if row in texts else seen.tombstones[digest]
+                for row, digest in rows.tombstones
+            }
+            return seen._replace(tombstones=tombstones)
+        return await self._read(key) or seen  # another process created them
+
+    async def find(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry, fresh or stale."""
+        seen = await self._read(key)
+        if seen is None or seen.record is None or seen.value is None:
+            return None
+        return None if self._state(seen.record) is State.GONE else seen.value
+
+    async def _read(self, key: CacheKey) -> Seen | None:
+        """Return the state of a key, or None if that is unknown."""
+        if self._scope is None or not self.backend.is_available:
+            return None
+        if self._undelivered and not await self._deliver() and self._is_undelivered(key):
+            return None
+        return await self._reads.submit(key)
+
+    async def _read_all(self, keys: Sequence[CacheKey], _group: object) -> Mapping[CacheKey, Seen]:
+        assert self._scope is not None
+        rows = {key: self._rows_of(key, self._scope) for key in keys}
+        names = list(dict.fromkeys(name for key in keys for name in rows[key].names))
+        found = await self.backend.get_many(names)
+        texts = dict(zip(names, found or [None] * len(names), strict=True))
+        return {
+            key: self._understand(key, rows[key], tuple(texts[name] for name in rows[key].names))
+            for key in keys
+        }
+
+    # Writing
+
+    @property
+    def _tombstone_ttl(self) -> float:
+        return max(_TOMBSTONE_TTL, 2 * (self._freshness.ttl + self._freshness.stale_for))
+
+    async def put(self, value: CachedValue, token: FetchToken) -> float:
+        """Store the result of a fetch; return its life in seconds, 0 if it is outdated."""
+        life = self._freshness.life(random.random())  # noqa: S311  # not a secret
+        if self._scope is None or token.is_void or not token.tombstones:
+            return life
+        seen = await self._reads.submit(token.key)
+        if seen.tombstones != token.tombstones or token.yields_to(seen.record, value.version):
+            return life if None in seen.tombstones.values() else 0.0
+        await self._store(token.key, value, token.tombstones, life)
+        return life
+
+    async def _store(
+        self, key: CacheKey, value: CachedValue, tombstones: Mapping[bytes, bytes], life: float
+    ) -> None:
+        assert self._scope is not None
+        assert value.fetch is not None
+        row, context, cipher = self._rows_of(key, self._scope).entries[0]
+        now = self._clock()
+        record = Record(now, now + life, value.version, value.fetch, tombstones, value.raw)
+        text = cipher.encrypt(pack(record), context)
+        await self._writes.submit((row, text, life + self._freshness.stale_for))
+
+    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
+        """Store what a path's fetch has read along the way, only in a local backend.
+
+        The fetch did not know these names when it began, so it has no tombstones for them. But if
+        the tombstone of paths is still the one it saw, no secret was invalidated meanwhile, and
+        their current tombstones are those of then. An invalidation replaces that of paths first.
+        """
+        if self.backend.sync is None or self._scope is None or token.is_void:
+            return
+        keys = list(values)
+        looked_up = await asyncio.gather(*map(self.look_up, keys))
+        paths = await self._reads.submit(token.key)
+        if not token.tombstones or paths.tombstones != token.tombstones:
+            return
+        stores = []
+        for (key, value), (_, own) in zip(values.items(), looked_up, strict=True):
+            seen = self._seen.get(key.id)
+            record = seen.record if seen else None
+            if own.tombstones and not token.yields_to(record, value.version):
+                life = self._freshness.life(random.random())  # noqa: S311  # not a secret
+                stores.append(self._store(key, value, own.tombstones, life))
+        await asyncio.gather(*stores)
+
+    async def _write_all(
+        self, items: Sequence[tuple[str, str, float]], _group: object
+    ) -> Mapping[tuple[str, str, float], bool]:
+        texts = {row: text for row, text, _ in items}
+        stored = await self.backend.set_many(texts, max(ttl for *_, ttl in items))
+        return dict.fromkeys(items, stored)
+
+    def seconds_until_due(self, life: float) -> float:
+        """Return the part of a life before its first due hit, which this tier has to see."""
+        early = life - self._freshness.refresh_ahead
+        return early if early > 0 else life
+
+    # Invalidation
+
+    async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
+        """Replace tombstones; then delete the entries.
+
+        What can't be delivered now is delivered as soon as the backend is available; until then
+        this process does not use the entries.
+        """
+        self._undelivered |= {_ALL} if secrets is None else set(secrets)
+        if paths:
+            self._undelivered.add(_PATHS)
+        if not await self._deliver():
+            self._deliver_later()
+
+    async def _deliver(self) -> bool:
+        """Replace the tombstones of what was invalidated; return whether that succeeded."""
+        # The tombstone of paths comes first, as its control character sorts first: see `fill`.
+        names, scope = sorted(self._undelivered), self._scope
+        if scope is None or not names:
+            return not names
+        texts = {row: _new_token() for name in names for row in self._tombstone_rows(name, scope)}
+        if not await self.backend.set_many(texts, self._tombstone_ttl):
+            return False
+        self._undelivered.difference_update(names)
+        self._backoff.succeeded("deliver")
+        secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
+        rows = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
+        await self.backend.delete_many(rows)
+        return True
+
+    def _deliver_later(self) -> None:
+        if self._backoff.failed("deliver"):
+            self.spawn(self._deliver_repeatedly)
+
+    async def _deliver_repeatedly(self) -> None:
+        pause = _RETRY
+        while self._undelivered and not await self._deliver():
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _RETRY_LONGEST)
+
+    async def drop(self, key: CacheKey) -> None:
+        """Delete an entry."""
+        if self._scope is not None:
+            rows = self._rows_of(key, self._scope)
+            await self.backend.delete_many([row for row, *_ in rows.entries])
+
+    # Fetch locks: only how often the service is requested depends on them
+
+    async def lock(self, key: CacheKey) -> bool | None:
+        """Take the fetch lock of a key: False if another process has it, None if unknown."""
+        if self._scope is None or not self.backend.is_available:
+            return None
+        return await self._locks.submit(self._rows_of(key, self._scope).lock)
+
+    async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
+        # Processes that want the same names begin in different places, and so share the work.
+        wanted = random.sample(rows, len(rows))
+        locked: dict[str, bool | None] = dict.fromkeys(rows)
+        for start in range(0, len(wanted), _TOGETHER):
+            chunk = wanted[start : start + _TOGETHER]
+            locked |= await self.backend.lock_many(chunk, _LOCK_TTL)
+        return locked
+
+    async def unlock(self, key: CacheKey) -> None:
+        """Release the fetch lock of a key."""
+        if self._scope is not None:
+            await self._unlocks.submit(self._rows_of(key, self._scope).lock)
+
+    async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
+        await self.backend.unlock_many(rows)
+        return dict.fromkeys(rows)
+
+    async def aclose(self) -> None:
+        """Deliver what is undelivered, if possible, and close the backend."""
+        if self._undelivered:
+            await self._deliver()
+        await self.backend.aclose()
+
+
+def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:
+    """Note the entry and the tombstones that a fetch saw when it began."""
+    if seen is not None:
+        token.seen = seen.record.fetch if seen.record else None
+        tombstones = {d: t for d, t in seen.tombstones.items() if t is not None}
+        if len(tombstones) == len(seen.tombstones):
+            token.tombstones = tombstones
+    return token
+
+
+def _new_token() -> str:
+    return os.urandom(8).hex()
+
+
+def _token_of(text: Any) -> bytes:
+    """Return a tombstone's token; of a damaged one, a token that no entry has."""
+    try:
+        token = bytes.fromhex(text)
+    except (TypeError, ValueError):
+        token = b""
+    return token if len(token) == 8 else hashlib.sha256(repr(text).encode()).digest()[:8]  # noqa: PLR2004
