@@ -15,6 +15,7 @@ from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import spawn_task
 from s1crets.cache.entry import CachedValue, Fetched
 from s1crets.cache.freshness import OnError
+from s1crets.cache.keys import PATH
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
@@ -209,6 +210,8 @@ class SecretCache:
     async def _fetch(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
         tier = self._tier(key)
         token = token or await tier.begin(key)
+        # The secrets under a path are stored under their own names too, in the other tier.
+        fill_token = await self._keys.begin(key) if key.kind == PATH else token
         try:
             fetched = await self._source.fetch(key)
         except S1cretsError as error:
@@ -220,13 +223,12 @@ class SecretCache:
         value = CachedValue(fetched.value, fetched.version, token.fetch)
         if self._freshness.ttl:
             await tier.put(value, token)
-            if fetched.also:
-                await self._fill(fetched, token)
+            also = {
+                other: CachedValue(found.value, found.version, token.fetch)
+                for other, found in fetched.also.items()
+            }
+            await self._keys.fill(also, fill_token)
         return value
-
-    async def _fill(self, fetched: Fetched, token: FetchToken) -> None:
-        also = {k: CachedValue(f.value, f.version, token.fetch) for k, f in fetched.also.items()}
-        await self._keys.fill(also, token)
 
     async def _refused(self, key: CacheKey) -> None:
         """Drop every entry that contains what the service refuses, whatever key it has."""
