@@ -132,7 +132,8 @@ class FetchToken:
         key: the key that is fetched.
         fetch: the id of the fetch.
         seen: the fetch that had brought the entry which was there, if any.
-        tombstones: the tombstones that were current, by the digests of their rows.
+        tombstones: the current tombstones by the digests of their rows, None for a tombstone that
+            did not exist; None altogether if that is unknown.
         began: when the fetch began, in monotonic seconds, where a tier needs that.
         is_void: whether an invalidation in this process has made the result outdated.
     """
@@ -140,7 +141,7 @@ class FetchToken:
     key: CacheKey
     fetch: FetchId = field(default_factory=new_fetch_id)
     seen: FetchId | None = None
-    tombstones: Mapping[bytes, bytes] = field(default_factory=dict)
+    tombstones: Mapping[bytes, bytes | None] | None = None
     began: float = 0.0
     is_void: bool = False
 

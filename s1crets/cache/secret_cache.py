@@ -238,7 +238,12 @@ class SecretCache:
         paths = [path for name in key.secrets for path in self._source.ancestors(name)]
         found = await asyncio.gather(*map(self._derived.find, paths))
         is_in_path = any(not set(key.secrets).isdisjoint(path.raw) for path in found if path)
-        await self._drop(key.secrets, paths=is_in_path)
+        self._tokens.void(key.secrets, paths=is_in_path)
+        for tier in (self._keys, self._derived):
+            # A name that does not exist may be requested all day: that must not write anything.
+            known = [name for name in key.secrets if await tier.has_entries(name)]
+            if known or is_in_path:
+                await tier.invalidate(known, paths=is_in_path)
 
     async def _refresh(self, key: CacheKey) -> None:
         """Fetch an entry that is about to expire, unless another process does."""

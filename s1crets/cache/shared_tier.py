@@ -130,6 +130,9 @@ class SharedTier:
         self._writes: Batcher[tuple[str, str, float], bool] = Batcher(
             self._write_all, size=_BATCH, calls=1, finishes=True
         )
+        self._creates: Batcher[str, bytes | None] = Batcher(
+            self._create_all, size=_BATCH, calls=_CALLS, finishes=True
+        )
         self._locks: Batcher[str, bool | None] = Batcher(
             self._lock_all, size=_BATCH, calls=_CALLS, finishes=True
         )
@@ -233,6 +236,15 @@ class SharedTier:
         self._seen[key.id] = seen
         return seen
 
+    async def has_entries(self, secret: str) -> bool:
+        """Return whether entries may depend on a secret: then its tombstone exists."""
+        seen = await self._read(CacheKey.of_secret(secret))
+        if seen is None or self._scope is None:
+            return True
+        rows = set(self._tombstone_rows(secret, self._scope))
+        key_rows = self._rows_of(CacheKey.of_secret(secret), self._scope)
+        return any(seen.tombstones[digest] for row, digest in key_rows.tombstones if row in rows)
+
     def _state(self, record: Record) -> State:
         now = self._clock()
         if self.backend.sync is None:
@@ -255,10 +267,7 @@ class SharedTier:
     async def begin(self, key: CacheKey) -> FetchToken:
         """Return a token with the current tombstones."""
         token = self._tokens.add(FetchToken(key))
-        seen = await self._read(key)
-        if seen is not None and None in seen.tombstones.values():
-            seen = await self._create_tombstones(key, seen)
-        return _with_state(token, seen)
+        return _with_state(token, await self._read(key))
 
     async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
         """Return the fresh entry and a token."""
@@ -271,28 +280,8 @@ class SharedTier:
         """Return the fresh entry, its remaining life in seconds, and a token."""
         token = self._tokens.add(FetchToken(key))
         seen = await self._read(key)
-        if seen is None:
-            return None, 0.0, token
-        found, life = self._fresh(key, seen)
-        if found is None and None in seen.tombstones.values():
-            seen = await self._create_tombstones(key, seen)
+        found, life = (None, 0.0) if seen is None else self._fresh(key, seen)
         return found, life, _with_state(token, seen)
-
-    async def _create_tombstones(self, key: CacheKey, seen: Seen) -> Seen:
-        """Create missing tombstones, since an entry without them would outlive a lost one."""
-        assert self._scope is not None
-        rows = self._rows_of(key, self._scope)
-        texts = {
-            row: _new_token() for row, digest in rows.tombstones if not seen.tombstones[digest]
-        }
-        added = await self.backend.add_many(texts, self._tombstone_ttl)
-        if all(added.values()):
-            tombstones = {
-                digest: _token_of(texts[row]) if row in texts else seen.tombstones[digest]
-                for row, digest in rows.tombstones
-            }
-            return seen._replace(tombstones=tombstones)
-        return await self._read(key) or seen  # another process created them
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
@@ -329,24 +318,46 @@ class SharedTier:
     async def put(self, value: CachedValue, token: FetchToken) -> float:
         """Store the result of a fetch; return its life in seconds, 0 if it is outdated."""
         life = self._freshness.life(random.random())  # noqa: S311  # not a secret
-        if self._scope is None or token.is_void or not token.tombstones:
+        if self._scope is None or token.is_void or token.tombstones is None:
             return life
         seen = await self._reads.submit(token.key)
         if seen.tombstones != token.tombstones or token.yields_to(seen.record, value.version):
-            return life if None in seen.tombstones.values() else 0.0
-        await self._store(token.key, value, token.tombstones, life)
-        return life
+            return 0.0
+        return life if await self._store(token.key, value, token.tombstones, life) else 0.0
 
     async def _store(
-        self, key: CacheKey, value: CachedValue, tombstones: Mapping[bytes, bytes], life: float
-    ) -> None:
+        self,
+        key: CacheKey,
+        value: CachedValue,
+        tombstones: Mapping[bytes, bytes | None],
+        life: float,
+    ) -> bool:
+        """Store an entry with these tombstones; return whether they are still the current ones.
+
+        A tombstone that does not exist yet is created: an entry without it would count again when
+        a later tombstone was lost. If somebody else creates it meanwhile, that may be an
+        invalidation.
+        """
         assert self._scope is not None
         assert value.fetch is not None
-        row, context, cipher = self._rows_of(key, self._scope).entries[0]
+        rows = self._rows_of(key, self._scope)
+        missing = [(row, digest) for row, digest in rows.tombstones if tombstones[digest] is None]
+        created = await asyncio.gather(*(self._creates.submit(row) for row, _ in missing))
+        if None in created:
+            return False
+        new = dict(zip((digest for _, digest in missing), created, strict=True))
+        current = {digest: token for digest, token in {**tombstones, **new}.items() if token}
+        row, context, cipher = rows.entries[0]
         now = self._clock()
-        record = Record(now, now + life, value.version, value.fetch, tombstones, value.raw)
+        record = Record(now, now + life, value.version, value.fetch, current, value.raw)
         text = cipher.encrypt(pack(record), context)
         await self._writes.submit((row, text, life + self._freshness.stale_for))
+        return True
+
+    async def _create_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bytes | None]:
+        texts = {row: _new_token() for row in rows}
+        added = await self.backend.add_many(texts, self._tombstone_ttl)
+        return {row: _token_of(texts[row]) if added[row] else None for row in rows}
 
     async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
         """Store what a path's fetch has read along the way, only in a local backend.
@@ -360,13 +371,13 @@ class SharedTier:
         keys = list(values)
         looked_up = await asyncio.gather(*map(self.look_up, keys))
         paths = await self._reads.submit(token.key)
-        if not token.tombstones or paths.tombstones != token.tombstones:
+        if paths.tombstones != token.tombstones:
             return
         stores = []
         for (key, value), (_, own) in zip(values.items(), looked_up, strict=True):
             seen = self._seen.get(key.id)
             record = seen.record if seen else None
-            if own.tombstones and not token.yields_to(record, value.version):
+            if own.tombstones is not None and not token.yields_to(record, value.version):
                 life = self._freshness.life(random.random())  # noqa: S311  # not a secret
                 stores.append(self._store(key, value, own.tombstones, life))
         await asyncio.gather(*stores)
@@ -394,6 +405,8 @@ class SharedTier:
         self._undelivered |= {_ALL} if secrets is None else set(secrets)
         if paths:
             self._undelivered.add(_PATHS)
+        if len(self._undelivered) > _REMEMBERED:
+            self._undelivered = {_ALL}
         if not await self._deliver():
             self._deliver_later()
 
@@ -466,9 +479,7 @@ def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:
     """Note the entry and the tombstones that a fetch saw when it began."""
     if seen is not None:
         token.seen = seen.record.fetch if seen.record else None
-        tombstones = {d: t for d, t in seen.tombstones.items() if t is not None}
-        if len(tombstones) == len(seen.tombstones):
-            token.tombstones = tombstones
+        token.tombstones = seen.tombstones
     return token
 
 

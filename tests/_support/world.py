@@ -5,55 +5,94 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from s1crets.cache import Derived, SecretCache
-from s1crets.cache.entry import CachedValue
+from s1crets import _runtime
+from s1crets.cache.entry import Fetched
+from s1crets.cache.keys import PATH as PATH_KIND
+from s1crets.cache.keys import CacheKey
+from s1crets.cache.scope import Scope
+from s1crets.cache.secret_cache import SecretCache
 
 if TYPE_CHECKING:
-    from s1crets.cache import Key
+    from s1crets.cache.entry import CachedValue
 
-PATH = Derived("/p", ("path", True))
+A, B = CacheKey.of_secret("/a"), CacheKey.of_secret("/b")
+PATH = CacheKey("/p", PATH_KIND)
 
 
-class Me:
-    """Whose entries those of a test are."""
+class Clock:
+    """A clock that a test sets."""
 
-    def hint(self) -> str:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Source:
+    """A store without a service: the scope of its entries is known."""
+
+    place = "place"
+
+    def scope_hint(self) -> str:
         return "me"
 
-    async def ask(self) -> tuple[str, bool]:
-        return "me", True
+    async def scope(self) -> Scope:
+        return Scope(self.place, "me")
+
+    def ancestors(self, path: str) -> list[CacheKey]:
+        return [PATH] if path.startswith("/p/") else []
 
 
 WORLDS: list[World] = []
+"""The worlds whose caches are to be closed."""
 
 
-class World:
+class World(Source):
     """Two clocks that a test sets, a service that counts, and a cache between them."""
 
     def __init__(self, **args: Any) -> None:
-        self.now = 1000.0
-        self.loads: list[Key] = []
+        self.clock = Clock()
+        self.fetched: list[CacheKey] = []
         self.fails: BaseException | None = None
-        WORLDS.append(self)
         self.stale = 0
-        clocks = {"timer": self.clock, "clock": self.clock}
-        self.cache = SecretCache(args, self.load, Me(), on_stale=self.count_stale, **clocks)  # type: ignore[arg-type]
+        WORLDS.append(self)
+        self.cache = SecretCache(
+            args,  # type: ignore[arg-type]
+            self,
+            on_stale=self.count_stale,
+            timer=self.clock,
+            clock=self.clock,
+        )
 
     def count_stale(self) -> None:
         self.stale += 1
 
-    def clock(self) -> float:
-        return self.now
+    def wait(self, seconds: float) -> None:
+        """Let time pass, on both clocks."""
+        self.clock.now += seconds
 
-    async def load(self, key: Key) -> CachedValue:
-        self.loads.append(key)
+    async def fetch(self, key: CacheKey) -> Fetched:
+        self.fetched.append(key)
         if self.fails:
             raise self.fails
-        return CachedValue(f"v{len(self.loads)}")
+        value = f"v{len(self.fetched)}"
+        return Fetched(value if key.kind != PATH_KIND else {"/p/a": value}, len(self.fetched))
 
-    async def get(self, key: Key = "/a") -> Any:
+    async def get(self, key: CacheKey = A) -> Any:
         held = self.cache.peek(key)
         if held is None:
             held = await self.cache.read(key, cached=True)
-        await asyncio.sleep(0.05)  # what is done in the background is done by then
-        return held.value()
+        await self.settle()
+        return text_of(held)
+
+    async def settle(self) -> None:
+        """Let background work end."""
+        loop = asyncio.get_running_loop()
+        while tasks := {task for task in _runtime._tasks if task.get_loop() is loop}:
+            await asyncio.wait(tasks)
+
+
+def text_of(held: CachedValue | None) -> Any:
+    """Return the text of an entry of this world, also of its only path."""
+    return held and (held.raw["/p/a"] if isinstance(held.raw, dict) else held.raw)

@@ -8,17 +8,14 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.servers import RedisServer, redis_server
 from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
-from _support.world import PATH, WORLDS, World
+from _support.world import PATH, A, B, World
 
-from s1crets.cache.disk import DiskCache
-from s1crets.cache.memory import MemoryCache
-from s1crets.cache.outages import Outages
+from s1crets.cache import DiskCache
+from s1crets.cache.keys import CacheKey
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
-    BatchError,
     CredentialsError,
     DeadlineExceededError,
     DecryptionError,
@@ -30,60 +27,27 @@ from s1crets.errors import (
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from s1crets.cache import CacheArgs, Key
+    from s1crets.cache import CacheArgs
 
 STALE: CacheArgs = {"cache_ttl": 100, "stale_for": 50, "jitter": 0}
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
-KINDS = ["memory", "shared", "sealed", "disk", "redis", "redis and memory"]
-
-
-@pytest.fixture(params=KINDS)
-async def kept(
-    request: pytest.FixtureRequest, tmp_path: Path
-) -> AsyncIterator[Callable[[], dict[str, Any]]]:
-    """Yield what makes a cache be there, at each call a new one where others may share it."""
-
-    def make() -> dict[str, Any]:
-        if request.param == "memory":
-            return {}
-        if request.param == "disk":
-            return {"backend": DiskCache(tmp_path / "disk")}
-        if "redis" in request.param:
-            more = {"local_ttl": 5} if "memory" in request.param else {"cache_key": b"k" * 32}
-            return {"backend": request.getfixturevalue("redis").cache(), **more}
-        more = {"cache_key": b"k" * 32} if request.param == "sealed" else {}
-        return {"backend": MemoryCache(timer=lambda: 0.0), **more}
-
-    WORLDS.clear()
-    yield make
-    for world in WORLDS:
-        await world.cache.close()
-
-
-@pytest.mark.parametrize("key", ["/a", PATH])
+@pytest.mark.parametrize("key", [A, PATH])
 @pytest.mark.parametrize("error", [UnavailableError, ThrottledError, DeadlineExceededError])
 async def test_in_an_outage_an_expired_value_is_served(
-    kept: Any, key: Key, error: type[S1cretsError], caplog: pytest.LogCaptureFixture
+    place: Any, key: CacheKey, error: type[S1cretsError], caplog: pytest.LogCaptureFixture
 ) -> None:
     """Until `stale_for` after its expiry, however long the outage; with one warning a key."""
-    world = World(**kept(), **STALE)
+    world = World(**place(), **STALE)
     await world.get(key)
     world.fails = error("down")
     found = []
     for step in (99.9, 0.1, 25, 24.9):
-        world.now += step
+        world.wait(step)
         found.append(await world.get(key))
-    world.now += 0.2
+    world.wait(0.2)
     with pytest.raises(error, match="down"):
         await world.get(key)
 
@@ -94,32 +58,32 @@ async def test_in_an_outage_an_expired_value_is_served(
     assert "'/" in warning.getMessage()
 
 
-async def test_attempts_are_few_in_an_outage(kept: Any) -> None:
+async def test_attempts_are_few_in_an_outage(place: Any) -> None:
     """Longer and longer apart, and not at the same times for all; until one succeeds."""
-    world = World(**kept(), cache_ttl=100, stale_for=10_000, jitter=0)
-    attempts: dict[str, list[float]] = {}
-    for key in ("/a", "/b"):
+    world = World(**place(), cache_ttl=100, stale_for=10_000, jitter=0)
+    attempts: dict[CacheKey, list[float]] = {}
+    for key in (A, B):
         await world.get(key)
-    world.now += 100
+    world.wait(100)
     world.fails = UnavailableError("down")
     for second in range(300):
-        world.now += 1
-        for key in ("/a", "/b"):
-            before = len(world.loads)
+        world.wait(1)
+        for key in (A, B):
+            before = len(world.fetched)
             held = world.cache.peek(key) or await world.cache.read(key, cached=True)
-            assert held.raw == ("v1" if key == "/a" else "v2")
-            if len(world.loads) > before:
+            assert held.raw == ("v1" if key is A else "v2")
+            if len(world.fetched) > before:
                 attempts.setdefault(key, []).append(second)
     world.fails = None
-    world.now += 31
+    world.wait(31)
 
-    pauses = [later - one for one, later in zip(attempts["/a"], attempts["/a"][1:], strict=False)]
-    assert len(attempts["/a"]) < 30
+    pauses = [later - one for one, later in zip(attempts[A], attempts[A][1:], strict=False)]
+    assert len(attempts[A]) < 30
     assert max(pauses[:2]) <= 3
     assert 10 <= max(pauses) <= 31
-    assert attempts["/a"] != attempts["/b"]
-    assert (await world.get("/a")).startswith("v")
-    assert world.loads[-1] == "/a"
+    assert attempts[A] != attempts[B]
+    assert (await world.get(A)).startswith("v")
+    assert world.fetched[-1] == A
 
 
 async def test_a_new_outage_is_warned_of_again(caplog: pytest.LogCaptureFixture) -> None:
@@ -128,33 +92,33 @@ async def test_a_new_outage_is_warned_of_again(caplog: pytest.LogCaptureFixture)
     for _ in range(2):
         world.fails = None
         await world.get()
-        world.now += 101
+        world.wait(101)
         world.fails = UnavailableError("down")
         await world.get()
-        world.now += 40
+        world.wait(40)
 
-    assert caplog.text.count("an expired value") == 2
+    assert caplog.text.count("serving an expired value") == 2
 
 
 @pytest.mark.parametrize("error", [AccessDeniedError, DecryptionError, SecretNotFoundError])
 @pytest.mark.parametrize("how", ["expired", "uncached", "refreshed"])
 async def test_a_refusal_is_never_answered_with_a_stale_value(
-    kept: Any, error: type[S1cretsError], how: str
+    place: Any, error: type[S1cretsError], how: str
 ) -> None:
     """The entry is dropped, however AWS was asked; an outage does not bring it back."""
-    world = World(**{**kept(), **STALE, "refresh_ahead": 10})
+    world = World(**{**place(), **STALE, "refresh_ahead": 10})
     await world.get()
     world.fails = error("no")
     if how == "refreshed":
-        world.now += 95
+        world.wait(95)
         assert await world.get() == "v1"
     else:
-        world.now += 50 if how == "uncached" else 100
+        world.wait(50 if how == "uncached" else 100)
         with pytest.raises(error):
-            await world.cache.read("/a", cached=how == "expired")
+            await world.cache.read(A, cached=how == "expired")
     world.fails = UnavailableError("down")
 
-    assert world.cache.peek("/a") is None
+    assert world.cache.peek(A) is None
     with pytest.raises(UnavailableError):
         await world.get()
 
@@ -166,45 +130,18 @@ async def test_a_refusal_of_what_was_never_read_costs_no_write(tmp_path: Path) -
     world.fails = SecretNotFoundError("no")
     for _ in range(3):
         with pytest.raises(SecretNotFoundError):
-            await world.get("/missing")
+            await world.get(CacheKey.of_secret("/missing"))
 
     assert await asyncio.to_thread(len, backend) == 1  # whose entries they are
     await backend.close()
 
 
-@pytest.mark.parametrize(
-    ("errors", "outcome"),
-    [
-        ((UnavailableError, ThrottledError), "stale"),
-        ((UnavailableError, BadResponseError), "raised"),
-        ((UnavailableError, AccessDeniedError), "dropped"),
-    ],
-)
-async def test_a_path_that_is_read_in_part(errors: Any, outcome: str) -> None:
-    """Is one of an outage if all that is lacking is; one refusal drops it."""
-    world = World(**STALE)
-    await world.get(PATH)
-    world.now += 100
-    world.fails = BatchError("x", {}, {str(i): error("x") for i, error in enumerate(errors)})
-    if outcome == "stale":
-        assert await world.get(PATH) == "v1"
-        return
-    with pytest.raises(BatchError):
-        await world.get(PATH)
-    world.fails = UnavailableError("down")
-    if outcome == "raised":
-        assert await world.get(PATH) == "v1"
-    else:
-        with pytest.raises(UnavailableError):
-            await world.get(PATH)
-
-
 @pytest.mark.parametrize("error", [BadResponseError, CredentialsError])
-async def test_other_errors_are_raised_and_drop_nothing(kept: Any, error: Any) -> None:
+async def test_other_errors_are_raised_and_drop_nothing(place: Any, error: Any) -> None:
     """Somebody has to look into them."""
-    world = World(**kept(), **STALE)
+    world = World(**place(), **STALE)
     await world.get()
-    world.now += 100
+    world.wait(100)
     world.fails = error("what")
     with pytest.raises(error):
         await world.get()
@@ -213,35 +150,23 @@ async def test_other_errors_are_raised_and_drop_nothing(kept: Any, error: Any) -
     assert await world.get() == "v1"
 
 
-async def test_who_wants_no_cached_value_gets_no_stale_one(kept: Any) -> None:
+async def test_who_wants_no_cached_value_gets_no_stale_one(place: Any) -> None:
     """`cached=False` is an error in an outage."""
-    world = World(**kept(), **STALE)
+    world = World(**place(), **STALE)
     await world.get()
     world.fails = UnavailableError("down")
     with pytest.raises(UnavailableError):
-        await world.cache.read("/a", cached=False)
+        await world.cache.read(A, cached=False)
 
 
-async def test_without_stale_for_an_outage_is_an_error(kept: Any) -> None:
+async def test_without_stale_for_an_outage_is_an_error(place: Any) -> None:
     """As soon as the entry has expired."""
-    world = World(**kept(), cache_ttl=100)
+    world = World(**place(), cache_ttl=100)
     await world.get()
-    world.now += 100
+    world.wait(100)
     world.fails = UnavailableError("down")
     with pytest.raises(UnavailableError):
         await world.get()
-
-
-async def test_memory_forgets_when_it_is_of_no_use_any_more() -> None:
-    """Not at expiry, but `stale_for` later."""
-    now = [0.0]
-    cache = MemoryCache(timer=lambda: now[0], stale_for=5)
-    await cache.set("k", "v", ttl=10)
-    now[0] = 14.9
-    assert (cache.peek("k"), cache.peek_stale("k"), len(cache)) == (None, "v", 1)
-    now[0] = 15
-    assert (cache.peek_stale("k"), cache.peek("k"), len(cache)) == (None, None, 0)
-    assert cache.peek_stale("k") is None
 
 
 # Expires at once, but may be served for long: what is tested is AWS's failure, not time.
@@ -333,11 +258,34 @@ async def test_a_secret_that_was_deleted_is_forgotten(scripted: Wire) -> None:
             await sm.get("a")
 
 
-def test_many_failures_at_once_are_one(caplog: pytest.LogCaptureFixture) -> None:
-    """The pause does not grow with the number of those who wait."""
-    outages: Outages[str] = Outages(lambda: 0.0)
-    for _ in range(100):
-        outages.failed("/a", "/a", UnavailableError("down"))
+@pytest.mark.parametrize("how", ["path", "version", "arn"])
+async def test_a_refusal_drops_every_entry_of_the_name(place: Any, how: str) -> None:
+    """By path, version and ARN, also those that another provider has stored."""
+    world, other = World(**place(), **STALE), World(**place(), **STALE)
+    name = CacheKey.of_secret("/p/a")
+    key = {
+        "path": PATH,
+        "version": CacheKey("/p/a:3", options=(("version", "3"),), secrets=("/p/a",)),
+        "arn": CacheKey("arn:x:/p/a", secrets=("/p/a",)),
+    }[how]
+    await world.get(name)
+    await other.get(key)
+    await world.get(key)
+    world.fails = AccessDeniedError("no")
+    with pytest.raises(AccessDeniedError):
+        await world.cache.read(name, cached=False)
+    world.fails = UnavailableError("down")
 
-    assert outages._next["/a"][1] == 1
-    assert caplog.text.count("an expired value") == 1
+    with pytest.raises(UnavailableError):
+        await world.get(key)
+
+
+async def test_a_refusal_of_a_missing_name_keeps_paths(place: Any) -> None:
+    """Programs look for names that do not exist all day."""
+    world = World(**place(), **STALE)
+    await world.get(PATH)
+    world.fails = SecretNotFoundError("no")
+    with pytest.raises(SecretNotFoundError):
+        await world.get(CacheKey.of_secret("/p/missing"))
+
+    assert await world.get(PATH) == "v1"

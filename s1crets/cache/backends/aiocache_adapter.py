@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import sys
 import time
 import weakref
 from functools import partial
@@ -306,6 +307,13 @@ async def _lifetime(factory: Callable[[], BaseCache]) -> AsyncGenerator[BaseCach
     finally:
         try:
             async with asyncio.timeout(_CLOSING):
-                await cache.close()
+                await _close(cache)
         except Exception as error:  # noqa: BLE001  # nothing more can be done
             _log.debug("closing a cache failed: %s", type(error).__name__)
+
+
+async def _close(cache: Any) -> None:
+    await cache.close()
+    redis = sys.modules.get("aiocache.backends.redis")
+    if redis and isinstance(cache, redis.RedisBackend):  # whose `close` leaves the pool open
+        await cache.client.aclose(close_connection_pool=True)

@@ -19,11 +19,11 @@ from _support.wire import Wire, parameter
 from aiocache import SimpleMemoryCache
 from hypothesis import given
 from hypothesis import strategies as st
-
-from s1crets._redaction import Redacted
 from s1crets.cache.disk import DiskCache
 from s1crets.cache.memory import MemoryCache
 from s1crets.cache.sealing import Seal, framed, new_key, read_keys
+
+from s1crets._redaction import Redacted
 from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 

@@ -1,0 +1,58 @@
+"""Fixtures for caches: the places where entries can be stored."""
+
+from __future__ import annotations
+
+import uuid
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.servers import RedisServer, redis_server
+from _support.world import WORLDS
+from aiocache import SimpleMemoryCache
+
+from s1crets.cache import DiskCache, MemoryCache
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+KEY = b"k" * 32
+PLACES = ["memory", "shared", "encrypted", "foreign", "disk", "redis", "redis and memory"]
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """Run a Redis server for all tests; each test has a namespace of its own."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(params=PLACES)
+async def place(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Callable[[], dict[str, Any]]]:
+    """Yield a function that returns `cache_args`; its calls share entries where that is possible.
+
+    A new backend is a line here.
+    """
+    memory, foreign = MemoryCache(timer=lambda: 0.0), SimpleMemoryCache()
+    namespace = uuid.uuid4().hex
+
+    def make() -> dict[str, Any]:
+        return {
+            "memory": dict,
+            "shared": lambda: {"backend": memory},
+            "encrypted": lambda: {"backend": memory, "cache_key": KEY},
+            "foreign": lambda: {"backend": foreign},
+            "disk": lambda: {"backend": DiskCache(tmp_path / "disk")},
+            "redis": lambda: {"backend": on_redis(), "cache_key": KEY},
+            "redis and memory": lambda: {"backend": on_redis(), "local_ttl": 5},
+        }[request.param]()
+
+    def on_redis() -> Any:
+        return partial(request.getfixturevalue("redis").cache, namespace=namespace)
+
+    yield make
+    while WORLDS:
+        await WORLDS.pop().cache.aclose()
