@@ -227,7 +227,8 @@ class SecretCache:
                 other: CachedValue(found.value, found.version, token.fetch)
                 for other, found in fetched.also.items()
             }
-            await self._keys.fill(also, fill_token)
+            if also:
+                await self._keys.fill(also, fill_token)
         return value
 
     async def _refused(self, key: CacheKey) -> None:

@@ -46,6 +46,8 @@ TOMBSTONES = "s1crets:tombstone:"
 """The prefix of tombstones: backends of limited size neither count nor evict them."""
 _PATHS, _ALL = "\0paths", "\0all"
 _KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the others
+_TOKEN = 8  # bytes of a token, of which the first says how it came about:
+_CREATED, _REPLACED = b"c", b"r"  # with the first entry, or by an invalidation
 _TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
 _LOCK_TTL = 5.0  # seconds after which the fetch lock of a process that died is free
 _REMEMBERED = 1000  # keys whose rows and decoded entries are kept
@@ -124,6 +126,7 @@ class SharedTier:
         self._seen: dict[Hashable, Seen] = {}
         self._tokens = tokens
         self._undelivered: set[str] = set()
+        self._locked: set[str] = set()
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
         self.spawn: Spawn = spawn_task
         self._reads: Batcher[CacheKey, Seen] = Batcher(self._read_all, size=_BATCH, calls=_CALLS)
@@ -321,9 +324,11 @@ class SharedTier:
         if self._scope is None or token.is_void or token.tombstones is None:
             return life
         seen = await self._reads.submit(token.key)
-        if seen.tombstones != token.tombstones or token.yields_to(seen.record, value.version):
+        if not _is_unchanged(token.tombstones, seen.tombstones) or token.yields_to(
+            seen.record, value.version
+        ):
             return 0.0
-        return life if await self._store(token.key, value, token.tombstones, life) else 0.0
+        return life if await self._store(token.key, value, seen.tombstones, life) else 0.0
 
     async def _store(
         self,
@@ -335,8 +340,7 @@ class SharedTier:
         """Store an entry with these tombstones; return whether they are still the current ones.
 
         A tombstone that does not exist yet is created: an entry without it would count again when
-        a later tombstone was lost. If somebody else creates it meanwhile, that may be an
-        invalidation.
+        a later tombstone was lost. If it exists after all, that may be due to an invalidation.
         """
         assert self._scope is not None
         assert value.fetch is not None
@@ -355,7 +359,7 @@ class SharedTier:
         return True
 
     async def _create_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bytes | None]:
-        texts = {row: _new_token() for row in rows}
+        texts = {row: _new_token(_CREATED) for row in rows}
         added = await self.backend.add_many(texts, self._tombstone_ttl)
         return {row: _token_of(texts[row]) if added[row] else None for row in rows}
 
@@ -371,7 +375,7 @@ class SharedTier:
         keys = list(values)
         looked_up = await asyncio.gather(*map(self.look_up, keys))
         paths = await self._reads.submit(token.key)
-        if paths.tombstones != token.tombstones:
+        if token.tombstones is None or not _is_unchanged(token.tombstones, paths.tombstones):
             return
         stores = []
         for (key, value), (_, own) in zip(values.items(), looked_up, strict=True):
@@ -416,14 +420,15 @@ class SharedTier:
         names, scope = sorted(self._undelivered), self._scope
         if scope is None or not names:
             return not names
-        texts = {row: _new_token() for name in names for row in self._tombstone_rows(name, scope)}
+        rows = [row for name in names for row in self._tombstone_rows(name, scope)]
+        texts = {row: _new_token(_REPLACED) for row in rows}
         if not await self.backend.set_many(texts, self._tombstone_ttl):
             return False
         self._undelivered.difference_update(names)
         self._backoff.succeeded("deliver")
         secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
-        rows = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
-        await self.backend.delete_many(rows)
+        entries = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
+        await self.backend.delete_many(entries)
         return True
 
     def _deliver_later(self) -> None:
@@ -448,7 +453,13 @@ class SharedTier:
         """Take the fetch lock of a key: False if another process has it, None if unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        return await self._locks.submit(self._rows_of(key, self._scope).lock)
+        row = self._rows_of(key, self._scope).lock
+        if row in self._locked:
+            return None  # by a fetch of this process from before an invalidation
+        locked = await self._locks.submit(row)
+        if locked:
+            self._locked.add(row)
+        return locked
 
     async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
         # Processes that want the same names begin in different places, and so share the work.
@@ -462,7 +473,9 @@ class SharedTier:
     async def unlock(self, key: CacheKey) -> None:
         """Release the fetch lock of a key."""
         if self._scope is not None:
-            await self._unlocks.submit(self._rows_of(key, self._scope).lock)
+            row = self._rows_of(key, self._scope).lock
+            self._locked.discard(row)
+            await self._unlocks.submit(row)
 
     async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
         await self.backend.unlock_many(rows)
@@ -483,14 +496,22 @@ def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:
     return token
 
 
-def _new_token() -> str:
-    return os.urandom(8).hex()
+def _is_unchanged(began: Mapping[bytes, bytes | None], now: Mapping[bytes, bytes | None]) -> bool:
+    """Return whether no tombstone was replaced since a fetch began; creating one replaces none."""
+    return all(
+        token == began[digest] or (began[digest] is None and token and token[:1] == _CREATED)
+        for digest, token in now.items()
+    )
+
+
+def _new_token(kind: bytes) -> str:
+    return (kind + os.urandom(_TOKEN - 1)).hex()
 
 
 def _token_of(text: Any) -> bytes:
-    """Return a tombstone's token; of a damaged one, a token that no entry has."""
+    """Return a tombstone's token; of a damaged tombstone, a token that no entry has."""
     try:
         token = bytes.fromhex(text)
     except (TypeError, ValueError):
         token = b""
-    return token if len(token) == 8 else hashlib.sha256(repr(text).encode()).digest()[:8]  # noqa: PLR2004
+    return token if len(token) == _TOKEN else hashlib.sha256(repr(text).encode()).digest()[:_TOKEN]

@@ -185,8 +185,11 @@ async def test_tombstones_are_not_evicted_by_size(tmp_path: Path, size: int) -> 
     reading, answer = await service.read(cache, A)
     await service.store(cache, A, Fetched("older", 0))
     await other.invalidate(["/a"])
-    for i in range(size + 1):
-        await service.store(other, CacheKey.of_secret(f"/{i}"), Fetched("v", 1))
+    others = [CacheKey.of_secret(f"/{i}") for i in range(size + 1)]
+    reads = asyncio.ensure_future(other.read_many(others, {}, cached=False))
+    for _ in others:
+        (await service.requests.get()).set_result(Fetched("v", 1))
+    await reads
     answer.set_result(Fetched("old", 1))
     await reading
 
@@ -246,6 +249,7 @@ async def test_an_undelivered_invalidation_is_delivered_later(count: int | None)
     cache, other = service.cache(**args), service.cache(**args)
     for key in (A, PATH, B):
         await service.store(cache, key, Fetched("old", 1))
+    await other.read_many([], {}, cached=True)
     backend.is_full = True
     names = None if count is None else ["/a", *(f"/{i}" for i in range(count - 1))]
     await cache.invalidate(names)
