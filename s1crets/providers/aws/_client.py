@@ -163,7 +163,7 @@ async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitSta
         connect_timeout=spec.timeout,
         read_timeout=spec.timeout,
         max_pool_connections=spec.max_connections,
-        parameter_validation=False,  # its errors contain values; names and values are checked before
+        parameter_validation=False,  # its errors contain values; we check all arguments
         # For CloudTrail. botocore builds its own text twice per request, a sixth of the CPU time.
         user_agent=f"s1crets/{__version__} aiobotocore/{aiobotocore_version}",
         # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.

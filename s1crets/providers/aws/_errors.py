@@ -141,8 +141,7 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "PaginationError": _FAULTY,
     "ResponseParserError": _FAULTY,
     "SSLError": (
-        "check that the endpoint speaks TLS, and that AWS_CA_BUNDLE contains the issuer of its"
-        " certificate",
+        "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
         UnavailableError,
     ),
     "HTTPClientError": _UNREACHABLE,

@@ -95,7 +95,7 @@ class Identity:
             endpoint = await run_in_thread(_endpoint, session, spec.service.name)
             if not owner:
                 owner, is_lasting = await _caller(session, region)
-        return Scope("\0".join([spec.service.name, region, endpoint]), owner, is_lasting)
+        return Scope(f"{spec.service.name}\0{region}\0{endpoint}", owner, is_lasting)
 
 
 def _endpoint(session: Any, service: str) -> str:

@@ -75,13 +75,23 @@ class AwsStore:
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
         )
 
-    def key(self, path: str, kind: str = VALUE, **options: Any) -> CacheKey:
-        """Return the cache key of a request with these options, without those at their defaults."""
-        check_name(path)
-        secrets = tuple(self.aliases(path)) if kind == VALUE else ()
-        return CacheKey(path, kind, tuple(sorted(options.items())), secrets)
+    def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
+        """Return the cache key of a request.
 
-    def aliases(self, path: str) -> Iterable[str]:
+        Args:
+            path: a secret's name, or a path.
+            args: `kind`, if it is not `VALUE`.
+            options: the options that are not at their defaults.
+
+        Raises:
+            InvalidNameError: no AWS service can have this name.
+        """
+        kind = args[0] if args else VALUE
+        secrets = self.aliases(path)
+        pairs = tuple(sorted(options.items()))
+        return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
+
+    def aliases(self, path: str) -> tuple[str, ...]:
         """Return all names under which a secret may be cached."""
         check_name(path)
         return (path,)
@@ -166,7 +176,7 @@ class AwsStore:
         """Validate at once, and return the coroutine that stores a value."""
         raise self._unsupported(mode)
 
-    def delete(self, path: str, **options: Any) -> Awaitable[None]:  # noqa: ARG002
+    def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:  # noqa: ARG002
         """Validate at once, and return the coroutine that deletes a secret."""
         raise self._unsupported("delete")
 
@@ -190,12 +200,6 @@ class AwsStore:
     async def aclose(self) -> None:
         """Close connections; a later call opens them again."""
         await self.clients.aclose()
-
-
-def together(members: Mapping[CacheKey, Fetched]) -> Fetched:
-    """Return the content of a path, which has a new version if any member has one."""
-    values: Any = {key.name: fetched.value for key, fetched in members.items()}
-    return Fetched(values, sum(fetched.version for fetched in members.values()), members)
 
 
 async def overwrite_or_create(

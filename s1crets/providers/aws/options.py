@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypedDict
 
 from s1crets.providers.options import (
     CACHE_ARGS,
-    boxed,
     check_args,
     check_cache_args,
     check_numbers,
+    redact_options,
 )
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def redacted(options: ProviderOptions) -> ProviderOptions:
     for name in options:
         if name not in ProviderOptions.__annotations__:
             raise TypeError(_unknown(name))
-    return boxed(options)
+    return redact_options(options)
 
 
 def _unknown(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import anyio
@@ -27,7 +28,6 @@ from s1crets.providers.aws._store import (
     AwsProvider,
     AwsStore,
     overwrite_or_create,
-    together,
 )
 from s1crets.providers.aws.options import ProviderOptions, redacted
 from s1crets.providers.aws.write_settings import (
@@ -38,8 +38,8 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
 )
 from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.provider import batch_error, distinct
-from s1crets.providers.store import check_name
+from s1crets.providers.provider import distinct
+from s1crets.providers.store import batch_error, check_name, fetched_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -75,7 +75,7 @@ class ParameterStore(AwsStore):
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
-    def aliases(self, path: str) -> Iterable[str]:
+    def aliases(self, path: str) -> tuple[str, ...]:
         """Return all names under which a parameter may be cached.
 
         A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
@@ -98,7 +98,8 @@ class ParameterStore(AwsStore):
         """Request a value, all parameters under a path, or whether there are any."""
         decrypt = bool(key.option("decrypt", default=True))
         if key.kind == PATH:
-            return await self._fetch_path(key.name, decrypt, bool(key.option("recursive", True)))
+            recursive = bool(key.option("recursive", default=True))
+            return await self._fetch_path(key.name, decrypt=decrypt, recursive=recursive)
         if key.kind != VALUE:
             return await self._fetch_exists(key.name)
         if key.name.startswith(_REFERENCE):  # can't be part of a batch
@@ -138,7 +139,7 @@ class ParameterStore(AwsStore):
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
-    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> Fetched:  # noqa: FBT001
+    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
         """Request all parameters under a path: `GetParametersByPath`."""
 
         def parse(page: Any) -> list[tuple[str, Fetched]]:
@@ -146,7 +147,9 @@ class ParameterStore(AwsStore):
 
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
         pages = await self.clients.pages("GetParametersByPath", path, parse, arguments)
-        return together({self.key(name, decrypt=decrypt): fetched for name, fetched in pages})
+        found = fetched_path(self.title, dict(pages), {})
+        # Encrypted values must not be stored under the parameters' own names.
+        return found if decrypt else replace(found, also={})
 
     async def _fetch_exists(self, path: str) -> Fetched:
         """Request a parameter and a path concurrently; the first success decides.
@@ -412,31 +415,38 @@ class AsyncParameterStore(AwsProvider):
     async def _get_reference(
         self, path: str, keypath: KeyPath, default: Any, *, cached: bool, decrypt: bool
     ) -> Any:
-        """Read a secret through Parameter Store.
+        keys_of(keypath)
+        try:
+            name, held = await self._resolved(path, cached=cached, decrypt=decrypt)
+        except SecretNotFoundError:
+            if default is UNSET:
+                raise
+            return default
+        return self.answer(held, name, _inner_keys(path, name, keypath), default)
 
-        The name that a reference was resolved to is used again as long as a local cache has that
-        secret. Otherwise a secret with a longer name may exist by now.
+    async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
+        """Return the name and the value of the secret that a reference begins with.
+
+        The name is remembered, and used as long as a local cache has the secret: after that, a
+        secret with a longer name may exist.
         """
+
+        def local(name: str) -> CachedValue | None:
+            return self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None
 
         async def read(name: str) -> CachedValue:
             key = self._store.key(name, decrypt=decrypt)
-            held = self.cached_value(key) if cached else None
-            return held or await self.read(key, cached=cached)
+            return local(name) or await self.read(key, cached=cached)
 
-        keys_of(keypath)
         name = self._references.get(path, path)
-        held = self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None
-        if held is None:
-            try:
-                name, held = await resolve(path, read)
-            except SecretNotFoundError:
-                if default is UNSET:
-                    raise
-                return default
-            if len(self._references) >= _REMEMBERED:
-                self._references.clear()
-            self._references[path] = name
-        return self.answer(held, name, _inner_keys(path, name, keypath), default)
+        held = local(name)
+        if held is not None:
+            return name, held
+        found = await resolve(path, read)
+        if len(self._references) >= _REMEMBERED:
+            self._references.clear()
+        self._references[path] = found[0]
+        return found
 
     async def get_many(
         self,

@@ -9,11 +9,11 @@ from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from s1crets._codec import decode, encode
+from s1crets._codec import encode
 from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets.cache.keys import PATH, VALUE
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -28,7 +28,6 @@ from s1crets.providers.aws._store import (
     AwsProvider,
     AwsStore,
     overwrite_or_create,
-    together,
 )
 from s1crets.providers.aws.write_settings import (
     LARGEST_SECRET,
@@ -37,14 +36,14 @@ from s1crets.providers.aws.write_settings import (
     secret_settings,
 )
 from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.provider import batch_error
-from s1crets.providers.store import check_name
+from s1crets.providers.store import check_name, fetched_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
+    from s1crets.cache.keys import CacheKey
     from s1crets.providers.store import WriteMode
 
 _log = logging.getLogger("s1crets")
@@ -74,7 +73,7 @@ class SecretsManager(AwsStore):
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **options)
 
-    def aliases(self, path: str) -> Iterable[str]:
+    def aliases(self, path: str) -> tuple[str, ...]:
         """Return all names under which a secret may be cached: an ARN ends with six characters."""
         check_name(path)
         if not path.startswith("arn:"):
@@ -111,7 +110,9 @@ class SecretsManager(AwsStore):
         )
 
     async def fetch_batch(
-        self, names: Sequence[str], group: None  # noqa: ARG002
+        self,
+        names: Sequence[str],
+        group: None,  # noqa: ARG002
     ) -> Mapping[str, Fetched | S1cretsError]:
         """Request up to twenty secrets: `BatchGetSecretValue`."""
         operation = "BatchGetSecretValue"
@@ -140,10 +141,7 @@ class SecretsManager(AwsStore):
         found = dict(zip(names, outcomes, strict=True))
         errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
         read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
-        if errors:
-            values = {name: decode(fetched.value) for name, fetched in read.items()}
-            raise batch_error(self.title, values, errors)
-        return together({CacheKey.of_secret(name): fetched for name, fetched in read.items()})
+        return fetched_path(self.title, read, errors)
 
     async def _outcome_of(self, name: str) -> Fetched | S1cretsError:
         try:
