@@ -230,7 +230,7 @@ class AsyncProvider:
             S1cretsError: any failure.
         """
         if path != "":
-            self._store.key(path, PATH)
+            self._store.key(path, EXISTS)  # a name or a path
         found = await self._timed("describe", path, self._store.describe(path))
         return sorted(found, key=lambda metadata: metadata.name)
 
@@ -390,7 +390,7 @@ class AsyncProvider:
     async def _get_many(
         self, paths: Iterable[str], on_error: str, *, cached: bool, **options: Any
     ) -> dict[str, Any]:
-        names = _distinct(paths, on_error)
+        names = distinct(paths, on_error)
         values: dict[str, Any] = {}
         errors: dict[str, S1cretsError] = {}
         missing: dict[CacheKey, str] = {}
@@ -518,7 +518,7 @@ class AsyncProvider:
         return DeadlineExceededError(message)
 
 
-def _distinct(paths: Iterable[str], on_error: str) -> list[str]:
+def distinct(paths: Iterable[str], on_error: str) -> list[str]:
     """Return each name once, in the given order.
 
     Raises:

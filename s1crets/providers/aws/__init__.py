@@ -1,16 +1,16 @@
-"""The four classes: two services, each awaited or blocking."""
+"""AWS services: a class for asyncio and a blocking class for each."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets.providers.aws.options import discreet
+from s1crets.providers.aws.options import redacted
 from s1crets.providers.aws.parameter_store import AsyncParameterStore
 from s1crets.providers.aws.secrets_manager import AsyncSecretsManager
 
 if TYPE_CHECKING:
-    from typing_extensions import Unpack
+    from typing import Unpack
 
     from s1crets.providers.aws.options import ProviderOptions
 
@@ -18,10 +18,10 @@ __all__ = ["AsyncParameterStore", "AsyncSecretsManager", "ParameterStore", "Secr
 
 
 class ParameterStore(Facade[AsyncParameterStore]):
-    """AWS Systems Manager Parameter Store, blocking; the arguments are `AsyncParameterStore`'s."""
+    """AWS Systems Manager Parameter Store, blocking. For arguments see `AsyncParameterStore`."""
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = discreet(options)
+        options = redacted(options)
         self._provider = in_background(AsyncParameterStore(**options))
 
     get = blocking(AsyncParameterStore.get, AsyncParameterStore.get_local)
@@ -38,10 +38,10 @@ class ParameterStore(Facade[AsyncParameterStore]):
 
 
 class SecretsManager(Facade[AsyncSecretsManager]):
-    """AWS Secrets Manager, blocking; the arguments are `AsyncSecretsManager`'s."""
+    """AWS Secrets Manager, blocking. For arguments see `AsyncSecretsManager`."""
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = discreet(options)
+        options = redacted(options)
         self._provider = in_background(AsyncSecretsManager(**options))
 
     get = blocking(AsyncSecretsManager.get, AsyncSecretsManager.get_local)

@@ -1,4 +1,4 @@
-"""The arguments of the four classes' constructors, and their checks before anything is opened."""
+"""The constructor options of the AWS providers, and their validation before anything is opened."""
 
 from __future__ import annotations
 
@@ -6,26 +6,53 @@ import difflib
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from s1crets.providers.options import CACHE_ARGS, boxed, check_args
+from s1crets.providers.options import (
+    CACHE_ARGS,
+    check_args,
+    check_cache_args,
+    check_numbers,
+    redact_options,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from s1crets.cache import CacheArgs
-    from s1crets.providers.aws.session import StsArgs
+    from s1crets.cache.options import CacheArgs
+
+
+class StsArgs(TypedDict, total=False):
+    """The items of `sts_args`.
+
+    Attributes:
+        RoleArn: the role to assume; by default none.
+        RoleSessionName: the session's name in CloudTrail; `s1crets`.
+        DurationSeconds: lifetime of the role's credentials, 900 to 43200; 3600.
+        ExternalId: the id that the role's trust policy requires; by default none.
+        aws_region: the region; by default botocore's chain, then AWS_REGION, then the instance's.
+    """
+
+    RoleArn: str
+    RoleSessionName: str
+    DurationSeconds: int
+    ExternalId: str
+    aws_region: str
 
 
 class ProviderOptions(TypedDict, total=False):
-    """The keyword arguments of every provider on AWS.
+    """The keyword arguments of every AWS provider.
 
     Attributes:
         sts_args: a role to assume, and the region.
-        cache_args: what to keep, where, for how long.
-        retry: attempts in total, the first included; 3.
-        timeout: seconds that one attempt may take to connect, and to answer; 5.0.
-        deadline: seconds that one public call may take in all, None for no bound; 60.0.
-        max_connections: connections to AWS, and so requests in flight; 50.
-        session: an aiobotocore session of the caller's own.
+        cache_args: what is cached, where, and for how long.
+        retry: attempts of a request, or of a page, in total; 3. The environment and the config file
+            don't change that. Retried are broken connections, timeouts and 5xx responses, after
+            a random part of 1 s, 2 s, 4 s …, 20 s at most (botocore's standard mode, which retries
+            less after hundreds of failures in a row); throttled requests, at the rate that AWS
+            accepts; and once, with renewed credentials, requests with an expired token.
+        timeout: seconds for an attempt to connect, and for the response; 5.0.
+        deadline: seconds that a public call may take in total, None for no limit; 60.0.
+        max_connections: connections to AWS, which is the number of concurrent requests; 50.
+        session: an aiobotocore session of the caller's own. It is not changed.
     """
 
     sts_args: StsArgs
@@ -37,16 +64,26 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
-def discreet(options: ProviderOptions) -> ProviderOptions:
-    """Return the same options with the `cache_key` in a box, for tracebacks that show locals.
+_STS_ARGS: Mapping[str, Any] = {
+    "RoleArn": str,
+    "RoleSessionName": str,
+    "DurationSeconds": int,
+    "ExternalId": str,
+    "aws_region": str,
+}
+_NUMBERS = ("retry", "timeout", "deadline", "max_connections")
+
+
+def redacted(options: ProviderOptions) -> ProviderOptions:
+    """Return the options with a redacted `cache_key`, for tracebacks with locals.
 
     Raises:
-        TypeError: there is no such option; the message says what may have been meant.
+        TypeError: an unknown option; the message suggests another.
     """
     for name in options:
         if name not in ProviderOptions.__annotations__:
             raise TypeError(_unknown(name))
-    return boxed(options)
+    return redact_options(options)
 
 
 def _unknown(name: str) -> str:
@@ -61,26 +98,31 @@ def _unknown(name: str) -> str:
     return f"there is no option {name!r}: {hint}"
 
 
-_STS_ARGS: Mapping[str, Any] = {
-    "RoleArn": str,
-    "RoleSessionName": str,
-    "DurationSeconds": int,
-    "ExternalId": str,
-    "aws_region": str,
-}
+def checked(options: ProviderOptions) -> None:
+    """Validate all options.
+
+    Raises:
+        TypeError: an unknown item, or one of the wrong type.
+        ValueError: an item out of range.
+    """
+    for name, check in (("sts_args", _check_sts_args), ("cache_args", check_cache_args)):
+        if options.get(name) is not None:
+            check(options[name])  # type: ignore[literal-required]
+    numbers = {name: options[name] for name in _NUMBERS if name in options}  # type: ignore[literal-required]
+    if numbers.get("deadline", 0) is None:
+        del numbers["deadline"]
+    check_numbers(**numbers)
+    _check_session(options.get("session"))
 
 
-def check_sts_args(args: Mapping[str, object]) -> None:
-    """Refuse an unknown key (`TypeError`) and a value out of range (`ValueError`)."""
+def _check_sts_args(args: Mapping[str, object]) -> None:
     check_args("sts_args", args, _STS_ARGS)
 
 
-def check_session(session: object) -> None:
-    """Refuse a session of another library, before anything is asked of it."""
-    known = sys.modules.get(
-        "aiobotocore.session"
-    )  # whoever has one of its sessions has imported it
-    if session is not None and not (known and isinstance(session, known.AioSession)):
+def _check_session(session: object) -> None:
+    # The caller of a session of the right kind has imported the module.
+    module = sys.modules.get("aiobotocore.session")
+    if session is not None and not (module and isinstance(session, module.AioSession)):
         kind = f"{type(session).__module__}.{type(session).__name__}"
         message = f"session must be an aiobotocore.session.AioSession, not {kind}"
         raise TypeError(message)

@@ -2,63 +2,356 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import anyio
 
+from s1crets._codec import encode
 from s1crets._keypath import keys_of
+from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache import Derived
-from s1crets.cache.entry import CachedValue, together
-from s1crets.errors import InvalidNameError, S1cretsError, SecretNotFoundError
-from s1crets.providers.aws.batching import Batches
-from s1crets.providers.aws.options import discreet
-from s1crets.providers.aws.parameter_writing import ParameterWriting
-from s1crets.providers.aws.references import REFERENCE, candidates, inner_keys
-from s1crets.providers.aws.ssm import BATCH, Ssm
-from s1crets.providers.base import check_name
-from s1crets.providers.batch import distinct
+from s1crets.cache.entry import CachedValue, Fetched
+from s1crets.cache.keys import PATH, VALUE
+from s1crets.errors import (
+    ConfigurationError,
+    InvalidNameError,
+    S1cretsError,
+    SecretNotFoundError,
+)
+from s1crets.providers.aws._responses import listed, malformed, moment
+from s1crets.providers.aws._services import PARAMETER_STORE
+from s1crets.providers.aws._store import (
+    FOUND,
+    AwsProvider,
+    AwsStore,
+    overwrite_or_create,
+)
+from s1crets.providers.aws.options import ProviderOptions, redacted
+from s1crets.providers.aws.write_settings import (
+    LARGEST_PARAMETER,
+    check_tier,
+    kept_attributes,
+    parameter_settings,
+    refuse_tags,
+)
+from s1crets.providers.metadata import SecretMetadata, is_under
+from s1crets.providers.provider import distinct
+from s1crets.providers.store import batch_error, check_name, fetched_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from typing_extensions import Unpack
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache import Key
-    from s1crets.providers.aws.options import ProviderOptions
+    from s1crets._redaction import Redacted
+    from s1crets.cache.keys import CacheKey
+    from s1crets.providers.aws.write_settings import ParameterType, Tier
+    from s1crets.providers.store import WriteMode
+
+R = TypeVar("R")
+
+_ARN = re.compile(r"^arn:.*:parameter(?=/)")
+_REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
+_REMEMBERED = 1000  # references
 
 
-_PARAMETER = re.compile(r"^arn:.*:parameter(?=/)")
+class ParameterStore(AwsStore):
+    """The operations of Parameter Store."""
+
+    row = PARAMETER_STORE
+
+    def key(
+        self, path: str, kind: str = VALUE, *, decrypt: bool = True, recursive: bool = True
+    ) -> CacheKey:
+        """Return the cache key of a request."""
+        given = {"decrypt": decrypt, "recursive": recursive}
+        if kind == PATH:
+            check_name(path)
+            if not path.startswith("/"):
+                message = f"{path!r} is not a valid path: it must begin with /"
+                raise InvalidNameError(message)
+            path = path.rstrip("/") or "/"
+        return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
+
+    def aliases(self, path: str) -> tuple[str, ...]:
+        """Return all names under which a parameter may be cached.
+
+        A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
+        parameter without a path begins with a slash.
+        """
+        check_name(path)
+        name, is_arn = _ARN.subn("", path)
+        plain = name.partition(":")[0]
+        return (plain, plain.lstrip("/")) if is_arn else (plain,)
+
+    def ancestors(self, path: str) -> Iterable[CacheKey]:
+        """Return the keys of all paths whose entries may contain the parameter."""
+        parts = path.split("/")
+        for above in ["/", *("/".join(parts[:end]) for end in range(2, len(parts)))]:
+            for decrypt in (True, False):
+                yield self.key(above, PATH, decrypt=decrypt)
+                yield self.key(above, PATH, decrypt=decrypt, recursive=False)
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        """Request a value, all parameters under a path, or whether there are any."""
+        decrypt = bool(key.option("decrypt", default=True))
+        if key.kind == PATH:
+            recursive = bool(key.option("recursive", default=True))
+            return await self._fetch_path(key.name, decrypt=decrypt, recursive=recursive)
+        if key.kind != VALUE:
+            return await self._fetch_exists(key.name)
+        if key.name.startswith(_REFERENCE):  # can't be part of a batch
+            return await self.fetch_one(key.name, (decrypt, False))
+        # A response contains a parameter's own name, so `/a` and `/a:1` must not share a request.
+        return await self._batched(key.name, (decrypt, ":" in key.name))
+
+    async def fetch_one(self, name: str, group: tuple[bool, bool]) -> Fetched:
+        """Request a parameter: `GetParameter`."""
+        arguments = {"Name": name, "WithDecryption": group[0]}
+        return await self.clients.call(
+            "GetParameter", name, lambda answer: _fetched(answer.get("Parameter")), arguments
+        )
+
+    async def fetch_batch(
+        self, names: Sequence[str], group: tuple[bool, bool]
+    ) -> Mapping[str, Fetched | S1cretsError]:
+        """Request up to ten parameters: `GetParameters`.
+
+        Args:
+            names: as of `AwsStore`.
+            group: whether to decrypt, and whether the names are ARNs or have selectors.
+        """
+        decrypt, is_selected = group
+
+        def parse(answer: Any) -> dict[str, Fetched | S1cretsError]:
+            found: dict[str, Fetched | S1cretsError] = {}
+            for parameter in listed(answer, "Parameters"):
+                fetched, selector = _fetched(parameter), str(parameter.get("Selector") or "")
+                selector = selector if is_selected else ""
+                found[parameter["Name"] + selector] = fetched
+                found[f"{parameter.get('ARN')}{selector}"] = fetched
+            for name in [] if is_selected else answer.get("InvalidParameters") or []:
+                found[name] = self.clients.refused("GetParameters", name, "ParameterNotFound")
+            return {name: found[name] for name in names if name in found}
+
+        arguments = {"Names": list(names), "WithDecryption": decrypt}
+        return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
+
+    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
+        """Request all parameters under a path: `GetParametersByPath`."""
+
+        def parse(page: Any) -> list[tuple[str, Fetched]]:
+            return [(one["Name"], fetched) for one, fetched in _parameters(page)]
+
+        arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
+        pages = await self.clients.pages("GetParametersByPath", path, parse, arguments)
+        found = fetched_path(self.title, dict(pages), {})
+        # Encrypted values must not be stored under the parameters' own names.
+        return found if decrypt else replace(found, also={})
+
+    async def _fetch_exists(self, path: str) -> Fetched:
+        """Request a parameter and a path concurrently; the first success decides.
+
+        Raises:
+            SecretNotFoundError: there is neither.
+            S1cretsError: there was no success, and not all could be requested.
+        """
+        if path.startswith(_REFERENCE):
+            name, secret = await resolve(path, lambda name: self.fetch_one(name, (True, False)))
+            if CachedValue(secret.value).pick(_inner_keys(path, name)) is MISSING:
+                raise self._nothing_at(path)
+            return FOUND
+        failures: list[S1cretsError] = []
+        exists = False
+
+        async def ask(question: Callable[..., Awaitable[object]], *args: Any) -> None:
+            nonlocal exists
+            try:
+                await question(*args)
+            except S1cretsError as error:
+                failures.append(error)
+            else:
+                exists = True
+                group.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(ask, self.fetch_one, path, (False, False))
+            if path.startswith("/"):
+                group.start_soon(ask, self._check_path, path.rstrip("/") or "/")
+        if exists:
+            return FOUND
+        raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
+
+    async def _check_path(self, path: str) -> None:
+        """Request pages up to the first parameter under a path: `GetParametersByPath`.
+
+        Raises:
+            SecretNotFoundError: there is none.
+        """
+        arguments = {"Path": path, "WithDecryption": False, "Recursive": True}
+        found = await self.clients.pages(
+            "GetParametersByPath", path, _parameters, arguments, first=True
+        )
+        if not found:
+            raise self._nothing_at(path)
+
+    def _nothing_at(self, path: str) -> SecretNotFoundError:
+        return SecretNotFoundError(f"{self.title}: there is nothing at or under {path!r}")
+
+    def write(
+        self, path: str, value: Redacted, mode: WriteMode, settings: Mapping[str, Any]
+    ) -> Awaitable[None]:
+        """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
+        arguments = parameter_settings(**settings)
+        check_name(path)
+        raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
+        if mode == "create":
+            return self._create(path, raw, arguments)
+        if mode == "update":
+            return self._overwrite(path, raw, arguments)
+        return overwrite_or_create(
+            lambda: self._overwrite(path, raw, arguments),
+            lambda: self._create(path, raw, {"Type": "SecureString", **arguments}),
+        )
+
+    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        check_tier(settings.get("Tier", ""), raw)
+        await self._put(path, raw, settings, overwrite=False)
+
+    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
+        filters = [{"Key": "Name", "Option": "Equals", "Values": [path]}]
+        described = await self.clients.pages(
+            "DescribeParameters",
+            path,
+            lambda page: [
+                kept_attributes(one)
+                for one in listed(page, "Parameters", named=True)
+                if one["Name"] == path
+            ],
+            {"ParameterFilters": filters},
+            first=True,
+        )
+        if not described:
+            message = (
+                f"{self.title}: there is no parameter {path!r} to update (only a name can be"
+                " updated, not an ARN or a version); nothing was written"
+            )
+            raise SecretNotFoundError(message)
+        refuse_tags(settings, path)
+        kind = described[0].get("Type")
+        if settings.get("Type", kind) != kind:
+            message = (
+                f"{self.title}: {path!r} is there already, as a {kind}, which can't become a"
+                f" {settings['Type']}: delete it first; nothing was written"
+            )
+            raise ConfigurationError(message)
+        kept = {**described[0], **settings}
+        check_tier(kept.get("Tier", "Standard"), raw)
+        await self._put(path, raw, kept, overwrite=True)
+
+    async def _put(
+        self, path: str, raw: Redacted, settings: Mapping[str, Any], *, overwrite: bool
+    ) -> None:
+        def parse(answer: Any) -> None:
+            if not isinstance(answer.get("Version"), int):
+                raise malformed()
+
+        arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
+        await self.clients.call("PutParameter", path, parse, arguments, writes=True)
+
+    def delete(self, path: str, **_: Any) -> Awaitable[None]:
+        """Return the coroutine that deletes a parameter: `DeleteParameter`."""
+        check_name(path)
+        return self.clients.call("DeleteParameter", path, lambda _: None, {"Name": path})
+
+    async def describe(self, path: str) -> Sequence[SecretMetadata]:
+        """Return the metadata of the parameters under a path: `DescribeParameters`."""
+        filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [path]}] if path else []
+        return await self.clients.pages(
+            "DescribeParameters",
+            path,
+            lambda page: [
+                _metadata(one)
+                for one in listed(page, "Parameters", named=True)
+                if is_under(one["Name"], path)
+            ],
+            {"ParameterFilters": filters},
+        )
 
 
-class AsyncParameterStore(ParameterWriting):
-    """AWS Systems Manager Parameter Store, awaited.
+def _fetched(parameter: Any) -> Fetched:
+    """Return the value and the version of a parameter in a response."""
+    if isinstance(parameter, dict) and isinstance(parameter.get("Name"), str):
+        value, version = parameter.get("Value"), parameter.get("Version")
+        if isinstance(value, str):
+            return Fetched(value, float(version) if isinstance(version, int) else 0.0)
+    raise malformed()
+
+
+def _parameters(page: Any) -> list[tuple[dict[str, Any], Fetched]]:
+    return [(one, _fetched(one)) for one in listed(page, "Parameters")]
+
+
+def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
+    return SecretMetadata(
+        described["Name"],
+        str(described.get("Type", "")),
+        str(described.get("Version", "")),
+        moment(described.get("LastModifiedDate")),
+    )
+
+
+async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, R]:
+    """Return the name of the secret that a reference begins with, and what `read` returns for it.
+
+    What follows the name looks into the secret's JSON. Names may contain slashes too, so the secret
+    is the one with the longest name that exists.
+
+    Raises:
+        SecretNotFoundError: there is no such secret.
+    """
+    failures: list[SecretNotFoundError] = []
+    name = path
+    while name.startswith(_REFERENCE):
+        try:
+            return name, await read(name)
+        except SecretNotFoundError as error:
+            failures.append(error)
+        name = name.rpartition("/")[0]
+    raise failures[0]
+
+
+def _inner_keys(path: str, name: str, keypath: KeyPath = ()) -> tuple[str | int, ...]:
+    """Return the keys that follow the secret's name in a reference, and those of `keypath`."""
+    return (*filter(None, path[len(name) :].split("/")), *keys_of(keypath))
+
+
+class AsyncParameterStore(AwsProvider):
+    """AWS Systems Manager Parameter Store, for asyncio.
+
+    The inherited methods use: `path_exists` `GetParameter` and `GetParametersByPath`; `update`
+    `DescribeParameters` and `PutParameter`, with all attributes that the parameter has; `delete`
+    `DeleteParameter`; `describe` `DescribeParameters`.
 
     Args:
         options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`, and what it refers to.
+            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
-        TypeError: an option is not known or of the wrong type.
-        ValueError: an option is out of range.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of range.
     """
 
-    service = "Parameter Store"
-    _botocore_name = "ssm"
+    service = PARAMETER_STORE.title
+    _store_type = ParameterStore
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = discreet(options)
+        options = redacted(options)
         super().__init__(**options)
-        self._ssm = Ssm(self._clients)
-        self._batches: Batches[CachedValue] = Batches(
-            size=BATCH,
-            requests=self._clients.spec.max_connections,
-            one=self._fetch_one,
-            many=self._fetch_many,
-        )
+        self._references: dict[str, str] = {}  # references, and the names of their secrets
 
     async def get(
         self,
@@ -69,40 +362,32 @@ class AsyncParameterStore(ParameterWriting):
         cached: bool = True,
         decrypt: bool = True,
     ) -> Any:
-        """Return a parameter's value: `GetParameter`.
+        """Return a parameter's value: `GetParameter`, or `GetParameters` for concurrent calls.
 
         Args:
-            path: a name, with AWS's own `:version` or `:label` if wanted, or an ARN. Below
-                `/aws/reference/secretsmanager/NAME`, what follows looks into the secret's JSON.
-            keypath: a key, or a sequence of them, to look up in a value that is JSON.
-            default: what to return when there is no such parameter or key.
+            path: a name, optionally with AWS's `:version` or `:label`, or an ARN. Under
+                `/aws/reference/secretsmanager/NAME` a longer path looks into the secret's JSON.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            default: returned if there is no such parameter or key.
             cached: whether a cache may answer.
             decrypt: whether a SecureString is decrypted.
 
         Returns:
-            A dict or list if the text is a JSON object or array, else the text. It is yours.
+            A dict or list if the text is a JSON object or array, otherwise the text. It is a copy
+            that belongs to the caller.
 
         Raises:
             SecretNotFoundError: a `KeyError`: no such parameter, version, label or key.
-            S1cretsError: everything else that goes wrong, as the class of its own.
+            S1cretsError: any other failure, as its own subclass.
         """
         found = self.get_local(
             path, keypath=keypath, default=default, cached=cached, decrypt=decrypt
         )
         if found is not MISSING:
             return found
-        keys_of(keypath)
-        try:
-            if path.startswith(REFERENCE):
-                return await self._get_reference(
-                    path, keypath, default, decrypt=decrypt, cached=cached
-                )
-            held = await self._read(_key(path, decrypt=decrypt), cached=cached)
-        except SecretNotFoundError:
-            if default is UNSET:
-                raise
-            return default
-        return self._answer(held, path, keypath, default)
+        if isinstance(path, str) and path.startswith(_REFERENCE):
+            return await self._get_reference(path, keypath, default, cached=cached, decrypt=decrypt)
+        return await self._get(path, keypath, default, cached=cached, decrypt=decrypt)
 
     def get_local(
         self,
@@ -113,20 +398,55 @@ class AsyncParameterStore(ParameterWriting):
         cached: bool = True,
         decrypt: bool = True,
     ) -> Any:
-        """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
-        if decrypt and cached:
-            found = self._local_name(path, keypath, default)
+        """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
+        if cached and decrypt:
+            found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = _key(path, decrypt=decrypt)
-        return MISSING if key is path else self._local(key, keypath, default, cached=cached)
+        key = self._store.key(path, decrypt=decrypt)
+        return MISSING if key.is_primary else self._hit_key(key, keypath, default, cached=cached)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True
     ) -> Any:
-        """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
-        held = self._cache.peek(_key(path, decrypt=decrypt))
-        return default if held is None else self._answer(held, path, keypath, default)
+        """Return the value in a local cache, or `default`. Sends no request and never waits."""
+        return self._peek(path, keypath, default, decrypt=decrypt)
+
+    async def _get_reference(
+        self, path: str, keypath: KeyPath, default: Any, *, cached: bool, decrypt: bool
+    ) -> Any:
+        keys_of(keypath)
+        try:
+            name, held = await self._resolved(path, cached=cached, decrypt=decrypt)
+        except SecretNotFoundError:
+            if default is UNSET:
+                raise
+            return default
+        return self.answer(held, name, _inner_keys(path, name, keypath), default)
+
+    async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
+        """Return the name and the value of the secret that a reference begins with.
+
+        The name is remembered, and used as long as a local cache has the secret: after that, a
+        secret with a longer name may exist.
+        """
+
+        def local(name: str) -> CachedValue | None:
+            return self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None
+
+        async def read(name: str) -> CachedValue:
+            key = self._store.key(name, decrypt=decrypt)
+            return local(name) or await self.read(key, cached=cached)
+
+        name = self._references.get(path, path)
+        held = local(name)
+        if held is not None:
+            return name, held
+        found = await resolve(path, read)
+        if len(self._references) >= _REMEMBERED:
+            self._references.clear()
+        self._references[path] = found[0]
+        return found
 
     async def get_many(
         self,
@@ -136,40 +456,43 @@ class AsyncParameterStore(ParameterWriting):
         decrypt: bool = True,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
-        """Return the values of several parameters, in the order asked for: `GetParameters` of ten.
+        """Return the values of several parameters, in the requested order: `GetParameters` of ten.
 
         Args:
-            paths: names, as `get` takes them.
+            paths: names, as for `get`.
             cached: whether a cache may answer.
             decrypt: whether SecureStrings are decrypted.
-            errors: `"return"` puts errors in the values' places.
+            errors: `"return"` puts errors in place of the values.
 
         Raises:
-            BatchError: some could not be read; it has what was read, and an error a name.
+            BatchError: some could not be read; it has the values, and one error per name.
         """
         names = distinct(paths, errors)
-        references = [name for name in names if str(name).startswith(REFERENCE)]
-        batch = await self._read_many(
-            (name for name in names if name not in references),
-            partial(_key, decrypt=decrypt),
-            cached=cached,
-        )
+        references = [name for name in names if str(name).startswith(_REFERENCE)]
+        if not references:
+            return await self._get_many(names, errors, cached=cached, decrypt=decrypt)
+        others = [name for name in names if name not in references]
 
-        async def resolve(name: str) -> None:
+        async def read(name: str) -> Any:
             try:
-                batch.values[name] = await self.get(name, cached=cached, decrypt=decrypt)
+                return await self.get(name, cached=cached, decrypt=decrypt)
             except S1cretsError as error:
-                batch.errors[name] = error
+                return error
 
-        async with anyio.create_task_group() as group:
-            for name in references:
-                group.start_soon(resolve, name)
-        return batch.answer(names, errors, self.service)
+        found, *resolved = await asyncio.gather(
+            self._get_many(others, "return", cached=cached, decrypt=decrypt), *map(read, references)
+        )
+        found.update(zip(references, resolved, strict=True))
+        failed = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
+        if failed and errors == "raise":
+            values = {name: one for name, one in found.items() if name not in failed}
+            raise batch_error(self.service, values, failed)
+        return {name: found[name] for name in names}
 
     async def get_by_path(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
     ) -> dict[str, Any]:
-        """Return all parameters below a path, by full name: `GetParametersByPath`.
+        """Return all parameters under a path, by full name: `GetParametersByPath`.
 
         Args:
             path: begins with `/`.
@@ -178,166 +501,84 @@ class AsyncParameterStore(ParameterWriting):
             cached: whether a cache may answer.
 
         Returns:
-            Names and values; nothing below the path is an empty dict.
+            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
-            S1cretsError: anything that goes wrong.
+            S1cretsError: any failure.
         """
-        found = self.get_by_path_local(path, decrypt=decrypt, recursive=recursive, cached=cached)
-        if found is not MISSING:
-            return dict(found)
-        key = _path_key(path, decrypt=decrypt, recursive=recursive)
-        if not path.startswith("/"):
-            message = f"{path!r} can't be a path: it does not begin with /"
-            raise InvalidNameError(message)
-        held = await self._read(key, cached=cached)
-        return dict(held.value())
+        return await self._get_by_path(path, cached=cached, decrypt=decrypt, recursive=recursive)
 
     def get_by_path_local(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
     ) -> Any:
-        """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
-        return self._local(
-            _path_key(path, decrypt=decrypt, recursive=recursive), (), UNSET, cached=cached
-        )
+        """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
+        key = self._store.key(path, PATH, decrypt=decrypt, recursive=recursive)
+        return self._hit_key(key, cached=cached)
 
-    async def path_exists(self, path: str) -> bool:
-        """Say whether there is such a parameter, or one below: both asked at once.
+    async def create(
+        self,
+        path: str,
+        value: Any,
+        *,
+        type: ParameterType = "SecureString",  # noqa: A002  # AWS's name
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        tier: Tier | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a new parameter: `PutParameter`.
 
-        `GetParameter` and `GetParametersByPath`, without decryption; the first yes wins. A yes is
-        cached, a no is not.
-
-        Raises:
-            S1cretsError: neither said yes, and one could not say no.
-        """
-        check_name(path)
-        key = Derived(path, ("exists",))
-        if self._local(key, (), UNSET, cached=True) is not MISSING:
-            return True
-        try:
-            await self._read(key, cached=True)
-        except SecretNotFoundError:
-            return False
-        return True
-
-    async def invalidate(self, path: str | None = None) -> None:
-        """Forget what the caches hold of one parameter and of all paths, or all."""
-        if path is None:
-            await self._cache.clear()
-            return
-        check_name(path)
-        # By its own name too, without a version or label; an ARN does not tell if that has a slash.
-        name = _PARAMETER.sub("", path)
-        plain = name.partition(":")[0]
-        names = {plain} if name == path else {plain, plain.lstrip("/")}
-        await self._cache.drop(*(_key(one, decrypt=True) for one in names))
-
-    def _key_of(self, path: str) -> Key:
-        return _key(path, decrypt=True)
-
-    async def _load(self, key: Key) -> CachedValue:
-        if isinstance(key, str):
-            return await self._fetch(key, decrypt=True)
-        what, *options = key.what
-        if what == "path":
-            return await self._fetch_path(key.name, *options)
-        if what == "exists":
-            return await self._fetch_exists(key.name)
-        return await self._fetch(key.name, decrypt=options[0])
-
-    async def _fetch(self, path: str, *, decrypt: bool) -> CachedValue:
-        if path.startswith(REFERENCE):
-            return await self._ssm.get(path, decrypt=decrypt)
-        return await self._batches.load(path, (decrypt, ":" in path))
-
-    async def _fetch_one(self, name: str, kind: tuple[bool, bool]) -> CachedValue:
-        return await self._ssm.get(name, decrypt=kind[0])
-
-    async def _fetch_many(
-        self, names: Sequence[str], kind: tuple[bool, bool]
-    ) -> dict[str, CachedValue | S1cretsError]:
-        return await self._ssm.get_many(names, decrypt=kind[0], selected=kind[1])
-
-    async def _fetch_path(self, path: str, decrypt: bool, recursive: bool) -> CachedValue:  # noqa: FBT001
-        lease = self._cache.lease()
-        found = await self._ssm.get_by_path(path, decrypt=decrypt, recursive=recursive)
-        await self._cache.fill(
-            {_key(name, decrypt=decrypt): one for name, one in found.items()}, lease
-        )
-        return together(found)
-
-    async def _fetch_exists(self, path: str) -> CachedValue:
-        """Return if there is such a key or path.
+        Args:
+            path: a name that does not exist yet.
+            value: text, or a dict or list, which is stored as JSON.
+            type: `SecureString`, `String` or `StringList`.
+            kms_key_id: the key that encrypts a SecureString; by default the account's own for
+                Parameter Store.
+            description: a text that everybody can read who may list parameters.
+            tier: `Standard`, `Advanced` or `Intelligent-Tiering`; by default the account's.
+            tags: names and values; needs `ssm:AddTagsToResource`.
 
         Raises:
-            SecretNotFoundError: there is neither.
+            SecretExistsError: a `FileExistsError`: the parameter exists. After an interrupted
+                connection, this call itself may have created it.
+            ConfigurationError: a `ValueError`: invalid settings; nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
         """
-        failures: list[S1cretsError] = []
-        yes = False
+        value = redact(value)
+        settings = {"type": type, "kms_key_id": kms_key_id, "description": description}
+        await self._write("create", path, value, **settings, tier=tier, tags=tags)
 
-        async with anyio.create_task_group() as group:
+    async def put(
+        self,
+        path: str,
+        value: Any,
+        *,
+        type: ParameterType | None = None,  # noqa: A002  # AWS's name
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        tier: Tier | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a parameter, new or existing: `DescribeParameters`, then `PutParameter`.
 
-            async def ask(question: Any) -> None:
-                nonlocal yes
-                try:
-                    await question(path)
-                except S1cretsError as error:
-                    failures.append(error)
-                else:
-                    yes = True
-                    group.cancel_scope.cancel()
+        An existing parameter keeps the settings that are not given, as with `update`.
 
-            group.start_soon(ask, self._ask_key)
-            if path.startswith("/"):
-                group.start_soon(ask, self._ask_path)
-        if yes:
-            return CachedValue("yes")
-        raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
+        Args:
+            path: the name.
+            value: text, or a dict or list, which is stored as JSON.
+            type: as for `create`; the type of an existing parameter can't be changed.
+            kms_key_id: as for `create`.
+            description: as for `create`.
+            tier: as for `create`.
+            tags: as for `create`, and only for a new parameter: AWS takes no others.
 
-    async def _ask_key(self, path: str) -> None:
-        if path.startswith(REFERENCE):
-            await self._get_reference(path, (), UNSET, decrypt=True, cached=False)
-        else:
-            await self._ssm.get(path, decrypt=False)
-
-    async def _ask_path(self, path: str) -> None:
-        if not await self._ssm.is_path(_trimmed(path)):
-            message = f"{self.service}: there is nothing below {path!r}"
-            raise SecretNotFoundError(message)
-
-    async def _get_reference(
-        self, path: str, keypath: KeyPath, default: Any, *, decrypt: bool, cached: bool
-    ) -> Any:
-        """Return a secret by way of Parameter Store, or what the rest of the path names in it.
-
-        Secrets' names may have slashes, so the longest name that exists is the secret's.
+        Raises:
+            ConfigurationError: a `ValueError`: invalid settings, also for an existing parameter;
+                nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
         """
-        lease = self._cache.lease()
-        resolution = Derived(path, ("reference",))
-        known = self._cache.peek(resolution) if cached else None
-        names = [str(known.raw)] if known else candidates(path)
-        failures = []
-        for name in names:
-            try:
-                held = await self._read(_key(name, decrypt=decrypt), cached=cached)
-            except SecretNotFoundError as error:
-                failures.append(error)
-            else:
-                await self._cache.put(resolution, CachedValue(name), lease)
-                return self._answer(held, name, inner_keys(path, name, keypath), default)
-        raise failures[0]
-
-
-def _key(path: str, *, decrypt: bool) -> Key:
-    check_name(path)
-    # A selector or an ARN is another name of a parameter: it goes when that is updated.
-    return path if decrypt and ":" not in path else Derived(path, ("get", bool(decrypt)))
-
-
-def _trimmed(path: str) -> str:
-    return path.rstrip("/") or "/"
-
-
-def _path_key(path: str, *, decrypt: bool, recursive: bool) -> Derived:
-    check_name(path)
-    return Derived(_trimmed(path), ("path", bool(decrypt), bool(recursive)))
+        value = redact(value)
+        settings = {"type": type, "kms_key_id": kms_key_id, "description": description}
+        await self._write("put", path, value, **settings, tier=tier, tags=tags)

@@ -5,58 +5,274 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
-from typing import TYPE_CHECKING, Any, Literal
+from contextlib import suppress
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
-from s1crets._keypath import keys_of
+from s1crets._codec import encode
+from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache import Derived
-from s1crets.cache.entry import CachedValue, together
-from s1crets.errors import AccessDeniedError, BatchError, S1cretsError, SecretNotFoundError
-from s1crets.providers.aws.asm import BATCH, Asm
-from s1crets.providers.aws.batching import Batches
-from s1crets.providers.aws.options import discreet
-from s1crets.providers.aws.secret_writing import SecretWriting
-from s1crets.providers.base import check_name
-from s1crets.providers.batch import Batch, distinct
+from s1crets.cache.entry import Fetched
+from s1crets.cache.keys import PATH, VALUE
+from s1crets.errors import (
+    AccessDeniedError,
+    BatchError,
+    S1cretsError,
+    SecretExistsError,
+    SecretNotFoundError,
+)
+from s1crets.providers.aws._responses import listed, malformed, moment
+from s1crets.providers.aws._services import SECRETS_MANAGER
+from s1crets.providers.aws._store import (
+    FOUND,
+    AwsProvider,
+    AwsStore,
+    overwrite_or_create,
+)
+from s1crets.providers.aws.write_settings import (
+    LARGEST_SECRET,
+    deletion,
+    refuse_tags,
+    secret_settings,
+)
+from s1crets.providers.metadata import SecretMetadata, is_under
+from s1crets.providers.store import check_name, fetched_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from typing_extensions import Unpack
+    from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache import Key
-    from s1crets.providers.aws.options import ProviderOptions
+    from s1crets._redaction import Redacted
+    from s1crets.cache.keys import CacheKey
+    from s1crets.providers.store import WriteMode
 
 _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
-class AsyncSecretsManager(SecretWriting):
-    """AWS Secrets Manager, awaited.
+class SecretsManager(AwsStore):
+    """The operations of Secrets Manager."""
+
+    row = SECRETS_MANAGER
+
+    def key(
+        self,
+        path: str,
+        kind: str = VALUE,
+        *,
+        version_id: str | None = None,
+        version_stage: str | None = None,
+    ) -> CacheKey:
+        """Return the cache key of a request."""
+        check_name(path)
+        given = {"version_id": version_id, "version_stage": version_stage}
+        options = {name: option for name, option in given.items() if option is not None}
+        for option in options.values():
+            check_name(option)
+        if kind == PATH:
+            path = path.rstrip("/") or "/"
+        return super().key(path, kind, **options)
+
+    def aliases(self, path: str) -> tuple[str, ...]:
+        """Return all names under which a secret may be cached: an ARN ends with six characters."""
+        check_name(path)
+        if not path.startswith("arn:"):
+            return (path,)
+        name = path.partition(":secret:")[2] or path
+        return (path, name, _SUFFIX.sub("", name))
+
+    def ancestors(self, path: str) -> Iterable[CacheKey]:
+        """Return the keys of all paths whose entries may contain the secret; its name is one."""
+        parts = path.split("/")
+        for end in range(1, len(parts) + 1):
+            yield self.key("/".join(parts[:end]) or "/", PATH)
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        """Request a value, all secrets under a path, or whether a secret exists."""
+        if key.kind == PATH:
+            return await self._fetch_path(key.name)
+        if key.kind != VALUE:
+            return await self._fetch_exists(key.name)
+        if key.options:  # batches don't support versions
+            return await self._request(key.name, dict(key.options))
+        return await self._batched(key.name)
+
+    async def fetch_one(self, name: str, group: None) -> Fetched:  # noqa: ARG002
+        """Request a secret's current version: `GetSecretValue`."""
+        return await self._request(name, {})
+
+    async def _request(self, name: str, version: Mapping[str, Any]) -> Fetched:
+        """Request a secret: `GetSecretValue`."""
+        names = {"version_id": "VersionId", "version_stage": "VersionStage"}
+        arguments = {names[option]: value for option, value in version.items()}
+        return await self.clients.call(
+            "GetSecretValue", name, _fetched, {"SecretId": name, **arguments}
+        )
+
+    async def fetch_batch(
+        self,
+        names: Sequence[str],
+        group: None,  # noqa: ARG002
+    ) -> Mapping[str, Fetched | S1cretsError]:
+        """Request up to twenty secrets: `BatchGetSecretValue`."""
+        operation = "BatchGetSecretValue"
+
+        def parse(answer: Any) -> dict[str, Fetched | S1cretsError]:
+            found: dict[str, Fetched | S1cretsError] = {}
+            for secret in listed(answer, "SecretValues"):
+                found[str(secret.get("Name"))] = found[str(secret.get("ARN"))] = _fetched(secret)
+            for failure in answer.get("Errors") or []:
+                name, code = str(failure.get("SecretId")), str(failure.get("ErrorCode"))
+                words = str(failure.get("Message", ""))
+                found[name] = self.clients.refused(operation, name, code, words)
+            return {name: found[name] for name in names if name in found}
+
+        arguments = {"SecretIdList": list(names)}
+        return await self.clients.call(operation, names[0], parse, arguments, names=names)
+
+    async def _fetch_path(self, path: str) -> Fetched:
+        """List the names under a path, then request them in batches.
+
+        Raises:
+            BatchError: some could not be read.
+        """
+        names = [metadata.name for metadata in await self.describe(path)]
+        outcomes = await asyncio.gather(*map(self._outcome_of, names))
+        found = dict(zip(names, outcomes, strict=True))
+        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
+        read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
+        return fetched_path(self.title, read, errors)
+
+    async def _outcome_of(self, name: str) -> Fetched | S1cretsError:
+        try:
+            return await self._batched(name)
+        except S1cretsError as error:
+            return error
+
+    async def _fetch_exists(self, name: str) -> Fetched:
+        """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret itself.
+
+        Raises:
+            SecretNotFoundError: there is no such secret, or it is scheduled for deletion.
+        """
+
+        def parse(answer: Any) -> bool:
+            if not isinstance(answer.get("Name"), str):
+                raise malformed()
+            return "DeletedDate" not in answer
+
+        try:
+            exists = await self.clients.call("DescribeSecret", name, parse, {"SecretId": name})
+        except AccessDeniedError:
+            exists = bool(await self._request(name, {}))
+        if not exists:
+            message = f"{self.title}: {name!r} is scheduled for deletion"
+            raise SecretNotFoundError(message)
+        return FOUND
+
+    def write(
+        self, path: str, value: Redacted, mode: WriteMode, settings: Mapping[str, Any]
+    ) -> Awaitable[None]:
+        """Validate at once, and return the coroutine that stores a value."""
+        arguments = secret_settings(**settings)
+        check_name(path)
+        raw = redact(encode(value, binary=True, limit=LARGEST_SECRET))
+        if mode == "create":
+            return self._create(path, raw, arguments)
+        if mode == "update":
+            return self._overwrite(path, raw, arguments)
+        if "Tags" in arguments:
+            return self._create_tagged(path, raw, arguments)
+        return overwrite_or_create(
+            lambda: self._overwrite(path, raw, arguments),
+            lambda: self._create(path, raw, arguments),
+        )
+
+    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        """Create a secret: `CreateSecret`."""
+        await self._send("CreateSecret", path, raw, {"Name": path, **settings})
+
+    async def _create_tagged(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        with suppress(SecretExistsError):
+            await self._create(path, raw, settings)
+            return
+        refuse_tags(settings, path)
+
+    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        """Store a new value: `PutSecretValue`, or `UpdateSecret` if there are settings."""
+        operation = "UpdateSecret" if settings else "PutSecretValue"
+        await self._send(operation, path, raw, {"SecretId": path, **settings})
+
+    async def _send(
+        self, operation: str, path: str, raw: Redacted, arguments: Mapping[str, Any]
+    ) -> None:
+        def parse(answer: Any) -> None:
+            if not isinstance(answer.get("VersionId"), str):
+                raise malformed()
+
+        field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
+        await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
+
+    def delete(
+        self, path: str, *, recovery_days: int | None = None, force: bool = False
+    ) -> Awaitable[None]:
+        """Validate at once, and return the coroutine that deletes a secret: `DeleteSecret`."""
+        check_name(path)
+        arguments = {"SecretId": path, **deletion(recovery_days, force=force)}
+        return self.clients.call("DeleteSecret", path, lambda _: None, arguments)
+
+    async def describe(self, path: str) -> Sequence[SecretMetadata]:
+        """Return the metadata of the secrets under a path: `ListSecrets`."""
+        # The filter matches any prefix, so `foo` finds `foobar`; an initial `!` would negate it.
+        filters = [{"Key": "name", "Values": [path]}] if path and path[0] != "!" else []
+        return await self.clients.pages(
+            "ListSecrets",
+            path,
+            lambda page: [
+                _metadata(secret)
+                for secret in listed(page, "SecretList", named=True)
+                if is_under(secret["Name"], path)
+            ],
+            {"Filters": filters},
+        )
+
+
+def _fetched(secret: Any) -> Fetched:
+    """Return the text or bytes in a response; the time of creation stands for the version."""
+    created = secret.get("CreatedDate")
+    version = created.timestamp() if isinstance(created, datetime) else 0.0
+    for field, kind in (("SecretString", str), ("SecretBinary", bytes)):
+        if isinstance(secret.get(field), kind):
+            return Fetched(secret[field], version)
+    raise malformed()
+
+
+def _metadata(secret: Mapping[str, Any]) -> SecretMetadata:
+    stages = secret.get("SecretVersionsToStages") or {}
+    current = [version for version, labels in stages.items() if "AWSCURRENT" in labels]
+    changed = secret.get("LastChangedDate") or secret.get("CreatedDate")
+    return SecretMetadata(secret["Name"], "secret", "".join(current[:1]), moment(changed))
+
+
+class AsyncSecretsManager(AwsProvider):
+    """AWS Secrets Manager, for asyncio.
+
+    The inherited methods use: `get_many` `BatchGetSecretValue` of twenty, or `GetSecretValue` if
+    that is denied; `path_exists` `DescribeSecret`, for names only, since there are no paths, or
+    `GetSecretValue` if that is denied; `update` `PutSecretValue`, which keeps the encryption key;
+    `describe` `ListSecrets`, which may be minutes behind.
 
     Args:
         options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`, and what it refers to.
+            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
-        TypeError: an option is not known or of the wrong type.
-        ValueError: an option is out of range.
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of range.
     """
 
-    service = "Secrets Manager"
-    _botocore_name = "secretsmanager"
-
-    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = discreet(options)
-        super().__init__(**options)
-        self._asm = Asm(self._clients)
-        self._batches: Batches[CachedValue] = Batches(
-            size=BATCH,
-            requests=self._clients.spec.max_connections,
-            one=self._fetch_one,
-            many=self._fetch_many,
-        )
+    service = SECRETS_MANAGER.title
+    _store_type = SecretsManager
 
     async def get(
         self,
@@ -68,44 +284,30 @@ class AsyncSecretsManager(SecretWriting):
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Any:
-        """Return a secret's value: `GetSecretValue`.
+        """Return a secret's value: `GetSecretValue`, or `BatchGetSecretValue` for concurrent calls.
 
         Args:
             path: the secret's name or ARN.
-            keypath: a key, or a sequence of them, to look up in a value that is JSON.
-            default: what to return when there is no such secret, version or key.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            default: returned if there is no such secret, version or key.
             cached: whether a cache may answer.
-            version_id: a version other than the current one.
+            version_id: another version than the current one.
             version_stage: a staging label, such as `AWSPREVIOUS`.
 
         Returns:
-            A dict or list if the text is a JSON object or array, else the text; bytes for a
-            binary secret. It is yours.
+            A dict or list if the text is a JSON object or array, otherwise the text; bytes for a
+            binary secret. It is a copy that belongs to the caller.
 
         Raises:
             SecretNotFoundError: a `KeyError`: no such secret, version, stage or key, or the secret
                 is scheduled for deletion.
-            S1cretsError: everything else that goes wrong, as the class of its own.
+            S1cretsError: any other failure, as its own subclass.
         """
-        found = self.get_local(
-            path,
-            keypath=keypath,
-            default=default,
-            cached=cached,
-            version_id=version_id,
-            version_stage=version_stage,
-        )
-        if found is not MISSING:
-            return found
-        keys_of(keypath)
-        key = _key(path, version_id, version_stage)
-        try:
-            held = await self._read(key, cached=cached)
-        except SecretNotFoundError:
-            if default is UNSET:
-                raise
-            return default
-        return self._answer(held, path, keypath, default)
+        version: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        found = self.get_local(path, keypath=keypath, default=default, cached=cached, **version)
+        if found is MISSING:
+            found = await self._get(path, keypath, default, cached=cached, **version)
+        return found
 
     def get_local(
         self,
@@ -117,13 +319,13 @@ class AsyncSecretsManager(SecretWriting):
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Any:
-        """Return what `get` would if a local cache has it, else `MISSING`; waits for nothing."""
+        """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
         if cached and version_id is None is version_stage:
-            found = self._local_name(path, keypath, default)
+            found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = _key(path, version_id, version_stage)
-        return MISSING if key is path else self._local(key, keypath, default, cached=cached)
+        key = self._store.key(path, version_id=version_id, version_stage=version_stage)
+        return MISSING if key.is_primary else self._hit_key(key, keypath, default, cached=cached)
 
     def peek(
         self,
@@ -134,176 +336,116 @@ class AsyncSecretsManager(SecretWriting):
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Any:
-        """Return what a local cache holds now, or `default`. Asks AWS for nothing, never waits."""
-        held = self._cache.peek(_key(path, version_id, version_stage))
-        return default if held is None else self._answer(held, path, keypath, default)
-
-    async def get_many(
-        self,
-        paths: Iterable[str],
-        *,
-        cached: bool = True,
-        errors: Literal["raise", "return"] = "raise",
-    ) -> dict[str, Any]:
-        """Return the values of several secrets, in the order asked for.
-
-        `BatchGetSecretValue` of twenty; where that is denied, `GetSecretValue`.
-
-        Args:
-            paths: names or ARNs.
-            cached: whether a cache may answer.
-            errors: `"return"` puts errors in the values' places.
-
-        Raises:
-            BatchError: some could not be read; it has what was read, and an error a name.
-        """
-        names = distinct(paths, errors)
-        batch = await self._read_many(names, _key, cached=cached)
-        return batch.answer(names, errors, self.service)
+        """Return the value in a local cache, or `default`. Sends no request and never waits."""
+        return self._peek(
+            path, keypath, default, version_id=version_id, version_stage=version_stage
+        )
 
     async def get_by_path(
         self, path: str, *, cached: bool = True, fail_on_error: bool = True
     ) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or begin with `path/`: `ListSecrets`.
+        """Return all secrets whose names are `path` or start with it and a slash: `ListSecrets`.
 
         Args:
-            path: what names begin with, up to a `/`.
+            path: the beginning of names, up to a `/`.
             cached: whether a cache may answer.
-            fail_on_error: False skips what may not be read, and logs which.
+            fail_on_error: False leaves out secrets that could not be read, and logs their names.
 
         Returns:
-            Names and values; nothing below the path is an empty dict.
+            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
-            BatchError: some could not be read; it has what was read, and an error a name.
-            S1cretsError: anything else that goes wrong.
+            BatchError: some could not be read; it has the values, and one error per name.
+            S1cretsError: any other failure.
         """
-        found = self.get_by_path_local(path, cached=cached, fail_on_error=fail_on_error)
-        if found is not MISSING:
-            return dict(found)
-        key = _path_key(path)
         try:
-            held = await self._read(key, cached=cached)
+            return await self._get_by_path(path, cached=cached)
         except BatchError as error:
             if fail_on_error:
                 raise
             _log.warning("%s; they are left out: %s", error, ", ".join(error.errors))
             return dict(error.values)
-        return dict(held.value())
 
     def get_by_path_local(
         self,
         path: str,
         *,
         cached: bool = True,
-        fail_on_error: bool = True,  # noqa: ARG002  # what is cached is whole
+        fail_on_error: bool = True,  # noqa: ARG002  # cached paths are complete
     ) -> Any:
-        """Return what `get_by_path` would if a local cache has it, else `MISSING`."""
-        return self._local(_path_key(path), (), UNSET, cached=cached)
+        """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
+        return super().get_by_path_local(path, cached=cached)
 
-    async def path_exists(self, path: str) -> bool:
-        """Say whether there is a secret of exactly this name: there are no paths.
+    async def create(
+        self,
+        path: str,
+        value: Any,
+        *,
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a new secret: `CreateSecret`.
 
-        `DescribeSecret`, which decrypts nothing; where that is denied, `GetSecretValue`. A yes is
-        cached, a no is not. What is scheduled for deletion does not exist.
+        Args:
+            path: a name that does not exist yet.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+            kms_key_id: the key that encrypts it; by default the account's own for the service.
+            description: a text that everybody can read who may list secrets.
+            tags: names and values; needs `secretsmanager:TagResource`.
 
         Raises:
-            S1cretsError: it could not be told.
+            SecretExistsError: a `FileExistsError`: the secret exists, or is scheduled for deletion.
+            ConfigurationError: a `ValueError`: invalid settings; nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
         """
-        check_name(path)
-        key = Derived(path, ("exists",))
-        if self._local(key, (), UNSET, cached=True) is not MISSING:
-            return True
-        try:
-            await self._read(key, cached=True)
-        except SecretNotFoundError:
-            return False
-        return True
+        value = redact(value)
+        settings = {"kms_key_id": kms_key_id, "description": description, "tags": tags}
+        await self._write("create", path, value, **settings)
 
-    async def invalidate(self, path: str | None = None) -> None:
-        """Forget what the caches hold of one secret and of all paths, or all."""
-        if path is None:
-            await self._cache.clear()
-            return
-        check_name(path)
-        await self._cache.drop(*map(_key, _names(path)))
+    async def put(
+        self,
+        path: str,
+        value: Any,
+        *,
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Store a secret, new or existing: `PutSecretValue`, or `CreateSecret` if there is none.
 
-    def _key_of(self, path: str) -> Key:
-        return _key(path)
+        Args:
+            path: the name.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+            kms_key_id: as for `create`; `UpdateSecret` sets it for an existing secret.
+            description: as for `kms_key_id`.
+            tags: as for `create`, and only for a new secret: AWS takes no others.
 
-    async def _load(self, key: Key) -> CachedValue:
-        if isinstance(key, str):
-            return await self._batches.load(key)
-        what, *version = key.what
-        if what == "path":
-            return await self._fetch_path(key.name)
-        if what == "exists":
-            return await self._fetch_exists(key.name)
-        if version == [None, None]:
-            return await self._batches.load(key.name)  # an ARN
-        asked = dict(zip(("VersionId", "VersionStage"), version, strict=True))
-        return await self._asm.get(
-            key.name, {name: one for name, one in asked.items() if one is not None}
-        )
+        Raises:
+            ConfigurationError: a `ValueError`: invalid settings, also for an existing secret;
+                nothing was written.
+            SecretNotFoundError: a `KeyError`: a secret with this name is scheduled for deletion.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        settings = {"kms_key_id": kms_key_id, "description": description, "tags": tags}
+        await self._write("put", path, value, **settings)
 
-    async def _fetch_one(self, name: str, _kind: object) -> CachedValue:
-        return await self._asm.get(name, {})
+    async def delete(
+        self, path: str, *, recovery_days: int | None = None, force: bool = False
+    ) -> None:
+        """Schedule a secret for deletion: `DeleteSecret`. It can't be read any more.
 
-    async def _fetch_many(
-        self, names: Sequence[str], _kind: object
-    ) -> dict[str, CachedValue | S1cretsError]:
-        return await self._asm.get_many(names)
+        Args:
+            path: the secret's name or ARN.
+            recovery_days: days in which it can be restored, 7 to 30; by default 30.
+            force: delete it immediately and forever. Then AWS doesn't tell whether it existed.
 
-    async def _fetch_path(self, path: str) -> CachedValue:
-        lease = self._cache.lease()
-        names = await self._asm.names_below(path)
-        read: dict[str, CachedValue] = {}
-        batch = Batch()
-
-        async def read_into(name: str) -> None:
-            try:
-                read[name] = await self._batches.load(name)
-            except S1cretsError as error:
-                batch.errors[name] = error
-
-        await asyncio.gather(*map(read_into, names))
-        found = {name: read[name] for name in names if name in read}
-        await self._cache.fill(dict(found.items()), lease)
-        if batch.errors:
-            batch.values = {name: one.value() for name, one in found.items()}
-            raise batch.error(self.service)
-        return together(found)
-
-    async def _fetch_exists(self, path: str) -> CachedValue:
-        try:
-            there = await self._asm.exists(path)
-        except AccessDeniedError:
-            await self._asm.get(path, {})
-            there = True
-        if not there:
-            message = f"{self.service}: {path!r} is scheduled for deletion"
-            raise SecretNotFoundError(message)
-        return CachedValue("yes")
-
-
-def _key(path: str, version_id: str | None = None, version_stage: str | None = None) -> Key:
-    check_name(path)
-    for one in (version_id, version_stage):
-        if one is not None:
-            check_name(one)
-    # A version or an ARN is another way to a secret: what was read that way goes at an update.
-    plain = version_id is None and version_stage is None and not path.startswith("arn:")
-    return path if plain else Derived(path, ("get", version_id, version_stage))
-
-
-def _names(path: str) -> list[str]:
-    """Return what a secret may be called in the cache: an ARN has its name, and six characters."""
-    if not path.startswith("arn:"):
-        return [path]
-    name = path.partition(":secret:")[2] or path
-    return [path, name, _SUFFIX.sub("", name)]
-
-
-def _path_key(path: str) -> Derived:
-    check_name(path)
-    return Derived(path.rstrip("/") or "/", ("path",))
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such secret, or it is scheduled already.
+            ConfigurationError: a `ValueError`: invalid `recovery_days`.
+            S1cretsError: any other failure.
+        """
+        await self._delete(path, recovery_days=recovery_days, force=force)

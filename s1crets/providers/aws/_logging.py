@@ -1,7 +1,6 @@
-"""Keeps what AWS is told and answers out of the logs, at DEBUG too.
+"""Keeps secrets out of botocore's logs at DEBUG level: bodies, parsed responses, signing headers.
 
-botocore logs bodies, parsed responses and signing headers. Only the records of our own calls are
-dropped: other users of botocore in the process keep their logs as they are.
+Only records of our own calls are dropped. Other users of botocore in the process keep their logs.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
-_TALKATIVE = (
+_is_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
+_LOGGERS = (
     "aiobotocore.credentials",
     "aiobotocore.endpoint",
     "aiobotocore.hooks",
@@ -32,19 +31,19 @@ _TALKATIVE = (
 )
 
 
-def _not_ours(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not _ours.get()
+def _passes(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not _is_ours.get()
 
 
-for _name in _TALKATIVE:
-    logging.getLogger(_name).addFilter(_not_ours)
+for _name in _LOGGERS:
+    logging.getLogger(_name).addFilter(_passes)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop the DEBUG records that botocore makes of what is done inside."""
-    token = _ours.set(True)
+    """Drop botocore's DEBUG records inside this block."""
+    token = _is_ours.set(True)
     try:
         yield
     finally:
-        _ours.reset(token)
+        _is_ours.reset(token)

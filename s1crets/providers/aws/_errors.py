@@ -1,4 +1,4 @@
-"""botocore's errors -> ours, in one context manager."""
+"""Translation of botocore's errors to ours, in one context manager."""
 
 from __future__ import annotations
 
@@ -27,43 +27,48 @@ from s1crets.errors import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s1crets.providers.aws._services import Service
+
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked of AWS, as an error message tells it.
+    """A request to AWS, as error messages describe it.
 
     Attributes:
-        service: the service's name.
-        region: where.
+        service: the service.
+        region: its region.
         operation: AWS's name of the operation.
-        subject: the name or path that it is about.
-        writes: whether a secret's value is in the request, so that AWS's words may repeat it.
+        subject: the name or path in question.
+        writes: whether the request contains a secret's value, which AWS's message may repeat.
     """
 
-    service: str
+    service: Service
     region: str
     operation: str
     subject: str
     writes: bool = False
 
-    def told(self, problem: str, remedy: str) -> str:
-        """Return a whole message."""
-        asked = f"{self.service} ({self.region}): {self.operation} {self.subject!r}"
-        return f"{asked}: {problem}; {remedy}"
+    def message(self, problem: str, remedy: str) -> str:
+        """Return a complete error message."""
+        request = f"{self.service.title} ({self.region}): {self.operation} {self.subject!r}"
+        return f"{request}: {problem}; {remedy}"
 
 
 _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
 _EXISTS = "take another name, or update it; put does either", SecretExistsError
 _DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
-_KMS = "see that the KMS key is enabled and the caller may use it", DecryptionError
+_KMS = "check that the KMS key is enabled and that the caller may use it", DecryptionError
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
-_CREDENTIALS = "see that the credentials' keys and token belong together", CredentialsError
+_CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
 _CLOCK = "set the clock of this machine right", CredentialsError
-_DOWN = "AWS may be in trouble: try again later", UnavailableError
-_FAULTY = "see whether a proxy stands between, and whether the endpoint is AWS's", BadResponseError
+_DOWN = "AWS may have an outage: try again later", UnavailableError
+_FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
 _BAD_NAME = "correct the name", InvalidNameError
 _BAD_VALUE = "correct the value", InvalidValueError
+_UNKNOWN = "see AWS's documentation of the operation", S1cretsError
+_UNREACHABLE = "check whether the service can be reached from here", UnavailableError
+_LOG_IN = "log in again: aws sso login", CredentialsError
 
 _CODES: dict[str, tuple[str, type[S1cretsError]]] = {
     "ParameterNotFound": _NOT_FOUND,
@@ -114,21 +119,21 @@ _CODES: dict[str, tuple[str, type[S1cretsError]]] = {
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
 
-# The first class that an error is one of decides; names, as botocore is imported late.
+# By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "NoCredentialsError": (
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or see that the metadata service can be reached",
+        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached",
         CredentialsError,
     ),
     "PartialCredentialsError": ("set all of the credentials", CredentialsError),
     "CredentialRetrievalError": (
-        "see whether that source of credentials answers, and what it says",
+        "check whether that source of credentials answers, and its message",
         CredentialsError,
     ),
-    "MetadataRetrievalError": ("see whether the metadata service answers", CredentialsError),
-    "SSOError": ("log in again: aws sso login", CredentialsError),
-    "TokenRetrievalError": ("log in again: aws sso login", CredentialsError),
-    "UnauthorizedSSOTokenError": ("log in again: aws sso login", CredentialsError),
+    "MetadataRetrievalError": ("check whether the metadata service answers", CredentialsError),
+    "SSOError": _LOG_IN,
+    "TokenRetrievalError": _LOG_IN,
+    "UnauthorizedSSOTokenError": _LOG_IN,
     "ProfileNotFound": ("set AWS_PROFILE to a profile that exists", ConfigurationError),
     "ConfigParseError": ("correct the AWS config file", ConfigurationError),
     "InvalidRegionError": ("set the region to one of AWS's", ConfigurationError),
@@ -136,53 +141,45 @@ _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
     "PaginationError": _FAULTY,
     "ResponseParserError": _FAULTY,
     "SSLError": (
-        "see that the endpoint speaks TLS, and that AWS_CA_BUNDLE has who signed its certificate",
+        "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
         UnavailableError,
     ),
-    "HTTPClientError": ("see whether the service can be reached from here", UnavailableError),
-    "ConnectionError": ("see whether the service can be reached from here", UnavailableError),
-    "ClientError": ("see AWS's documentation of the operation", S1cretsError),
+    "HTTPClientError": _UNREACHABLE,
+    "ConnectionError": _UNREACHABLE,
+    "ClientError": _UNKNOWN,
     "BotoCoreError": ("see the cause", S1cretsError),
-    "ClientPayloadError": ("the connection broke off: try again", UnavailableError),
-    "OSError": ("see whether the service can be reached from here", UnavailableError),
-}  # fmt: skip
-
-
-def closed() -> UnavailableError:
-    """Return the error of a call that is under way when its provider is closed."""
-    return UnavailableError("the provider was closed while this call was under way; call again")
-
-
-_PREFIXES = {"Parameter Store": "ssm", "Secrets Manager": "secretsmanager"}
-_UNHANDLED = "HTTPClientError"  # itself, no subclass: around an error that botocore does not know
+    "ClientPayloadError": ("the connection was interrupted: try again", UnavailableError),
+    "OSError": _UNREACHABLE,
+}
+_UNHANDLED = "HTTPClientError"  # itself, not a subclass: it wraps an error unknown to botocore
 
 
 def code_of(error: BaseException | None) -> str:
-    """Return AWS's error code, or an empty text where the error is none of AWS's."""
+    """Return AWS's error code, or "" if the error does not come from AWS."""
     response = getattr(error, "response", None) or {}
     return str(response.get("Error", {}).get("Code", ""))
 
 
 @contextmanager
 def translated(request: Request) -> Iterator[None]:
-    """Raise ours for what botocore raises.
+    """Raise our error for an error of botocore's.
 
-    The cause keeps its words but not its traceback: botocore's frames have the secret in them.
+    The cause keeps its message but not its traceback: botocore's frames contain the secret.
     """
     try:
         yield
     except S1cretsError:
         raise
-    except Exception as theirs:  # noqa: BLE001  # it is raised again as what it is known to be
+    except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
         ours = _from_service(request, theirs) if code_of(theirs) else _from_client(request, theirs)
-        cause = None if request.writes or _repeats(theirs, ours) else _bare(theirs)
+        cause = None if request.writes or _may_contain_response(theirs, ours) else _bare(theirs)
     else:
         return
     raise ours from cause
 
 
-def _repeats(theirs: Exception, ours: BaseException) -> bool:
-    """Say whether botocore's words may have the answer in them, and so secrets, or STS's keys."""
+def _may_contain_response(theirs: Exception, ours: BaseException) -> bool:
+    """Return whether botocore's message may contain the response: secrets, or STS's keys."""
     return (
         isinstance(ours, BadResponseError)
         or code_of(theirs).isdecimal()
@@ -196,26 +193,29 @@ def _bare(error: BaseException) -> BaseException:
 
 
 def _from_service(request: Request, error: Any) -> S1cretsError:
-    # With a number for a code it was no answer of AWS's, and botocore has put all of it here.
-    of_aws = not code_of(error).isdecimal()
-    words = str(error.response["Error"].get("Message", "")).strip() if of_aws else ""
+    # A number as the code means that the response was not AWS's; the message is all of its body.
+    is_from_aws = not code_of(error).isdecimal()
+    words = str(error.response["Error"].get("Message", "")).strip() if is_from_aws else ""
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
     return refused(request, code_of(error), words, status)
 
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
-    """Return the error for what AWS said no to: of a whole request, or of one name in a batch."""
-    fallback = (
-        _DOWN
-        if status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        else ("see AWS's documentation of the operation", S1cretsError)
-    )
+    """Return the error for a refusal by AWS, of a whole request or of one name in a batch.
+
+    Args:
+        request: the request.
+        code: AWS's error code.
+        words: AWS's message.
+        status: the HTTP status, or 0.
+    """
+    fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
     remedy, kind = _CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):
         words = "it is scheduled for deletion"
         remedy, kind = "restore it, or take another", SecretNotFoundError
         if request.operation == "CreateSecret":
-            words = "one of that name is scheduled for deletion"
+            words = "a secret with this name is scheduled for deletion"
             remedy, kind = "restore that, wait until it is gone, or take another", SecretExistsError
     elif code == "ResourceNotFoundException" and re.search(r"staging label|VersionId", words):
         remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
@@ -226,21 +226,21 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
         kind = CredentialsError
     action = _action(request, words)
     if request.writes and kind not in (SecretExistsError, SecretNotFoundError):
-        words = ""  # a validation error of AWS's repeats the value
-    error = kind(request.told(f"{words} [{code}]".strip(), remedy))
+        words = ""  # AWS's validation errors repeat the value
+    error = kind(request.message(f"{words} [{code}]".strip(), remedy))
     if isinstance(error, AccessDeniedError):
         error.action = action
     return error
 
 
 def _action(request: Request, words: str) -> str:
-    """Return the IAM action that was denied: as AWS names it, or the one that was asked for."""
+    """Return the IAM action that was denied: the one that AWS names, or the operation's."""
     named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", words)
     if named:
         return named.group(1)
     if "KMS" in words:
         return "kms:Decrypt"
-    return f"{_PREFIXES.get(request.service, 'sts')}:{request.operation}"
+    return f"{request.service.iam_prefix}:{request.operation}"
 
 
 def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
@@ -249,20 +249,20 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
             remedy, kind = _KINDS[base.__name__]
             break
     else:
-        way = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
-        parsing = "botocore.parsers" in way
-        if isinstance(error, ValueError) and "aiobotocore.endpoint" in way and not parsing:
+        modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
+        is_parsing = "botocore.parsers" in modules
+        if isinstance(error, ValueError) and "aiobotocore.endpoint" in modules and not is_parsing:
             remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
-        elif parsing or way[-1:] == ["aiobotocore.endpoint"]:
-            # It fell over an answer that has other types than it expects.
-            remedy, kind = _KINDS["ResponseParserError"]
+        elif is_parsing or modules[-1:] == ["aiobotocore.endpoint"]:
+            # The response contains other types than botocore expects.
+            remedy, kind = _FAULTY
         else:
-            return error  # a bug of ours, to be seen as what it is
+            return error  # a bug of ours
     words = type(error).__name__
     if kind is BadResponseError and words != "PaginationError":
-        words = f"the answer is not what the API promises [{words}]"
-    elif words == _UNHANDLED:  # aiohttp's errors of HTTP have the bytes in them
+        words = f"the response does not match the API [{words}]"
+    elif words == _UNHANDLED:  # aiohttp's HTTP errors contain bytes of the response
         words = f"{type(vars(error)['kwargs'].get('error')).__name__} [{words}]"
     elif not request.writes:
         words = f"{error} [{words}]"
-    return kind(request.told(words, remedy))
+    return kind(request.message(words, remedy))

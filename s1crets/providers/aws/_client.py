@@ -1,0 +1,182 @@
+"""Clients: one per event loop, created on first use. All requests go through `Clients`."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from s1crets._redaction import Redacted, stripped
+from s1crets._runtime import PerLoop
+from s1crets._version import __version__
+from s1crets.providers.aws._errors import Request, refused, translated
+from s1crets.providers.aws._logging import quiet
+from s1crets.providers.aws._responses import check_token
+from s1crets.providers.aws._retry import Renewal, govern
+from s1crets.providers.aws._session import (
+    current_credentials,
+    prepare,
+    renewed_credentials,
+    signing_with,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from s1crets.errors import S1cretsError
+    from s1crets.providers.aws._session import ClientSpec
+
+R = TypeVar("R")
+
+
+class _Client(NamedTuple):
+    api: Any
+    region: str
+
+
+class Clients:
+    """The clients of a provider. A client belongs to one event loop and one process.
+
+    Args:
+        spec: their properties.
+    """
+
+    def __init__(self, spec: ClientSpec) -> None:
+        self.spec = spec
+        # The generator must not refer to this object, or it would never become garbage.
+        self._per_loop: PerLoop[_Client] = PerLoop(partial(_opened, spec))
+
+    async def call(
+        self,
+        operation: str,
+        subject: str,
+        parse: Callable[[Any], R],
+        arguments: Mapping[str, Any],
+        *,
+        names: Sequence[str] = (),
+        writes: bool = False,
+    ) -> R:
+        """Send a request; return what `parse` makes of the response.
+
+        Args:
+            operation: AWS's name of the operation.
+            subject: the name or path in error messages.
+            parse: checks a response; raises botocore's errors.
+            arguments: of the operation; redacted ones are revealed only in the request.
+            names: all names in question, if there are several.
+            writes: whether a secret's value is among the arguments.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+
+        async def work(api: Any, method: str) -> R:
+            return parse(await getattr(api, method)(**_revealed(arguments)))
+
+        return await self._run(operation, subject, work, names=names, writes=writes)
+
+    async def pages(
+        self,
+        operation: str,
+        subject: str,
+        parse: Callable[[Any], Iterable[R]],
+        arguments: Mapping[str, Any],
+        *,
+        first: bool = False,
+    ) -> list[R]:
+        """Request all pages of a listing; return the items that `parse` makes of them.
+
+        Args:
+            operation: as for `call`, like the following.
+            subject: as for `call`.
+            parse: as for `call`, for a page.
+            arguments: as for `call`.
+            first: stop after the first page with items.
+
+        Raises:
+            S1cretsError: any failure.
+        """
+
+        async def work(api: Any, method: str) -> list[R]:
+            found: list[R] = []
+            tokens: set[str] = set()
+            async for page in api.get_paginator(method).paginate(**arguments):
+                found += parse(page)
+                if first and found:
+                    break
+                check_token(page, tokens)
+            return found
+
+        return await self._run(operation, subject, work)
+
+    async def _run(
+        self,
+        operation: str,
+        subject: str,
+        work: Callable[[Any, str], Awaitable[R]],
+        *,
+        names: Sequence[str] = (),
+        writes: bool = False,
+    ) -> R:
+        async def run() -> R:
+            client = await self._per_loop.get(operation, subject)
+            from botocore import xform_name  # which a thread has imported by now
+
+            request = Request(self.spec.service, client.region, operation, subject, writes)
+            observed = self.spec.counters.observer.request(operation, names or (subject,))
+            with observed, translated(request):
+                return await work(client.api, xform_name(operation))
+
+        with quiet():
+            return await stripped(run())
+
+    def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
+        """Return the error for a name that AWS refused in a batch."""
+        region = str(self.spec.counters.region)
+        return refused(Request(self.spec.service, region, operation, name), code, words)
+
+    async def aclose(self) -> None:
+        """Close the clients of all event loops that are running."""
+        await self._per_loop.aclose()
+
+
+def _revealed(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: v.reveal() if isinstance(v, Redacted) else v for k, v in arguments.items()}
+
+
+async def _opened(spec: ClientSpec, operation: str, subject: str) -> AsyncGenerator[_Client, None]:
+    """Open a client, yield it, and close it when this generator is closed."""
+    with translated(Request(spec.service, "region not known", operation, subject)):
+        session, region = await prepare(spec)
+    spec.counters.region = region
+    async with AsyncExitStack() as stack:
+        with translated(Request(spec.service, region, operation, subject)):
+            client = await _open(spec, session, region, stack)
+        yield _Client(client, region)
+
+
+async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitStack) -> Any:
+    from aiobotocore import __version__ as aiobotocore_version
+    from aiobotocore.config import AioConfig
+
+    config = AioConfig(
+        connect_timeout=spec.timeout,
+        read_timeout=spec.timeout,
+        max_pool_connections=spec.max_connections,
+        parameter_validation=False,  # its errors contain values; we check all arguments
+        # For CloudTrail. botocore builds its own text twice per request, a sixth of the CPU time.
+        user_agent=f"s1crets/{__version__} aiobotocore/{aiobotocore_version}",
+        # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.
+        retries={"mode": "standard", "total_max_attempts": spec.retry},
+    )
+    # Credentials come first, since a client that was created without any would never get some.
+    credentials = await current_credentials(spec, session, region, config)
+    client = await stack.enter_async_context(
+        signing_with(credentials, session).create_client(
+            spec.service.name, region_name=region, config=config
+        )
+    )
+    renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
+    stack.push_async_callback(renewal.aclose)
+    govern(client, spec, renewal)
+    return client

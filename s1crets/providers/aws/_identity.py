@@ -1,0 +1,149 @@
+"""Identity that cache entries belong to: service, region and endpoint, and account or role.
+
+AWS is asked once for the caller's identity, unless a role or a namespace determines it. A disk
+cache remembers the answer, so a script with a warm cache needs neither AWS nor botocore.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from s1crets._runtime import run_in_thread
+from s1crets.cache.scope import Scope
+from s1crets.providers.aws._errors import Request, translated
+from s1crets.providers.aws._logging import quiet
+from s1crets.providers.aws._services import STS
+from s1crets.providers.aws._session import find_credentials, load_models, prepare
+
+if TYPE_CHECKING:
+    from s1crets.providers.aws._session import ClientSpec
+
+_log = logging.getLogger("s1crets")
+
+_SETTINGS = (
+    "AWS_ACCESS_KEY_ID",
+    "AWS_ACCOUNT_ID",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_DEFAULT_REGION",
+    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
+    "AWS_PROFILE",
+    "AWS_REGION",
+    "AWS_ROLE_ARN",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+)
+_FILES = {
+    "AWS_CONFIG_FILE": "~/.aws/config",
+    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
+}
+_COVERED = ("env", "shared-credentials-file", "config-file", "assume-role", "sso")
+"""Sources of credentials that the hint covers. Credentials from a machine or a container may belong
+to another role in the next process."""
+_SESSION = re.compile(r"(?<=:assumed-role/)([^/]+)/.*")  # the role's name, and the session's
+_TIMEOUT = 2.0  # seconds to ask for the caller's identity
+
+
+class Identity:
+    """Determines the scope of a provider's cache entries.
+
+    Args:
+        spec: of the provider's clients.
+        namespace: the caller's name for the identity, or None.
+    """
+
+    def __init__(self, spec: ClientSpec, namespace: str | None) -> None:
+        self._spec = spec
+        given = [f"namespace={namespace}"] if namespace else []
+        if "RoleArn" in spec.sts_args:
+            given.append(f"role={spec.sts_args['RoleArn']}")
+        self._given = "\0".join(given)
+
+    def hint(self) -> str:
+        """Return a text that changes with everything that may change the scope. Blocks.
+
+        With a session of the caller's own it is unknown, "".
+        """
+        if self._spec.session is not None:
+            return ""
+        region = self._spec.sts_args.get("aws_region", "")
+        settings = [
+            f"{name}={value}"
+            for name, value in sorted(os.environ.items())
+            if name in _SETTINGS or name.startswith("AWS_ENDPOINT_URL")
+        ]
+        files = [_digest(os.environ.get(name, default)) for name, default in _FILES.items()]
+        return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
+
+    async def scope(self) -> Scope:
+        """Return the scope: `GetCallerIdentity`, if nothing else determines the caller.
+
+        Raises:
+            S1cretsError: it can't be determined.
+        """
+        spec, owner, is_lasting = self._spec, self._given, True
+        with quiet(), translated(Request(STS, "region not known", "GetCallerIdentity", "?")):
+            session, region = await prepare(spec)
+            endpoint = await run_in_thread(_endpoint, session, spec.service.name)
+            if not owner:
+                owner, is_lasting = await _caller(session, region)
+        return Scope(f"{spec.service.name}\0{region}\0{endpoint}", owner, is_lasting)
+
+
+def _endpoint(session: Any, service: str) -> str:
+    """Return the endpoint that is configured in place of AWS's own, or "". Blocks."""
+    from botocore.configprovider import ConfiguredEndpointProvider
+
+    if session.get_config_variable("ignore_configured_endpoint_urls"):
+        return ""
+    files = {"full_config": session.full_config, "scoped_config": session.get_scoped_config()}
+    return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
+
+
+async def _caller(session: Any, region: str) -> tuple[str, bool]:
+    """Return the identity of a session's credentials, and whether renewed ones have it too.
+
+    Raises:
+        NoCredentialsError: the session has none.
+    """
+    from aiobotocore.config import AioConfig
+
+    credentials = await find_credentials(session)
+    keys = await credentials.get_frozen_credentials()
+    account = getattr(keys, "account_id", None)
+    if account and not keys.token:
+        return f"account={account},key={keys.access_key}", True
+    config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
+    try:
+        await run_in_thread(load_models, session, STS)
+        with anyio.fail_after(_TIMEOUT):
+            async with session.create_client(STS.name, region_name=region, config=config) as sts:
+                answer = await sts.get_caller_identity()
+                is_lasting = getattr(credentials, "method", None) in _COVERED
+                return "caller=" + _SESSION.sub(r"\1", answer["Arn"]), is_lasting
+    except Exception as error:  # noqa: BLE001  # the fetch works without it
+        # An access key has one owner; but a key that came with a token does not last.
+        _log.log(
+            logging.WARNING if keys.token else logging.DEBUG,
+            "the caller's identity is unknown (%s), so a cache outside the process only has the"
+            " entries that were read with these same credentials; a `namespace` in cache_args"
+            " makes the request unnecessary",
+            type(error).__name__,
+        )
+        return f"key={keys.access_key}", not keys.token
+
+
+def _digest(path: str) -> str:
+    """Return a digest of a file of AWS's, since it may contain keys; "" if there is none."""
+    with suppress(OSError):
+        # `Path.expanduser` fails if there is no home.
+        return hashlib.sha256(Path(os.path.expanduser(path)).read_bytes()).hexdigest()  # noqa: PTH111
+    return ""

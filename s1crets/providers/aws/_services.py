@@ -1,0 +1,57 @@
+"""The AWS services: one row for each, with everything that the shared code needs to know of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_NO_QUOTAS: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """An AWS service.
+
+    Attributes:
+        name: botocore's name.
+        title: the name in error messages.
+        iam_prefix: prefix of its IAM actions.
+        batch_size: names per batch request; 1 if there is no batch operation.
+        quotas: the request quota of each operation that shares it with others. Every other
+            operation has its own.
+        models: the kinds of botocore's data that are needed in addition to the service's model
+            and endpoint rules. They are loaded in a worker thread.
+    """
+
+    name: str
+    title: str
+    iam_prefix: str
+    batch_size: int = 1
+    quotas: Mapping[str, str] = field(default_factory=lambda: _NO_QUOTAS)
+    models: tuple[str, ...] = ()
+
+    def quota(self, operation: str) -> str:
+        """Return the name of an operation's request quota."""
+        return self.quotas.get(operation, operation)
+
+
+PARAMETER_STORE = Service(
+    name="ssm",
+    title="Parameter Store",
+    iam_prefix="ssm",
+    batch_size=10,
+    quotas=dict.fromkeys(("GetParameter", "GetParameters", "GetParametersByPath"), "Get"),
+    models=("paginators-1",),
+)
+SECRETS_MANAGER = Service(
+    name="secretsmanager",
+    title="Secrets Manager",
+    iam_prefix="secretsmanager",
+    batch_size=20,
+    models=("paginators-1",),
+)
+STS = Service(name="sts", title="STS", iam_prefix="sts")

@@ -1,0 +1,220 @@
+"""Sessions: region, credentials, assumed roles, and botocore's models, loaded once per process."""
+
+from __future__ import annotations
+
+import copy
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from s1crets._runtime import import_lock, run_in_thread
+from s1crets.errors import ConfigurationError
+from s1crets.providers.aws._errors import Request, translated
+from s1crets.providers.aws._services import STS
+
+if TYPE_CHECKING:
+    from s1crets.providers.aws._retry import RateLimits
+    from s1crets.providers.aws._services import Service
+    from s1crets.providers.aws.options import StsArgs
+    from s1crets.providers.instrumentation import Counters
+
+_METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
+
+_loaders: dict[tuple[str, ...], Any] = {}
+"""botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time."""
+
+
+@dataclass(frozen=True)
+class ClientSpec:
+    """The properties of a provider's clients.
+
+    Attributes:
+        service: the service.
+        sts_args: checked.
+        retry: attempts in total.
+        timeout: seconds of an attempt.
+        max_connections: connections of a client.
+        session: the caller's own, or None.
+        counters: count the requests.
+        limits: limit the rate of requests.
+    """
+
+    service: Service
+    sts_args: StsArgs
+    retry: int
+    timeout: float
+    max_connections: int
+    session: Any
+    counters: Counters
+    limits: RateLimits
+
+
+async def prepare(spec: ClientSpec) -> tuple[Any, str]:
+    """Return a session and the region.
+
+    Raises:
+        ConfigurationError: there is no region.
+    """
+    # Imports and models take 300 ms of CPU time, which would stall the event loop.
+    session, region = await run_in_thread(_load, spec)
+    region = region or await _instance_region(session)
+    if not region:
+        message = (
+            f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
+            " command: --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the"
+            " profile of the AWS config file"
+        )
+        raise ConfigurationError(message)
+    return session, str(region)
+
+
+def _load(spec: ClientSpec) -> tuple[Any, str | None]:
+    """Read all files that creating a client needs; return a session and its region, if any."""
+    with import_lock:
+        import aiobotocore.config
+        import aiobotocore.credentials
+        import aiobotocore.session
+        import aiobotocore.utils  # noqa: F401
+    session = _new_session() if spec.session is None else _with_shared_models(spec.session)
+    load_models(session, spec.service)
+    if "RoleArn" in spec.sts_args:
+        load_models(session, STS)
+    region = spec.sts_args.get("aws_region") or session.get_config_variable("region")
+    # AWS_REGION is the name for ECS and for AWS's other SDKs; botocore ignores it.
+    return session, region or os.environ.get("AWS_REGION")
+
+
+def _new_session() -> Any:
+    from aiobotocore.session import AioSession
+
+    session = AioSession()
+    session.full_config  # noqa: B018  # reads the config files, and remembers them
+    session.register_component("data_loader", _shared_loader(session))
+    return session
+
+
+def _shared_loader(session: Any) -> Any:
+    from botocore.loaders import create_loader
+
+    loader = create_loader(session.get_config_variable("data_path"))
+    return _loaders.setdefault(tuple(loader.search_paths), loader)
+
+
+def _with_shared_models(session: Any) -> Any:
+    """Return a session like the caller's, which is not changed, but with the shared models.
+
+    A copy shares everything else, such as event handlers and credentials. If the caller's session
+    loads its data in its own way, it is returned as it is.
+    """
+    session.full_config  # noqa: B018  # see `_new_session`
+    own, shared = session.get_component("data_loader"), _shared_loader(session)
+    if type(own) is not type(shared) or own.search_paths != shared.search_paths:
+        return session
+    component, internal = session.get_component, session._get_internal_component  # noqa: SLF001
+    # This resolver parses another 50 ms of data; both belong to the same loader.
+    resolver = _new_session()._get_internal_component("endpoint_resolver")  # noqa: SLF001
+    sibling = copy.copy(session)
+    sibling.get_credentials = session.get_credentials
+    sibling.get_component = lambda name: shared if name == "data_loader" else component(name)
+    sibling._get_internal_component = (  # noqa: SLF001
+        lambda name: resolver if name == "endpoint_resolver" else internal(name)
+    )
+    return sibling
+
+
+def load_models(session: Any, service: Service) -> None:
+    """Load the data that clients of a service read, with the arguments that the loader caches."""
+    loader = session.get_component("data_loader")
+    for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
+        loader.load_data_with_path(name)
+    for kind in ("service-2", "endpoint-rule-set-1"):
+        loader.load_service_model(service.name, kind, api_version=None)
+    version = loader.determine_latest_version(service.name, "service-2")
+    for kind in service.models:
+        loader.load_service_model(service.name, kind, version)
+
+
+async def _instance_region(session: Any) -> str | None:
+    from aiobotocore.utils import AioIMDSRegionProvider
+
+    with anyio.move_on_after(_METADATA_TIMEOUT):
+        region: str | None = await AioIMDSRegionProvider(session=session).provide()
+        return region
+    return None
+
+
+async def find_credentials(session: Any) -> Any:
+    """Return a session's credentials.
+
+    Raises:
+        NoCredentialsError: it has none.
+    """
+    from botocore.exceptions import NoCredentialsError
+
+    credentials = await session.get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    return credentials
+
+
+async def current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return a client's credentials: the assumed role's, or else the session's.
+
+    Raises:
+        NoCredentialsError: there are none.
+    """
+    if "RoleArn" in spec.sts_args:
+        return await _assume_role(spec.sts_args, session, region, config)
+    return await find_credentials(session)
+
+
+async def renewed_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return a client's credentials as their source provides them now.
+
+    Raises:
+        NoCredentialsError: there are none any more.
+    """
+    if spec.session is None:
+        session = await run_in_thread(_new_session)  # the old one remembers its credentials
+    return await current_credentials(spec, session, region, config)
+
+
+def signing_with(credentials: Any, session: Any) -> Any:
+    """Return a session like `session` with these credentials."""
+
+    async def get_credentials() -> Any:
+        return credentials
+
+    sibling = copy.copy(session)
+    sibling.get_credentials = get_credentials
+    return sibling
+
+
+async def _assume_role(sts_args: StsArgs, session: Any, region: str, config: Any) -> Any:
+    """Return the role's credentials, which renew themselves."""
+    from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioRefreshableCredentials
+
+    def sts(service: str, **credentials: Any) -> Any:
+        return session.create_client(service, region_name=region, config=config, **credentials)
+
+    source, role = await find_credentials(session), sts_args["RoleArn"]
+    lifetime = sts_args.get("DurationSeconds", 3600)
+    defaults = {"RoleSessionName": "s1crets", "DurationSeconds": lifetime}
+    given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
+    fetcher = AioAssumeRoleCredentialFetcher(sts, source, role, extra_args={**defaults, **given})
+
+    async def renew() -> Any:
+        with translated(Request(STS, region, "AssumeRole", role)):
+            return await fetcher.fetch_credentials()
+
+    # With botocore's own windows, 15 and 10 minutes, a session of 15 minutes would be renewed for
+    # every request.
+    return AioRefreshableCredentials.create_from_metadata(
+        metadata=await renew(),
+        refresh_using=renew,
+        method="sts-assume-role",
+        advisory_timeout=min(900, lifetime // 3),
+        mandatory_timeout=min(600, lifetime // 6),
+    )

@@ -1,0 +1,256 @@
+"""AwsStore and AwsProvider: the parts of a store and its provider that all AWS services share."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+
+from s1crets._batcher import Batcher
+from s1crets.cache.entry import Fetched
+from s1crets.cache.keys import VALUE, CacheKey
+from s1crets.errors import (
+    AccessDeniedError,
+    BadResponseError,
+    ConfigurationError,
+    CredentialsError,
+    DeadlineExceededError,
+    S1cretsError,
+    SecretExistsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+from s1crets.providers.aws._client import Clients
+from s1crets.providers.aws._identity import Identity
+from s1crets.providers.aws._retry import RateLimits
+from s1crets.providers.aws._session import ClientSpec
+from s1crets.providers.aws.options import ProviderOptions, checked, redacted
+from s1crets.providers.instrumentation import Counters
+from s1crets.providers.provider import AsyncProvider
+from s1crets.providers.store import check_name
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+
+    from s1crets._redaction import Redacted
+    from s1crets.cache.scope import Scope
+    from s1crets.providers.aws._services import Service
+    from s1crets.providers.metadata import SecretMetadata
+    from s1crets.providers.store import WriteMode
+
+FOUND = Fetched("yes", 1.0)
+"""The result for an `EXISTS` key."""
+_OF_WHOLE_REQUEST = (
+    BadResponseError,
+    ConfigurationError,
+    CredentialsError,
+    DeadlineExceededError,
+    ThrottledError,
+    UnavailableError,
+)
+"""Errors that any other name would get too. All others may be the fault of one name."""
+
+
+class AwsStore:
+    """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
+
+    Args:
+        clients: of the service.
+        namespace: the caller's name for the identity of cache entries, or None.
+
+    Attributes:
+        row: the service's row.
+        title: as of `Store`.
+        clients: see the argument.
+    """
+
+    row: ClassVar[Service]
+
+    def __init__(self, clients: Clients, namespace: str | None) -> None:
+        self.title = self.row.title
+        self.clients = clients
+        self._identity = Identity(clients.spec, namespace)
+        self._batcher: Batcher[str, Fetched] = Batcher(
+            self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
+        )
+
+    def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
+        """Return the cache key of a request.
+
+        Args:
+            path: a secret's name, or a path.
+            args: `kind`, if it is not `VALUE`.
+            options: the options that are not at their defaults.
+
+        Raises:
+            InvalidNameError: no AWS service can have this name.
+        """
+        kind = args[0] if args else VALUE
+        secrets = self.aliases(path)
+        pairs = tuple(sorted(options.items()))
+        return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
+
+    def aliases(self, path: str) -> tuple[str, ...]:
+        """Return all names under which a secret may be cached."""
+        check_name(path)
+        return (path,)
+
+    def ancestors(self, path: str) -> Iterable[CacheKey]:  # noqa: ARG002  # for subclasses
+        """Return the keys of all paths whose entries may contain the secret."""
+        return ()
+
+    # Reading
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        """Return the value of a secret, or whether it exists. Services with paths override this."""
+        fetched = await self._batched(key.name)
+        return fetched if key.kind == VALUE else FOUND
+
+    async def fetch_one(self, name: str, group: Any) -> Fetched:
+        """Request one secret.
+
+        Args:
+            name: its name.
+            group: as passed to `_batched`.
+        """
+        raise NotImplementedError
+
+    async def fetch_batch(
+        self, names: Sequence[str], group: Any
+    ) -> Mapping[str, Fetched | S1cretsError]:
+        """Request several secrets at once. Names that are left out are requested singly.
+
+        Args:
+            names: distinct names, at most as many as the service's row says.
+            group: as passed to `_batched`.
+        """
+        raise NotImplementedError
+
+    async def _batched(self, name: str, group: Any = None) -> Fetched:
+        """Return a secret; names of a group that are requested in the same tick share a request."""
+        return await self._batcher.submit(name, group)
+
+    async def _fetch_names(
+        self, names: Sequence[str], group: Any
+    ) -> Mapping[str, Fetched | Exception]:
+        """Handle a call of the batcher.
+
+        One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal the names
+        are requested singly. If single requests are allowed and the batch is not, the permission
+        for batches is missing, and there are no further ones.
+        """
+        if len(names) == 1:
+            return {names[0]: await self.fetch_one(names[0], group)}
+        refusal = None
+        found: dict[str, Fetched | Exception] = {}
+        try:
+            found.update(await self.fetch_batch(names, group))
+        except _OF_WHOLE_REQUEST as error:
+            return {name: _about(error, names[0], name) for name in names}
+        except S1cretsError as error:
+            refusal = error
+        single = [name for name in names if name not in found]
+        outcomes = await asyncio.gather(*(self._outcome(name, group) for name in single))
+        if isinstance(refusal, AccessDeniedError) and not any(
+            isinstance(outcome, (AccessDeniedError, *_OF_WHOLE_REQUEST)) for outcome in outcomes
+        ):
+            self._batcher.size = 1
+        return {**found, **dict(zip(single, outcomes, strict=True))}
+
+    async def _outcome(self, name: str, group: Any) -> Fetched | S1cretsError:
+        try:
+            return await self.fetch_one(name, group)
+        except S1cretsError as error:
+            return error
+
+    # Writing
+
+    def write(
+        self,
+        path: str,  # noqa: ARG002  # for subclasses
+        value: Redacted,  # noqa: ARG002
+        mode: WriteMode,
+        settings: Mapping[str, Any],  # noqa: ARG002
+    ) -> Awaitable[None]:
+        """Validate at once, and return the coroutine that stores a value."""
+        raise self._unsupported(mode)
+
+    def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:  # noqa: ARG002
+        """Validate at once, and return the coroutine that deletes a secret."""
+        raise self._unsupported("delete")
+
+    async def describe(self, path: str) -> Sequence[SecretMetadata]:  # noqa: ARG002
+        """Return the metadata of the secrets under a path; "" means all."""
+        raise self._unsupported("describe")
+
+    def _unsupported(self, method: str) -> ConfigurationError:
+        return ConfigurationError(f"{self.title}: {method} is not supported")
+
+    # Identity and life
+
+    def scope_hint(self) -> str:
+        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
+        return self._identity.hint()
+
+    async def scope(self) -> Scope:
+        """Return the identity that cache entries belong to."""
+        return await self._identity.scope()
+
+    async def aclose(self) -> None:
+        """Close connections; a later call opens them again."""
+        await self.clients.aclose()
+
+
+async def overwrite_or_create(
+    overwrite: Callable[[], Awaitable[None]], create: Callable[[], Awaitable[None]]
+) -> None:
+    """Overwrite a secret, or create it if it does not exist, or overwrite a concurrent creation."""
+    with suppress(SecretNotFoundError):
+        await overwrite()
+        return
+    with suppress(SecretExistsError):
+        await create()
+        return
+    await overwrite()
+
+
+def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:
+    """Return an error about `name` in place of the error about the whole request."""
+    own = type(error)(str(error).replace(repr(subject), repr(name), 1))
+    own.__cause__ = error.__cause__
+    return own
+
+
+class AwsProvider(AsyncProvider):
+    """A provider on an AWS service. The options are documented in `ProviderOptions`.
+
+    Raises:
+        TypeError: an unknown option, or one of the wrong type.
+        ValueError: an option out of range.
+    """
+
+    _store_type: ClassVar[type[AwsStore]]
+    _region = "by botocore"
+
+    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
+        options = redacted(options)
+        checked(options)
+        sts_args, cache_args = options.get("sts_args") or {}, options.get("cache_args") or {}
+        counters = Counters(region=sts_args.get("aws_region"))
+        self._region = sts_args.get("aws_region", self._region)
+        spec = ClientSpec(
+            service=self._store_type.row,
+            sts_args=sts_args,
+            retry=options.get("retry", 3),
+            timeout=options.get("timeout", 5.0),
+            max_connections=options.get("max_connections", 50),
+            session=options.get("session"),
+            counters=counters,
+            limits=RateLimits(),
+        )
+        store = self._store_type(Clients(spec), cache_args.get("namespace"))
+        super().__init__(store, cache_args, options.get("deadline", 60.0), counters)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self.service}, region {self._region}>"

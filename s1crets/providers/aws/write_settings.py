@@ -1,0 +1,178 @@
+"""Settings of new and overwritten secrets, validated before anything is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from s1crets.errors import ConfigurationError, InvalidValueError
+from s1crets.providers.aws._responses import malformed
+
+if TYPE_CHECKING:
+    from s1crets._redaction import Redacted
+
+ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
+Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
+
+LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
+_LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
+_TYPES = ("SecureString", "String", "StringList")
+_TIERS = ("Standard", "Advanced", "Intelligent-Tiering")
+_TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
+_ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
+
+
+def parameter_settings(
+    type: object = None,  # noqa: A002  # AWS's name
+    kms_key_id: object = None,
+    description: object = None,
+    tier: object = None,
+    tags: object = None,
+) -> dict[str, Any]:
+    """Return the arguments of `PutParameter` for a caller's settings.
+
+    Raises:
+        TypeError: a setting of the wrong type.
+        ConfigurationError: a setting out of range, or settings that exclude each other.
+    """
+    _check_choice("type", type, _TYPES)
+    _check_choice("tier", tier, _TIERS)
+    if kms_key_id is not None and type not in (None, "SecureString"):
+        message = f"kms_key_id requires a SecureString; a {type} is not encrypted"
+        raise ConfigurationError(message)
+    return _given(
+        Type=type,
+        KeyId=_text("kms_key_id", kms_key_id, 2048),
+        Description=_text("description", description, 1024),
+        Tier=tier,
+        Tags=_tags(tags),
+    )
+
+
+def secret_settings(
+    kms_key_id: object = None, description: object = None, tags: object = None
+) -> dict[str, Any]:
+    """Return the arguments of `CreateSecret` for a caller's settings.
+
+    Raises:
+        TypeError: a setting of the wrong type.
+        ConfigurationError: a setting out of range.
+    """
+    return _given(
+        KmsKeyId=_text("kms_key_id", kms_key_id, 2048),
+        Description=_text("description", description, 2048),
+        Tags=_tags(tags),
+    )
+
+
+def deletion(recovery_days: object, *, force: bool) -> dict[str, Any]:
+    """Return the arguments of `DeleteSecret`.
+
+    Raises:
+        TypeError: `recovery_days` is not a number.
+        ConfigurationError: it is out of range, or given together with `force`.
+    """
+    if recovery_days is None:
+        return {"ForceDeleteWithoutRecovery": True} if force else {}
+    if force:
+        raise ConfigurationError("force excludes recovery_days: nothing can be recovered")
+    if isinstance(recovery_days, bool) or not isinstance(recovery_days, int):
+        message = f"recovery_days must be int, not {type(recovery_days).__name__}"
+        raise TypeError(message)
+    if not 7 <= recovery_days <= 30:  # noqa: PLR2004  # AWS's range, as the message says
+        message = f"recovery_days must be from 7 to 30, not {recovery_days}"
+        raise ConfigurationError(message)
+    return {"RecoveryWindowInDays": recovery_days}
+
+
+def refuse_tags(settings: Mapping[str, Any], name: str) -> None:
+    """Reject tags for an existing secret.
+
+    Raises:
+        ConfigurationError: there are tags.
+    """
+    if "Tags" in settings:
+        message = (
+            f"{name!r} is there already, and AWS takes tags with a new one only: leave tags out, or"
+            " set them with another tool; nothing was written"
+        )
+        raise ConfigurationError(message)
+
+
+def kept_attributes(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments with which `PutParameter`, which resets the rest, keeps a parameter.
+
+    Args:
+        described: the parameter as `DescribeParameters` returns it.
+
+    Raises:
+        ResponseParserError: attributes of other types than AWS documents.
+    """
+    kept = {name: described[name] for name in _ATTRIBUTES if described.get(name)}
+    try:
+        policies = [policy["PolicyText"] for policy in described.get("Policies") or []]
+    except (KeyError, TypeError):
+        raise malformed() from None
+    if not all(isinstance(text, str) for text in (*kept.values(), *policies)):
+        raise malformed()
+    return {**kept, "Policies": f"[{','.join(policies)}]"} if policies else kept
+
+
+def check_tier(tier: str, raw: Redacted) -> None:
+    """Reject a value that is too long for the parameter's tier.
+
+    Raises:
+        InvalidValueError: it is too long.
+    """
+    size = len(raw.reveal().encode())
+    if tier == "Standard" and size > _LARGEST_STANDARD:
+        message = (
+            f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
+            f" tier takes {_LARGEST_STANDARD:,}: move the parameter to the advanced tier first"
+        )
+        raise InvalidValueError(message)
+
+
+def _given(**settings: Any) -> dict[str, Any]:
+    return {name: value for name, value in settings.items() if value}
+
+
+def _check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
+    if given is not None and given not in known:
+        shown = repr(given) if isinstance(given, str) else type(given).__name__
+        message = f"{name} must be one of {', '.join(known)}, not {shown}"
+        raise ConfigurationError(message)
+
+
+def _text(name: str, given: object, longest: int) -> str | None:
+    if given is None:
+        return None
+    if not isinstance(given, str):
+        message = f"{name} must be str, not {type(given).__name__}"
+        raise TypeError(message)
+    if not 1 <= len(given) <= longest:
+        message = f"{name} has {len(given):,} characters, and must have 1 to {longest:,}"
+        raise ConfigurationError(message)
+    return given
+
+
+def _tags(given: object) -> list[dict[str, str]]:
+    """Return tags in AWS's form."""
+    if given is None:
+        return []
+    if not isinstance(given, Mapping):
+        message = f"tags must be a dict of str, not {type(given).__name__}"
+        raise TypeError(message)
+    if len(given) > _TAGS:
+        message = f"there are {len(given)} tags; the maximum is {_TAGS}"
+        raise ConfigurationError(message)
+    for key, value in given.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise TypeError("tags: keys and values must be str")
+        if not 1 <= len(key) <= _TAG_KEY or len(value) > _TAG_VALUE:
+            message = f"tags: a key has 1 to {_TAG_KEY} characters, a value {_TAG_VALUE} at most"
+            raise ConfigurationError(message)
+        if key.lower().startswith("aws:"):
+            message = f"tags: {key!r} begins with aws:, which is reserved"
+            raise ConfigurationError(message)
+    return [{"Key": key, "Value": value} for key, value in given.items()]
