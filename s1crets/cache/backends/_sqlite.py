@@ -37,7 +37,8 @@ _RAW = diskcache.core.MODE_RAW
 _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader waits for foreign locks
 _TRIES = 3  # times that, for a writer
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
-_CHUNK = 500  # keys per SELECT: old versions of SQLite allow 999 parameters
+_CHUNK = 50  # keys per SELECT: a longer statement takes longer to compile than it saves
+_VALUE = f"(SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {_RAW})"  # noqa: S608
 _SETTINGS = {
     "statistics": 0,
     "tag_index": 0,
@@ -96,22 +97,24 @@ class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type h
 
 @functools.cache
 def _select(count: int) -> str:
-    marks = ",".join("?" * count)
-    return f"SELECT key, value FROM Cache WHERE key IN ({marks}) AND raw = 1 AND mode = {_RAW}"  # noqa: S608  # numbers
+    # Faster than `key IN (?, …)`, which fills and sorts a table for each execution.
+    return "SELECT " + ", ".join([_VALUE] * count)
 
 
-def select(sql: Callable[..., sqlite3.Cursor], keys: Sequence[str]) -> dict[str, Any]:
-    """Return the values of those rows that exist, all of one snapshot."""
+def select(sql: Callable[..., sqlite3.Cursor], keys: Sequence[str]) -> Sequence[Any]:
+    """Return the values of some keys, all of one snapshot; None for a missing row."""
+    if not keys:
+        return ()
     if len(keys) <= _CHUNK:
-        return dict(sql(_select(len(keys)), keys).fetchall())
-    found: dict[str, Any] = {}
+        return sql(_select(len(keys)), keys).fetchone()  # type: ignore[no-any-return]
+    values: list[Any] = []
     sql("BEGIN")
     try:
         for start in range(0, len(keys), _CHUNK):
-            found.update(select(sql, keys[start : start + _CHUNK]))
+            values += select(sql, keys[start : start + _CHUNK])
     finally:
         sql("COMMIT")
-    return found
+    return values
 
 
 class Database:
@@ -276,12 +279,13 @@ class Database:
         damaged = type(error) is sqlite3.DatabaseError and not self._moved
         if not damaged and not isinstance(error, FileNotFoundError):
             return False
+        if damaged or self._cache is not None:
+            _log.warning(
+                "the disk cache in %s was damaged or removed (%s: %s); going on with a new file",
+                self._folder, type(error).__name__, error,
+            )  # fmt: skip
         self._damaged = damaged
         self._cache = None
-        _log.warning(
-            "the disk cache in %s was damaged or removed (%s: %s); going on with a new file",
-            self._folder, type(error).__name__, error,
-        )  # fmt: skip
         return True
 
     def empty_journal(self) -> None:

@@ -97,10 +97,13 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
     def peek_many(self, keys: Sequence[str]) -> list[str | None]:
         """Return the texts of `keys` in one snapshot; None for each while the file is not open."""
         records = self._database.read(select, keys)
-        if not records:
+        if records is None:
             return [None] * len(keys)
         now = self._clock()
-        return [_decoded(_payload(records.get(key), now), "utf-8") for key in keys]
+        return [
+            None if record is None else _decoded(_payload(record, now), "utf-8")
+            for record in records
+        ]
 
     def acquire_lock(self, key: str) -> bool:
         """Lock `key` unless another has. Nothing is locked, and it is True, before the opening."""
@@ -128,7 +131,7 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
         while (records := self._database.read(select, keys)) is None:
             await run_in_thread(self._database.open)
         now = self._clock()
-        return [_payload(records.get(key), now) for key in keys]
+        return [_payload(record, now) for record in records]
 
     async def _write(self, write: Callable[[Any], R]) -> R:
         """Run a write in a worker thread: it may wait for locks of other processes."""
@@ -138,7 +141,7 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
             return await run_in_thread(self._database.write, write)
 
     def _record(self, cache: Any, key: str) -> bytes | None:
-        record = select(cache._sql, (key,)).get(key)  # noqa: SLF001  # in the transaction
+        (record,) = select(cache._sql, (key,))  # noqa: SLF001  # in the transaction
         return None if _payload(record, self._clock()) is None else record
 
     def _expires(self, ttl: float | None) -> float:
@@ -333,11 +336,9 @@ def _decoded(payload: bytes | None, encoding: str | None) -> Any:
 
 def _payload(record: Any, now: float) -> bytes | None:
     """Return the value of a row, or None if it has expired or s1crets did not write it."""
-    if record is None:
-        return None
     try:
         stored, expires = _HEADER.unpack_from(record)
-    except (TypeError, struct.error):
+    except (TypeError, struct.error):  # also if there is no row
         return None
     # An entry from the future means that the clock was set back: its age is not known.
     return record[_HEADER.size :] if stored <= now < expires else None
