@@ -7,6 +7,7 @@ check of its backends, as far as it is not particular to a server.
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import shutil
 import sqlite3
@@ -90,15 +91,6 @@ async def make(kind: tuple[type[Any], dict[str, Any]]) -> AsyncIterator[Callable
 def cache(make: Callable[..., Any]) -> Any:
     """Return a cache with aiocache's default options."""
     return make()
-
-
-def wait_for_threads(threads: list[threading.Thread], failures: list[BaseException]) -> None:
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for failure in failures:
-        raise failure
 
 
 class Name(StrEnum):
@@ -310,51 +302,31 @@ class TestContract:
         assert isinstance(cache, SyncReadable)
 
     async def test_several_keys_are_read_in_the_same_instant(self, cache: Any) -> None:
-        """Between two writers, both are of the same writer."""
-        done = threading.Event()
-        failures: list[BaseException] = []
+        """While another thread writes both, they are of the same write."""
 
-        def write() -> None:
-            async def main() -> None:
-                for i in range(50):
-                    await cache.multi_set([("a", str(i)), ("b", str(i))])
-
-            try:
-                asyncio.run(main())
-            except BaseException as error:  # noqa: BLE001
-                failures.append(error)
-            finally:
-                done.set()
+        async def write() -> None:
+            for i in range(50):
+                await cache.multi_set([("a", str(i)), ("b", str(i))])
 
         await cache.get("a")
-        writer = threading.Thread(target=write)
-        writer.start()
-        while not done.is_set():
+        writing = asyncio.create_task(asyncio.to_thread(asyncio.run, write()))
+        while not writing.done():
             first, second = cache.peek_many(["a", "b"])
             assert first == second
             await asyncio.sleep(0)
-        await asyncio.to_thread(writer.join)
-        assert failures == []
+        await writing
 
     async def test_many_threads_and_loops(self, cache: Any) -> None:
         """Each sees whole values, and no increment is lost."""
-        failures: list[BaseException] = []
 
-        def work(name: str) -> None:
-            async def main() -> None:
-                for i in range(10):
-                    await cache.set(name, f"{name}{i}", ttl=100)
-                    assert (cache.peek(name) or name).startswith(name)
-                    await cache.delete(name)
-                    await cache.increment("n")
+        async def work(name: str) -> None:
+            for i in range(10):
+                await cache.set(name, f"{name}{i}", ttl=100)
+                assert (cache.peek(name) or name).startswith(name)
+                await cache.delete(name)
+                await cache.increment("n")
 
-            try:
-                asyncio.run(main())
-            except BaseException as error:  # noqa: BLE001
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(name,)) for name in "abcdef"]
-        await asyncio.to_thread(wait_for_threads, threads, failures)
+        await asyncio.gather(*(asyncio.to_thread(asyncio.run, work(name)) for name in "abcdef"))
         assert int(await cache.get("n")) == 60
 
     async def test_many_writes_at_once(self, cache: Any) -> None:
@@ -1364,6 +1336,15 @@ sys.stdin.read()
             assert other.acquire_lock("a")
             other.release_lock("a")
 
+    def test_a_cache_that_is_garbage(self, folder: Path) -> None:
+        """Has no locks any more."""
+        for _ in "ab":
+            cache = DiskCache(folder)
+            cache.open()
+            assert cache.acquire_lock("a")
+            del cache
+            gc.collect()
+
     async def test_before_the_file_is_open(self, folder: Path) -> None:
         """Nothing is locked, and nobody waits."""
         cache = DiskCache(folder)
@@ -1392,9 +1373,12 @@ sys.stdin.read()
         assert os.waitpid(child, 0)[1] == 0
 
 
-def run(script: str, *args: str, measured: bool = True) -> str:
-    """Run a script that must succeed; return what it wrote to stderr."""
-    env = {k: v for k, v in os.environ.items() if measured or not k.startswith("COVERAGE_")}
+def run(script: str, *args: str) -> str:
+    """Run a script that must succeed; return what it wrote to stderr.
+
+    Its coverage is not measured: coverage's own file and locks suffer from the same mistreatment.
+    """
+    env = {k: v for k, v in os.environ.items() if not k.startswith("COVERAGE_")}
     done = subprocess.run(
         [sys.executable, "-c", script, *args],
         env=env,
@@ -1423,6 +1407,13 @@ def fork(work):
             traceback.print_exc()
             os._exit(1)
     return child
+
+async def persist(call, *args):
+    while True:
+        try:
+            return await call(*args)
+        except FAILURES:  # others had the lock for 135 ms, which a busy machine can bring about
+            pass
 """
 DYING = (
     NURSERY
@@ -1461,28 +1452,18 @@ COUNTING = (
 async def count():
     cache, added = DiskCache(folder), 0
     for i in range(20):
-        while True:
-            try:
-                await cache.increment("n")
-                break
-            except FAILURES:  # three others had the lock for 45 ms each
-                pass
+        await persist(cache.increment, "n")
         try:
-            await cache.add(f"k{i}", "v")
+            await persist(cache.add, f"k{i}", "v")
             added += 1
-        except (ValueError, *FAILURES):
+        except ValueError:
             pass
-    while True:
-        try:
-            await cache.increment("added", added)
-            break
-        except FAILURES:
-            pass
+    await persist(cache.increment, "added", added)
 
 children = [fork(count) for _ in range(4)]
 assert not any([os.waitpid(child, 0)[1] for child in children])
 found = asyncio.run(DiskCache(folder).multi_get(["n", "added"]))
-assert found[0] == "80" and int(found[1]) <= 20, found
+assert found == ["80", "20"], found
 """
 )
 FORKING = (
@@ -1501,11 +1482,11 @@ def write():
     i = 0
     while going:
         i += 1
-        asyncio.run(cache.set(f"{i % 50}", "v"))
+        asyncio.run(persist(cache.set, f"{i % 50}", "v"))
 
 async def work():
-    assert await cache.get("k") == "v"
-    assert await cache.set("child", "v")
+    assert await persist(cache.get, "k") == "v"
+    assert await persist(cache.set, "child", "v")
     assert cache.peek("child") == "v"
 
 going = [True]
@@ -1529,10 +1510,12 @@ FAILING = (
     + """
 import ctypes, resource
 
-async def main():
+async def fill():
     async with DiskCache(folder) as cache:
         await cache.set("k", "v")
-    if os.geteuid() == 0:  # root may write everywhere, but for this capability
+
+async def main():
+    if os.geteuid() == 0:  # root may write everywhere, but for this capability of each thread
         libc = ctypes.CDLL(None)
         header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
         libc.capget(header, sets)
@@ -1545,13 +1528,14 @@ async def main():
     else:
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     cache = DiskCache(folder)
-    for call in (cache.get, cache.delete):
-        try:
-            await call("k")
-        except FAILURES as error:
-            print(type(error).__name__)
-    await cache.close()
+    try:
+        await cache.set("l", "v" * 9999)
+    except FAILURES:
+        await cache.close()
+    else:
+        raise AssertionError("it was written")
 
+assert not os.waitpid(fork(fill), 0)[1]
 asyncio.run(main())
 """
 )
@@ -1588,13 +1572,12 @@ class TestProcesses:
     def test_forks_while_other_threads_read_and_write(self, folder: Path) -> None:
         """No child is forked while a thread is inside SQLite, whose mutexes would stay locked."""
         quiet = "import warnings; warnings.simplefilter('ignore')\n"
-        # coverage has locks of its own, which a child may inherit locked.
-        assert run(quiet + FORKING, str(folder), measured=False) == ""
+        assert run(quiet + FORKING, str(folder)) == ""
 
     @pytest.mark.parametrize("problem", ["read-only", "full"])
     def test_a_disk_that_takes_nothing(self, folder: Path, problem: str) -> None:
         """Is an error that a caller can catch."""
-        assert run(FAILING, str(folder), problem, measured=problem != "full") == ""
+        assert run(FAILING, str(folder), problem) == ""
 
     def test_where_no_thread_can_be_started(self, folder: Path) -> None:
         """Nobody waits: the call fails."""
