@@ -1,4 +1,4 @@
-"""The contract of a cache backend, which every backend passes; and what each has besides."""
+"""A provider and its cache: in memory, on disk, and in backends of the caller's own."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ import asyncio
 import base64
 import os
 import sqlite3
-import stat
 import subprocess
 import sys
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,14 +16,11 @@ import pytest
 from _support.wire import Wire, parameter
 from aiocache import SimpleMemoryCache
 
-from s1crets.cache.disk import DiskCache
-from s1crets.cache.memory import MemoryCache
+from s1crets.cache import DiskCache, MemoryCache
 from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s1crets.cache import CacheArgs
 
 
@@ -44,304 +39,9 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["memory", "disk"])
-async def cache(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) -> Any:
-    """Yield each backend that there is: a new one is a line here."""
-    makers: dict[str, Callable[[], Any]] = {
-        "memory": lambda: MemoryCache(size=3, timer=clock),
-        "disk": lambda: DiskCache(tmp_path / "cache", size=3, clock=clock),
-    }
-    async with makers[request.param]() as backend:
-        yield backend
-
-
-async def size(cache: Any) -> int:
-    return await asyncio.to_thread(len, cache)
-
-
-class TestContract:
-    """What `SecretCache` relies on."""
-
-    async def test_what_is_set_is_got(self, cache: Any) -> None:
-        """Through aiocache's own methods, and without waiting."""
-        await cache.set("k", "välue", ttl=10)
-
-        assert await cache.get("k") == "välue"
-        assert cache.peek("k") == "välue"
-
-    async def test_a_key_that_is_not_there(self, cache: Any) -> None:
-        """None, or the default."""
-        assert await cache.get("k") is None
-        assert await cache.get("k", default="d") == "d"
-        assert cache.peek("k") is None
-
-    async def test_an_entry_expires_by_the_clock(self, cache: Any, clock: Clock) -> None:
-        """At its time to live, exactly, without a timer."""
-        await cache.set("k", "v", ttl=10)
-        clock.now += 9.9
-        assert cache.peek("k") == "v"
-        clock.now += 0.1
-        assert cache.peek("k") is None
-        assert await cache.get("k") is None
-
-    async def test_without_a_ttl_it_stays(self, cache: Any, clock: Clock) -> None:
-        """As aiocache has it."""
-        await cache.set("k", "v")
-        clock.now += 1e9
-
-        assert cache.peek("k") == "v"
-
-    async def test_the_last_value_counts(self, cache: Any, clock: Clock) -> None:
-        """And its time to live."""
-        await cache.set("k", "old", ttl=1)
-        await cache.set("k", "new", ttl=10)
-        clock.now += 5
-
-        assert cache.peek("k") == "new"
-
-    async def test_it_is_bounded(self, cache: Any) -> None:
-        """The oldest goes first."""
-        for key in "abcd":
-            await cache.set(key, key, ttl=10)
-
-        assert [cache.peek(key) for key in "abcd"] == [None, "b", "c", "d"]
-        assert await size(cache) == 3
-
-    async def test_delete(self, cache: Any) -> None:
-        """One key; how many were there is returned."""
-        await cache.set("k", "v", ttl=10)
-
-        assert await cache.delete("k") == 1
-        assert await cache.delete("k") == 0
-        assert cache.peek("k") is None
-
-    async def test_clear(self, cache: Any) -> None:
-        """All, or those of a namespace."""
-        for key in ("x:a", "x:b", "y:a"):
-            await cache.set(key, "v", ttl=10)
-
-        await cache.clear(namespace="x:")
-        assert [cache.peek(key) for key in ("x:a", "x:b", "y:a")] == [None, None, "v"]
-        await cache.clear()
-        assert await size(cache) == 0
-
-    async def test_what_is_not_wanted_any_more_is_not_stored(self, cache: Any) -> None:
-        """It is asked at the last moment."""
-        assert not await cache.set("k", "v", ttl=10, _cas_token=lambda _key, _there: False)
-        assert await cache.set("l", "v", ttl=10, _cas_token=lambda _key, there: there is None)
-
-        assert cache.peek("k") is None
-        assert cache.peek("l") == "v"
-
-    async def test_fill_stops_where_it_is_full(self, cache: Any) -> None:
-        """It pushes nothing out."""
-        await cache.set("k", "v", ttl=10)
-        await cache.fill(dict.fromkeys("abcd", "w"), 10, lambda *_: True, room_only=True)
-
-        assert cache.peek("k") == "v"
-        assert await size(cache) == 3
-
-    async def test_fill_of_what_is_not_wanted_any_more(self, cache: Any) -> None:
-        """Nothing is stored."""
-        await cache.fill({"a": "w"}, 10, lambda *_: False, room_only=False)
-
-        assert await size(cache) == 0
-
-    async def test_many_threads_and_loops(self, cache: Any) -> None:
-        """Each sees whole values."""
-        failures: list[BaseException] = []
-
-        def work(name: str) -> None:
-            async def main() -> None:
-                for i in range(20):
-                    await cache.set(f"{name}", f"{name}{i}", ttl=100)
-                    assert (cache.peek(name) or name).startswith(name)
-                    await cache.delete(f"{name}")
-
-            try:
-                asyncio.run(main())
-            except BaseException as error:  # noqa: BLE001
-                failures.append(error)
-
-        threads = [threading.Thread(target=work, args=(name,)) for name in "abcdef"]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            await asyncio.sleep(0.01)
-        for failure in failures:
-            raise failure
-
-
-async def test_memory_drops_what_is_least_recently_used(clock: Clock) -> None:
-    """A read counts as use."""
-    cache = MemoryCache(size=2, timer=clock)
-    await cache.set("a", 1, ttl=10)
-    await cache.set("b", 2, ttl=10)
-    cache.peek("a")
-    await cache.set("c", 3, ttl=10)
-
-    assert [cache.peek(key) for key in "abc"] == [1, None, 3]
-
-
-def test_memory_returns_what_another_thread_has_just_dropped() -> None:
-    """What was read is good."""
-
-    def slow_clock() -> float:
-        if slow:
-            with ThreadPoolExecutor(1) as other:
-                other.submit(asyncio.run, cache.clear()).result()
-        return 0.0
-
-    slow: list[bool] = []
-    cache = MemoryCache(timer=slow_clock)
-    asyncio.run(cache.set("k", "v", ttl=1))
-    slow.append(True)
-
-    assert cache.peek("k") == "v"
-    assert len(cache) == 0
-
-
-def test_memory_does_not_forget_what_was_set_meanwhile() -> None:
-    """Between a reader's look at an expired entry and its forgetting, another thread may store."""
-
-    def slow_clock() -> float:
-        if slow:
-            slow.clear()
-            with ThreadPoolExecutor(1) as other:
-                other.submit(asyncio.run, cache.set("k", "new", ttl=9)).result()
-            return 2.0
-        return 0.0
-
-    slow: list[bool] = []
-    cache = MemoryCache(timer=slow_clock)
-    asyncio.run(cache.set("k", "old", ttl=1))
-    slow.append(True)
-
-    assert cache.peek("k") is None
-    assert cache.peek("k") == "new"
-
-
-async def test_memory_forgets_what_has_expired(clock: Clock) -> None:
-    """A secret does not stay in memory after its time, once somebody has asked."""
-    cache = MemoryCache(size=2, timer=clock)
-    await cache.set("a", 1, ttl=10)
-    clock.now += 10
-    assert cache.peek("a") is None
-
-    assert len(cache) == 0
-
-
-def mode(path: Path) -> int:
-    return stat.S_IMODE(path.stat().st_mode)
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path / "deep" / "cache"
-
-
-@pytest.mark.parametrize("umask", [0, 0o022, 0o077])
-async def test_the_disk_is_private_under_any_umask(folder: Path, umask: int) -> None:
-    """Folders 0700, also those between; files 0600."""
-    before = os.umask(umask)
-    try:
-        async with DiskCache(folder) as cache:
-            await cache.set("k", "v", ttl=10)
-
-            assert {mode(path) for path in (folder, folder.parent)} == {0o700}
-            assert {mode(path) for path in folder.iterdir()} == {0o600}
-    finally:
-        os.umask(before)
-
-
-@pytest.mark.parametrize("kind", ["link", "group", "other user's"])
-async def test_a_folder_that_others_can_get_into_is_refused(folder: Path, kind: str) -> None:
-    """The error names the folder and what is wrong with it."""
-    if kind == "link":
-        folder.parent.mkdir()
-        (folder.parent / "real").mkdir(mode=0o700)
-        folder.symlink_to(folder.parent / "real")
-    else:
-        folder.mkdir(parents=True, mode=0o700)
-        folder.chmod(0o750 if kind == "group" else 0o700)
-        if kind == "other user's":
-            if os.geteuid():
-                pytest.skip("only root can give a folder away")
-            os.chown(folder, 4321, -1)
-    words = {"link": "symbolic link", "group": "0750", "other user's": "user 4321"}
-
-    with pytest.raises(PermissionError, match=words[kind]) as caught:
-        await DiskCache(folder).get("k")
-    assert str(folder) in str(caught.value)
-
-
-async def test_rows_that_somebody_else_wrote_are_a_miss(folder: Path, tmp_path: Path) -> None:
-    """No pickle is loaded, no file is read or deleted, whatever a row says (CVE-2025-69872)."""
-    victim = tmp_path / "victim"
-    victim.write_text("mine")
-    async with DiskCache(folder) as cache:
-        for key in ("pickle", "file", "number"):
-            await cache.set(key, "v", ttl=100)
-        evil = b"cos\nsystem\n(S'touch %s'\ntR." % bytes(tmp_path / "pwned")
-        with sqlite3.connect(folder / "cache.db") as db:
-            db.execute("UPDATE Cache SET mode = 4, value = ? WHERE key = 'pickle'", (evil,))
-            db.execute("UPDATE Cache SET mode = 2, filename = ? WHERE key = 'file'", (str(victim),))
-            db.execute("UPDATE Cache SET value = 5 WHERE key = 'number'")
-        db.close()
-
-        assert [cache.peek(key) for key in ("pickle", "file", "number")] == [None] * 3
-        for key in ("pickle", "file", "number"):
-            await cache.delete(key)
-    assert victim.read_text() == "mine"
-    assert not (tmp_path / "pwned").exists()
-
-
-async def test_keys_that_somebody_else_wrote_are_passed_by(folder: Path) -> None:
-    """A pickled key is not loaded when all are looked through, and nothing waits for it to go."""
-    async with DiskCache(folder) as cache:
-        await cache.set("k", "v", ttl=100)
-        with sqlite3.connect(folder / "cache.db") as db:
-            db.execute("UPDATE Cache SET raw = 0, key = ?", (b"cos\nsystem\n.",))
-        db.close()
-
-        await cache.set("l", "v", ttl=100)
-        assert await cache.clear()
-        assert cache.peek("l") is None
-        cache.size = 0
-        assert await cache.set("l", "v", ttl=100)
-
-
-async def test_a_row_that_is_cut_short_is_a_miss(folder: Path) -> None:
-    """Whatever is left of it."""
-    async with DiskCache(folder) as cache:
-        await cache.set("k", "v", ttl=100)
-        with sqlite3.connect(folder / "cache.db") as db:
-            db.execute("UPDATE Cache SET value = ?", (b"12345",))
-        db.close()
-
-        assert cache.peek("k") is None
-
-
-async def test_a_step_of_the_wall_clock_does_not_lengthen_a_life(
-    folder: Path, clock: Clock
-) -> None:
-    """What comes from the future is a miss: its age is not known."""
-    async with DiskCache(folder, clock=clock) as cache:
-        await cache.set("k", "v", ttl=5)
-        clock.now -= 3600
-        assert cache.peek("k") is None
-        clock.now += 3600
-        assert cache.peek("k") == "v"
-
-
-async def test_an_expired_secret_is_not_readable_in_the_file(folder: Path) -> None:
-    """What is deleted is overwritten."""
-    async with DiskCache(folder) as cache:
-        await cache.set("k", "canary" * 9, ttl=100)
-        await cache.delete("k")
-    files = b"".join(path.read_bytes() for path in folder.glob("cache.db"))
-
-    assert b"canary" not in files
 
 
 @pytest.mark.parametrize("damage", ["directory", "not a folder"])

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.wire import Asked, Wire, parameter
 
-from s1crets.cache.claims import claims_in
-from s1crets.cache.disk import DiskCache
-from s1crets.cache.writing import Writer
+from s1crets.cache import DiskCache
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 
 if TYPE_CHECKING:
@@ -126,23 +124,6 @@ async def test_a_file_that_is_damaged_while_it_is_open(
             assert await ps.get(f"/{i}") == f"v/{i}"
         assert await ps.get("/1") == "v/1"
     assert caplog.text.count("going on without it") <= 1
-
-
-async def test_one_that_stays_corrupt_is_left_alone(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """It is not moved aside for ever."""
-    cache = DiskCache(tmp_path / "c")
-    for _ in range(3):
-        await cache.set("k", "v", ttl=9)
-        cache._database.cache = None
-        await asyncio.to_thread((tmp_path / "c" / "cache.db").write_bytes, b"garbage" * 999)
-        for name in ("cache.db-wal", "cache.db-shm"):
-            await asyncio.to_thread((tmp_path / "c" / name).unlink, missing_ok=True)
-    assert await cache.get("k") is None
-    assert not await cache.set("k", "v", ttl=9)
-    assert caplog.text.count("going on without it") == 1
-    await cache.close()
 
 
 async def test_an_empty_file_is_filled(folder: Path, tmp_path: Path) -> None:
@@ -288,7 +269,7 @@ def test_a_disk_that_takes_nothing(server: Wire, problem: str) -> None:
 
 NURSERY = """
 import asyncio, logging, os, pathlib, random, signal, sys, time
-import s1crets.cache.disk, aiobotocore.session
+import s1crets.cache.backends.disk, aiobotocore.session
 from s1crets.providers.aws import AsyncParameterStore
 folder = pathlib.Path(sys.argv[1])
 args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir": folder / "paths",
@@ -306,39 +287,6 @@ def fork(work):
             os._exit(1)
     return child
 """
-DYING = (
-    NURSERY
-    + """
-from s1crets.cache.disk import DiskCache
-
-reader, writer = os.pipe()
-
-async def write():
-    cache = DiskCache(folder / "keys")
-    i = 0
-    while True:
-        i += 1
-        await asyncio.gather(*(cache.set(f"k{i % 50}", "v" * 500, ttl=99) for i in range(i, i + 5)))
-        if i == 1:
-            os.write(writer, b"x")
-
-for _ in range(20):
-    child = fork(write)
-    os.read(reader, 1)
-    time.sleep(random.uniform(0, 0.05))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-
-async def read():
-    cache = DiskCache(folder / "keys")
-    found = [await cache.get(f"k{i}") for i in range(50)]
-    assert set(found) <= {"v" * 500, None}, found
-    assert found.count(None) < 50
-    assert await cache.set("k", "v", ttl=9)
-
-asyncio.run(read())
-"""
-)
 RACING = (
     NURSERY
     + """
@@ -378,11 +326,6 @@ def run(script: str, *args: str, measured: bool = True) -> str:
     return done.stderr
 
 
-def test_writers_that_are_killed(tmp_path: Path) -> None:
-    """Twenty times, at any moment: no error, nothing unreadable, what was stored is there."""
-    assert run(DYING, str(tmp_path)) == ""
-
-
 @pytest.mark.parametrize("how", ["gather", "one by one"])
 def test_processes_fetch_together_what_none_has(server: Wire, tmp_path: Path, how: str) -> None:
     """Eight processes on forty cold names ask for about forty names, not for 320.
@@ -402,32 +345,6 @@ def test_processes_fetch_together_what_none_has(server: Wire, tmp_path: Path, ho
         return len(names)
 
     assert any(asked(tmp_path / str(attempt)) <= 60 for attempt in range(3))
-
-
-async def test_a_claim_is_one_process_and_one_providers(tmp_path: Path) -> None:
-    """Also among the providers of a process; and it ends with its process."""
-    tmp_path.chmod(0o700)
-    claims = claims_in(tmp_path)
-    assert claims_in(tmp_path) is claims
-    script = f"""
-import pathlib, sys
-from s1crets.cache.claims import claims_in
-claims = claims_in(pathlib.Path({str(tmp_path)!r}))
-print(claims.take("a"), claims.take("b"), flush=True)
-sys.stdin.read()
-"""
-    assert [claims.take("a"), claims.take("a")] == [True, False]
-    child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, stdin=-1, stdout=-1)
-    assert child.stdout
-    assert await child.stdout.readline() == b"False True\n"
-    assert not claims.take("b")
-    child.kill()
-    await child.wait()
-    assert claims.take("b")
-    claims.release("b")
-    claims.release("a")
-    assert claims.take("a")
-    claims.release("a")
 
 
 async def test_what_another_process_refreshes_is_not_refreshed_here(
@@ -474,69 +391,6 @@ async def test_who_does_not_come_back_is_not_waited_for(
         monkeypatch.setattr(s1crets.cache, "_CLAIMED", 0.1)
         assert await other.get("/2") == "v/2"
         await tier.release("/2")
-
-
-def test_where_files_can_not_be_locked_everybody_fetches(tmp_path: Path) -> None:
-    """As in some network file systems: here the file is closed."""
-    from s1crets.cache.claims import Claims
-
-    claims = Claims(os.open(tmp_path, os.O_RDONLY))
-    assert claims.take("a")
-    claims.release("a")
-
-
-async def test_writes_that_wait_are_one_transaction() -> None:
-    """And a failure is everybody's."""
-    batches: list[int] = []
-
-    def write_all(writes: list[Any]) -> list[Any]:
-        batches.append(len(writes))
-        time.sleep(0.02)
-        return [write() for write in writes]
-
-    def fail() -> None:
-        raise ZeroDivisionError
-
-    writer = Writer(write_all)
-    results = await asyncio.gather(*(writer.do(lambda i=i: i) for i in range(100)))  # type: ignore[misc]
-    failures = await asyncio.gather(*(writer.do(fail) for _ in "ab"), return_exceptions=True)
-    given_up = asyncio.ensure_future(writer.do(lambda: None))
-    await asyncio.sleep(0)
-    given_up.cancel()
-    await writer.do(lambda: None)
-
-    assert results == list(range(100))
-    assert [type(one) for one in failures] == [ZeroDivisionError] * 2
-    assert sum(batches) == 104
-    assert len(batches) <= 6
-
-
-async def test_who_was_slower_to_open_it_uses_what_the_other_opened(tmp_path: Path) -> None:
-    """And who was slower to find it corrupt leaves the new one alone."""
-    one, other = DiskCache(tmp_path / "c"), DiskCache(tmp_path / "c")
-
-    class Late:
-        """A lock that comes when another thread has opened the file."""
-
-        def __enter__(self) -> None:
-            one._database.after_fork()
-            one._open()
-            opened.append(one._database.cache)
-
-        def __exit__(self, *_: object) -> None:
-            pass
-
-    opened: list[Any] = []
-    one._database.writing = Late()  # type: ignore[assignment]
-    await asyncio.to_thread(one.open)
-    assert one._database.cache is opened[0]
-    await asyncio.to_thread(other.open)
-    for cache in (one, other):
-        cache._failed("read", sqlite3.DatabaseError("database disk image is malformed"))
-    assert await one.set("k", "v", ttl=9)
-    assert await other.get("k") == "v"
-    await one.close()
-    await other.close()
 
 
 async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_path: Path) -> None:
@@ -594,37 +448,3 @@ def test_forks_while_other_threads_read_and_write(server: Wire, tmp_path: Path) 
     quiet = "import warnings; warnings.simplefilter('ignore')\n"
     # coverage has locks of its own, which a child may get locked.
     assert run(quiet + NURSERY + FORKING, str(tmp_path), measured=False) == ""
-
-
-async def test_where_no_thread_can_be_started_nobody_waits(tmp_path: Path) -> None:
-    """A write that can't be made is an error of those who wanted it."""
-    writer = Writer(lambda writes: [write() for write in writes])
-    script = f"""
-import asyncio, pathlib, resource, threading
-from s1crets.cache.disk import DiskCache
-def fail(*args, **kwargs):
-    raise RuntimeError("can't start new thread")
-threading.Thread.start = fail
-async def main():
-    cache = DiskCache({str(tmp_path / "c")!r})
-    try:
-        await asyncio.wait_for(cache.set("k", "v"), 5)
-    except RuntimeError as error:
-        print(error)
-asyncio.run(main())
-"""
-    done = await asyncio.to_thread(
-        subprocess.run, [sys.executable, "-c", script], capture_output=True, text=True, check=True
-    )
-    assert (done.stdout, done.stderr) == ("can't start new thread\n", "")
-    assert await writer.do(lambda: 1) == 1
-
-
-async def test_a_write_notices_that_the_file_has_gone(tmp_path: Path) -> None:
-    """It goes to the new one."""
-    cache = DiskCache(tmp_path / "c")
-    await cache.set("k", "v", ttl=9)
-    await asyncio.to_thread((tmp_path / "c" / "cache.db").unlink)
-    assert await cache.set("k", "w", ttl=9)
-    assert await DiskCache(tmp_path / "c").get("k") == "w"
-    await cache.close()
