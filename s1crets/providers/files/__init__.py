@@ -1,0 +1,5 @@
+"""Provider for secrets that are files: Docker, Kubernetes and systemd mount them into containers."""
+
+from s1crets.providers.files.provider import AsyncFiles, Files
+
+__all__ = ["AsyncFiles", "Files"]
