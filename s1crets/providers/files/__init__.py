@@ -1,4 +1,4 @@
-"""Provider for secrets that are files: Docker, Kubernetes and systemd mount them into containers."""
+"""Secrets that are files, as Docker, Kubernetes and systemd mount them into containers."""
 
 from s1crets.providers.files.provider import AsyncFiles, Files
 

@@ -104,7 +104,7 @@ class AsyncFiles(AsyncSimpleProvider):
 
     async def fetch(self, name: str) -> Fetched:
         """Read a file."""
-        return await in_thread(self._fetch, name)
+        return await in_thread(self._read_file, name)
 
     async def names(self, path: str) -> list[str]:
         """List files."""
@@ -112,21 +112,21 @@ class AsyncFiles(AsyncSimpleProvider):
 
     async def entries(self, path: str) -> list[Entry]:
         """List files with their modification times."""
-        return await in_thread(self._entries, path)
+        return await in_thread(self._list_files, path)
 
     async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:
         """Write a file."""
-        await in_thread(self._change, name, write, _encode(value), exists)
+        await in_thread(self._change_file, name, write, _encode(value), exists)
 
     async def remove(self, name: str) -> None:
         """Delete a file."""
-        await in_thread(self._change, name, remove)
+        await in_thread(self._change_file, name, remove)
 
     def identity(self) -> str:
         """Return the machine or container, the user, and the folder."""
         return f"{socket.gethostname()}\0{os.getuid()}\0{os.path.realpath(self.folder)}"
 
-    def _fetch(self, name: str) -> Fetched:
+    def _read_file(self, name: str) -> Fetched:
         limit = self.largest + 1  # for a newline that is dropped
         with self._translate_errors(name, "read"):
             data, info = read(self.folder, _parts(name), limit)
@@ -136,12 +136,12 @@ class AsyncFiles(AsyncSimpleProvider):
             raise InvalidValueError(message)
         return Fetched(_decode(data), float(info.st_mtime_ns))
 
-    def _entries(self, path: str) -> list[Entry]:
+    def _list_files(self, path: str) -> list[Entry]:
         with self._translate_errors(path or "/", "listed"):
             listed = list_files(self.folder, _parts(path), _MAX_FILES)
         return [_entry(name, info) for name, info in listed if _is_name(name)]
 
-    def _change(self, name: str, change: Callable[..., None], *args: Any) -> None:
+    def _change_file(self, name: str, change: Callable[..., None], *args: Any) -> None:
         with self._translate_errors(name, "changed"):
             change(self.folder, _parts(name), *args)
 
