@@ -43,7 +43,7 @@ from typing_extensions import TypeAliasType
 import s1crets
 from s1crets import providers
 from s1crets.errors import ConfigurationError, S1cretsError
-from s1crets.integrations._settings_hiding import HiddenDict, HiddenInt, hide, plain
+from s1crets.integrations._settings_redaction import HiddenDict, HiddenInt, hide, plain
 from s1crets.integrations.pydantic_settings import (
     FromSecret,
     SecretSettings,

@@ -2,7 +2,8 @@
 
 Each part of a name is opened relative to the folder before it, and symlinks are followed here
 instead of by the kernel. So the object that was checked is the object that is used, even if
-somebody swaps files in between.
+somebody swaps files in between. Whatever can't be done raises an `OSError`, for example a
+`PermissionError` for a name that leads out of the folder.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from s1crets.errors import ConfigurationError
 
@@ -23,22 +24,19 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
+_Place: TypeAlias = "tuple[int, bytes, os.stat_result]"
+"""Descriptor of the containing folder, name in it, status; a folder is `.` in itself."""
 _ATTEMPTS = 3
 _MAX_LINKS = 40  # Linux's own limit
 # Linux can open a folder that may be entered but not listed; elsewhere it has to be readable.
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
+_OUTSIDE = "a symlink leads out of the folder"
 _DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 
 def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
-    """Return the content of a file, at most one byte more than `limit`, and its status.
-
-    Raises:
-        PermissionError: it is not a regular file, outside of the folder, or unreadable.
-        IsADirectoryError: it is a folder.
-        OSError: it does not exist, or could not be read.
-    """
+    """Return the content of a file, at most one byte more than `limit`, and its status."""
     return _retry(_read, root, parts, limit)
 
 
@@ -48,14 +46,8 @@ def list_files(root: str, parts: Sequence[bytes], limit: int) -> Listing:
     Names that begin with two dots are left out, like those of Kubernetes' own folders, and so are
     names that are not UTF-8. The status of a symlink that leads out of the folder is None.
 
-    Args:
-        root: the folder.
-        parts: the parts of the place's name.
-        limit: the number of files and folders to look at.
-
     Raises:
-        ConfigurationError: there are more.
-        OSError: the place, or a folder under it, can't be listed.
+        ConfigurationError: there are more than `limit` files and folders.
     """
     while True:
         generation = _generation(root)
@@ -73,15 +65,10 @@ def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None
     see the old content or all of the new, also after a crash or on a full disk.
 
     Args:
-        root: the folder, which must exist.
-        parts: the parts of the name; missing folders are created.
+        root: the folder, which must exist; missing folders in it are created.
+        parts: the parts of the name.
         data: bytes.
-        exists: see `Hooks.store`.
-
-    Raises:
-        FileExistsError: the file exists and must not.
-        FileNotFoundError: the file does not exist and must; or the folder does not exist.
-        OSError: it could not be written.
+        exists: whether the file must (`FileNotFoundError`) or must not (`FileExistsError`) exist.
     """
     if exists is not True:
         _make_folders(root, parts[:-1])
@@ -105,38 +92,15 @@ def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None
 
 
 def remove(root: str, parts: Sequence[bytes]) -> None:
-    """Delete a file.
-
-    Raises:
-        OSError: it does not exist, or could not be deleted.
-    """
+    """Delete a file."""
     with _open_folder(root, parts[:-1]) as folder:
         _is_file(folder, parts[-1])
         os.unlink(parts[-1], dir_fd=folder)
 
 
-class _Place(NamedTuple):
-    """Where a name leads.
-
-    Attributes:
-        folder: descriptor of the folder that contains it, or of that folder itself.
-        name: its name in the folder, or `.`.
-        info: its status.
-    """
-
-    folder: int
-    name: bytes
-    info: os.stat_result
-
-
 @contextmanager
 def _resolved(root: str, parts: Sequence[bytes]) -> Iterator[_Place]:
-    """Yield the place that a name leads to; its descriptor is closed at the end.
-
-    Raises:
-        PermissionError: it leads out of the folder, or through too many symlinks.
-        OSError: it does not exist, or can't be reached.
-    """
+    """Yield the place that a name leads to; its descriptor is closed at the end."""
     folders = [os.open(root, _FOLDER)]
     try:
         yield _walk(root, folders, list(reversed(parts)))
@@ -146,12 +110,10 @@ def _resolved(root: str, parts: Sequence[bytes]) -> Iterator[_Place]:
 
 
 def _walk(root: str, folders: list[int], ahead: list[bytes]) -> _Place:
-    """Go from folder to folder.
+    """Go from folder to folder; `..` goes back to the folder before.
 
-    Args:
-        root: the first folder.
-        folders: descriptors of the folders on the way, which stay open; `..` goes back in them.
-        ahead: the parts still to come, the next part last.
+    `folders` are the descriptors of the folders on the way, `ahead` the parts still to come, the
+    next part last.
     """
     links = 0
     while ahead:
@@ -160,7 +122,7 @@ def _walk(root: str, folders: list[int], ahead: list[bytes]) -> _Place:
             continue
         if part == b"..":
             if len(folders) == 1:
-                raise _outside()
+                raise PermissionError(errno.EPERM, _OUTSIDE)
             os.close(folders.pop())
             continue
         info = os.stat(part, dir_fd=folders[-1], follow_symlinks=False)
@@ -177,8 +139,8 @@ def _walk(root: str, folders: list[int], ahead: list[bytes]) -> _Place:
         elif ahead or stat.S_ISDIR(info.st_mode):
             folders.append(os.open(part, _FOLDER | os.O_NOFOLLOW, dir_fd=folders[-1]))
         else:
-            return _Place(folders[-1], part, info)
-    return _Place(folders[-1], b".", os.fstat(folders[-1]))
+            return folders[-1], part, info
+    return folders[-1], b".", os.fstat(folders[-1])
 
 
 def _relative(root: str, target: bytes) -> bytes:
@@ -186,12 +148,8 @@ def _relative(root: str, target: bytes) -> bytes:
     for folder in (root, os.path.realpath(root)):
         prefix = os.fsencode(folder).rstrip(b"/") + b"/"
         if target.startswith(prefix):
-            return target[len(prefix) :]
-    raise _outside()
-
-
-def _outside() -> PermissionError:
-    return PermissionError(errno.EPERM, "a symlink leads out of the folder")
+            return target.removeprefix(prefix)
+    raise PermissionError(errno.EPERM, _OUTSIDE)
 
 
 def _retry(function: Callable[..., R], *args: Any) -> R:
@@ -206,9 +164,9 @@ def _retry(function: Callable[..., R], *args: Any) -> R:
 
 
 def _read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
-    with _resolved(root, parts) as place:
-        _check_file(place.info)
-        descriptor = os.open(place.name, _FILE, dir_fd=place.folder)
+    with _resolved(root, parts) as (folder, name, info):
+        _check_file(info)
+        descriptor = os.open(name, _FILE, dir_fd=folder)
     with open(descriptor, "rb") as file:  # noqa: PTH123  # it is a descriptor
         info = os.fstat(descriptor)
         _check_file(info)  # somebody may have put something else in its place
@@ -216,12 +174,7 @@ def _read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat
 
 
 def _check_file(info: os.stat_result) -> None:
-    """Refuse everything but regular files; opening others may block, or act on a device.
-
-    Raises:
-        IsADirectoryError: it is a folder.
-        PermissionError: it is something else.
-    """
+    """Refuse everything but regular files; opening others may block, or act on a device."""
     if stat.S_ISDIR(info.st_mode):
         raise IsADirectoryError(errno.EISDIR, "it is a folder")
     if not stat.S_ISREG(info.st_mode):
@@ -265,30 +218,27 @@ def _list(root: str, start: tuple[bytes, ...], limit: int) -> Listing:
 
 def _look(root: str, parts: Sequence[bytes]) -> tuple[os.stat_result, list[bytes] | None]:
     """Return the status of a place, and the names in it; None if they can't be listed."""
-    with _resolved(root, parts) as place:
-        if not stat.S_ISDIR(place.info.st_mode):
-            return place.info, []
+    with _resolved(root, parts) as (folder, _, info):
+        if not stat.S_ISDIR(info.st_mode):
+            return info, []
         try:
-            descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=place.folder)
+            descriptor = os.open(b".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
         except PermissionError:
-            return place.info, None
+            return info, None
         try:
-            names = map(os.fsencode, os.listdir(descriptor))  # noqa: PTH208  # it is a descriptor
-            return place.info, [name for name in names if _is_listed(name)]
+            names = [*map(os.fsencode, os.listdir(descriptor))]  # noqa: PTH208  # it is a descriptor
+            names = [name for name in names if name.decode(errors="ignore").encode() == name]
+            return info, [name for name in names if not name.startswith(b"..")]
         finally:
             os.close(descriptor)
 
 
-def _is_listed(name: bytes) -> bool:
-    return not name.startswith(b"..") and name.decode(errors="ignore").encode() == name
-
-
 @contextmanager
 def _open_folder(root: str, parts: Sequence[bytes]) -> Iterator[int]:
-    with _resolved(root, parts) as place:
-        if not stat.S_ISDIR(place.info.st_mode):
+    with _resolved(root, parts) as (folder, _, info):
+        if not stat.S_ISDIR(info.st_mode):
             raise NotADirectoryError(errno.ENOTDIR, "it would be in a file, not in a folder")
-        yield place.folder
+        yield folder
 
 
 def _make_folders(root: str, parts: Sequence[bytes]) -> None:
@@ -298,12 +248,7 @@ def _make_folders(root: str, parts: Sequence[bytes]) -> None:
 
 
 def _is_file(folder: int, name: bytes) -> bool:
-    """Tell whether a file exists that may be replaced or deleted.
-
-    Raises:
-        PermissionError: it is a symlink.
-        OSError: it is not a regular file.
-    """
+    """Return whether a file exists; refuse symlinks and everything but regular files."""
     try:
         info = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

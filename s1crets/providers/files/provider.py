@@ -24,13 +24,7 @@ from s1crets.errors import (
 from s1crets.providers.base import check_name
 from s1crets.providers.files._rooted_fs import list_files, read, remove, write
 from s1crets.providers.options import boxed
-from s1crets.providers.simple import (
-    AsyncSimpleProvider,
-    Entry,
-    Fetched,
-    SimpleProvider,
-    in_thread,
-)
+from s1crets.providers.simple import AsyncSimpleProvider, Entry, Fetched, SimpleProvider, in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
