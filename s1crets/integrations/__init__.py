@@ -1,1 +1,1 @@
-"""What brings secrets into frameworks; each module needs the extra of its name."""
+"""Integrations with frameworks; each module needs the extra of the same name."""

@@ -1,4 +1,4 @@
-"""The metrics: what providers count anyway, read when it is collected, and two histograms."""
+"""Metrics: a provider's own counters, read when metrics are collected, and two histograms."""
 
 from __future__ import annotations
 
@@ -19,116 +19,101 @@ if TYPE_CHECKING:
 
     from s1crets.providers.stats import Counters, Stats
 
-Attributes: TypeAlias = "dict[str, str]"
-_Series: TypeAlias = "tuple[str, frozenset[tuple[str, str]]]"  # a metric, and its attributes
+_Series: TypeAlias = "tuple[str, frozenset[tuple[str, str]]]"  # a metric and its attributes
 
-_COUNTED = (
-    ("s1crets.cache.hits", "{hit}", "Secrets and paths that a cache answered."),
-    ("s1crets.cache.misses", "{miss}", "Those that no local cache answered."),
-    ("s1crets.cache.stale", "{value}", "Expired values that were served, in an outage."),
-    ("s1crets.requests", "{request}", "Requests to the store, with pages and repetitions."),
-    ("s1crets.throttles", "{request}", "Requests that it refused as too many."),
-    ("s1crets.retries", "{request}", "Requests that were repetitions."),
+_COUNTERS = (  # name, attribute of `Stats`, unit, description
+    ("s1crets.cache.hits", "hits", "{hit}", "Secrets and paths answered from a local cache."),
+    ("s1crets.cache.misses", "misses", "{miss}", "Secrets and paths not in a local cache."),
+    ("s1crets.cache.stale", "stale", "{value}", "Expired values served during an outage."),
+    ("s1crets.requests", "requests", "{request}", "Requests, including pages and retries."),
+    ("s1crets.throttles", "throttled", "{request}", "Requests that the service throttled."),
+    ("s1crets.retries", "retried", "{request}", "Requests that were retries."),
 )
-_HITS, _MISSES, _STALE, _REQUESTS, _THROTTLES, _RETRIES = (name for name, _, _ in _COUNTED)
+# Seconds, as the semantic conventions advise; the SDK's default buckets are for milliseconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
-"""Seconds, as the conventions advise; the SDK's own buckets are for milliseconds."""
 
 
 class Source:
-    """What one provider counts, from now until its end.
+    """Counters of a single provider, from now until its end.
 
-    It has no reference to the provider, which may go.
+    It has no reference to the provider, so that does not stay alive.
 
     Args:
-        counters: the provider's.
-        provider: its name, as `aws.ps`.
-        service: AWS's name of the service, or another store's.
+        counters: the provider's counters.
+        provider: the provider's name, such as `aws.ps`.
+        service: the service's name, such as `SSM`.
     """
 
     def __init__(self, counters: Counters, provider: str, service: str) -> None:
         self._counters = counters
-        self._provider = provider
+        self.provider = provider
         self.service = service
-        self._seen = Counter(dict(_numbers(counters.stats())))
-        self._at_end: Stats | None = None
-
-    @property
-    def of_aws(self) -> bool:
-        """Whether AWS is asked."""
-        return self._provider.startswith("aws.")
+        self._seen = _numbers(counters.stats())
+        self._final: Stats | None = None
 
     @property
     def ended(self) -> bool:
-        """Whether there is nothing to come."""
-        return self._at_end is not None
+        """Whether the numbers are final."""
+        return self._final is not None
 
     def end(self) -> None:
-        """Count no further, and tell no observer any more."""
-        if self._at_end is None:
-            self._at_end = self._counters.stats()
+        """Stop counting, and stop notifying the observer."""
+        if not self.ended:
+            self._final = self._counters.stats()
             self._counters.observer = Observer()
 
-    @property
-    def region(self) -> str | None:
-        """Where the service is asked, as far as that is known."""
-        return self._counters.region
+    def attributes(self) -> dict[str, str]:
+        """Return the attributes that identify this provider."""
+        region = self._counters.region
+        return {"s1crets.provider": self.provider} | ({"cloud.region": region} if region else {})
 
-    def attributes(self) -> Attributes:
-        """Return what tells this provider from others."""
-        where = {} if self.region is None else {"cloud.region": self.region}
-        return {"s1crets.provider": self._provider, **where}
+    def increments(self) -> Iterator[tuple[_Series, int]]:
+        """Yield everything counted since the last time.
 
-    def news(self) -> Iterator[tuple[_Series, int]]:
-        """Yield what has been counted since the last time.
-
-        The region may become known in between, and what is new is of that region.
+        If the region has become known meanwhile, the increments belong to that region.
         """
         base = self.attributes()
-        for (metric, operation), number in _numbers(self._at_end or self._counters.stats()):
+        before, self._seen = self._seen, _numbers(self._final or self._counters.stats())
+        for (metric, operation), number in self._seen.items():
             attributes = dict(base)
-            if metric in (_REQUESTS, _THROTTLES, _RETRIES):
+            if not metric.startswith("s1crets.cache."):
                 attributes["rpc.service"] = self.service
             if operation:
                 attributes["rpc.method"] = operation
-            new, self._seen[metric, operation] = number - self._seen[metric, operation], number
-            # A zero begins a series, but not one of an unknown region, which will not go on.
-            if new or self.region is not None:
-                yield (metric, frozenset(attributes.items())), new
+            increment = number - before.get((metric, operation), 0)
+            # A zero starts a series, but not one without a region, which will not continue.
+            if increment or "cloud.region" in base:
+                yield (metric, frozenset(attributes.items())), increment
 
 
 class Metrics:
-    """The instruments of one meter provider, which all providers share that report to it."""
+    """The instruments of a meter provider, shared by all providers that report to it."""
 
     def __init__(self, meter_provider: MeterProvider) -> None:
         self._sources: list[Source] = []
-        self._totals: Counter[_Series] = Counter()
+        self._totals: Counter[_Series] = Counter()  # of all sources, including those that ended
         meter = get_meter("s1crets", __version__, meter_provider)
-        for name, unit, description in _COUNTED:
+        for name, _, unit, description in _COUNTERS:
             meter.create_observable_counter(name, [partial(self._observe, name)], unit, description)
-        self.requests = meter.create_histogram(
-            "rpc.client.call.duration",
-            "s",
-            "Operations of AWS, with all their pages and attempts.",
-            explicit_bucket_boundaries_advisory=_BUCKETS,
+        histogram = partial(
+            meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=_BUCKETS
         )
-        self.calls = meter.create_histogram(
-            "s1crets.call.duration",
-            "s",
-            "Calls that no local cache answered.",
-            explicit_bucket_boundaries_advisory=_BUCKETS,
+        self.requests = histogram(
+            "rpc.client.call.duration", description="AWS operations with all pages and attempts."
+        )
+        self.calls = histogram(
+            "s1crets.call.duration", description="Calls not answered from a local cache."
         )
 
     def add(self, source: Source) -> None:
-        """Report a source too."""
+        """Report the counters of another source."""
         self._sources.append(source)
 
     def _observe(self, name: str, _: CallbackOptions) -> list[Observation]:
-        # What a source has counted stays when that goes: a counter never falls.
         for source in list(self._sources):
             ended = source.ended
-            for series, new in source.news():
-                self._totals[series] += new
+            for series, increment in source.increments():
+                self._totals[series] += increment
             if ended:
                 self._sources.remove(source)
         return [
@@ -138,33 +123,33 @@ class Metrics:
         ]
 
 
-_all: WeakKeyDictionary[MeterProvider, Metrics] = WeakKeyDictionary()
+_metrics: WeakKeyDictionary[MeterProvider, Metrics] = WeakKeyDictionary()
 _global: list[Metrics] = []
 
 
-def metrics_of(given: MeterProvider | None) -> Metrics:
-    """Return the metrics of a meter provider: instruments of one name are made once in each.
+def metrics_for(given: MeterProvider | None) -> Metrics:
+    """Return the metrics of a meter provider, whose instruments must be created only once.
 
-    The global one has a stand-in until it is set, whose instruments become its own then.
+    Until the global meter provider is set, a proxy takes its place. The proxy's instruments become
+    those of the global meter provider, so both share a `Metrics`.
     """
     current = get_meter_provider()
     provider = current if given is None else given
-    found = _all.get(provider)
+    found = _metrics.get(provider)
     if found is None and provider is current and _global:
         found = _global[0]
     if found is None:
-        found = _all[provider] = Metrics(provider)
+        found = _metrics[provider] = Metrics(provider)
         if provider is current:
             _global.append(found)
     return found
 
 
-def _numbers(stats: Stats) -> Iterator[tuple[tuple[str, str], int]]:
-    """Yield the numbers, each with its metric and, if it is of one, the operation."""
-    yield (_HITS, ""), stats.hits
-    yield (_MISSES, ""), stats.misses
-    yield (_STALE, ""), stats.stale
-    for operation, number in stats.requests.items():
-        yield (_REQUESTS, operation), number
-    yield (_THROTTLES, ""), stats.throttled
-    yield (_RETRIES, ""), stats.retried
+def _numbers(stats: Stats) -> dict[tuple[str, str], int]:
+    """Return the numbers by metric and operation, or by metric and an empty text."""
+    numbers = {}
+    for metric, attribute, *_ in _COUNTERS:
+        value = getattr(stats, attribute)
+        for operation, number in (value if isinstance(value, dict) else {"": value}).items():
+            numbers[metric, operation] = number
+    return numbers

@@ -1,95 +1,85 @@
-"""The spans, and how long they took; never with a name in clear, never with a message."""
+"""Spans of public calls and of operations of the service, and the durations of both.
+
+Spans never contain a secret's name in clear, or an error's message.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from opentelemetry import context as otel
-from opentelemetry.trace import Link, SpanKind, StatusCode, get_tracer, set_span_in_context
+from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 
-from s1crets._version import __version__
 from s1crets.cache.freshness import aboard
 from s1crets.errors import BatchError, SecretNotFoundError
 from s1crets.providers.observing import NO_ERRORS, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from types import TracebackType
 
     from opentelemetry.metrics import Histogram
-    from opentelemetry.trace import Span, TracerProvider
+    from opentelemetry.trace import Span, Tracer
 
     from s1crets.errors import S1cretsError
     from s1crets.integrations._otel_metrics import Metrics, Source
 
-_SYSTEM = "aws-api"
 
-
+@dataclass(eq=False)
 class Spans(Observer):
-    """Makes the spans of one provider.
+    """Creates the spans of a single provider.
 
-    Args:
-        source: tells whose they are.
+    Attributes:
+        source: identifies the provider.
         metrics: has the histograms.
-        tracer_provider: where they go, or None for the global one.
-        hashed: makes what stands for a name, or None where names are omitted.
+        tracer: creates spans.
+        hashed: returns the hash of a name; None if spans have no names.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        metrics: Metrics,
-        tracer_provider: TracerProvider | None,
-        hashed: Callable[[str], str] | None,
-    ) -> None:
-        self.source = source
-        self.metrics = metrics
-        self.tracer = get_tracer("s1crets", __version__, tracer_provider)
-        self._hashed = hashed
+    source: Source
+    metrics: Metrics
+    tracer: Tracer
+    hashed: Callable[[str], str] | None
 
     def call(
         self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
-    ) -> _Call:
-        """Return what is entered while a public call is done."""
-        return _Call(self, method, self._about(names), errors)
+    ) -> _CallSpan:
+        """Return the span of a public call."""
+        return _CallSpan(self, method, self._about(names), errors)
 
-    def request(self, operation: str, names: Collection[str]) -> _Request:
-        """Return what is entered while AWS is asked."""
-        return _Request(self, operation, self._about(names))
+    def request(self, operation: str, names: Collection[str]) -> _RequestSpan:
+        """Return the span of an operation of the service."""
+        return _RequestSpan(self, operation, self._about(names))
 
     def sent(self, *, again: bool) -> None:
-        """Count a request of the operation that is under way."""
-        attempts = _attempts.get() or _Attempts()  # none, if it was under way at `instrument`
-        attempts.requests += 1
-        attempts.retries += again
+        """Count a request of the current operation."""
+        _count(requests=1, retries=int(again))
 
     def throttled(self) -> None:
-        """Count one that was refused as too many."""
-        (_attempts.get() or _Attempts()).throttles += 1
+        """Count a throttled request."""
+        _count(throttles=1)
 
     def stale(self) -> None:
-        """Tell of an expired value in the spans of those who get it."""
-        for call in _callers():
+        """Mark the spans of all callers that get an expired value."""
+        for call in _waiting():
             call.span.set_attribute("s1crets.stale", True)  # noqa: FBT003  # OpenTelemetry's own
 
     def _about(self, names: Collection[str]) -> dict[str, Any]:
-        told = [name for name in names if name]  # an empty path means all there are
-        hashes = {"s1crets.names": [*map(self._hashed, told)]} if self._hashed else {}
-        return {"s1crets.name_count": len(told), **hashes}
+        names = [name for name in names if name]  # an empty path means everything
+        hashes = {"s1crets.names": [*map(self.hashed, names)]} if self.hashed else {}
+        return {"s1crets.name_count": len(names), **hashes}
 
 
-class _Timed:
-    """What is entered while something is done: its span is current, and its time is taken.
+class _TimedSpan:
+    """A context manager for a span that has begun: makes it current, and measures its duration.
 
-    Args:
-        source: tells whose it is.
-        span: has begun.
-        histogram: gets the seconds.
-        key: the attributes by which it is measured, besides those of the source.
+    The attributes of the duration are those of the source and those in `key`.
     """
+
+    current: ClassVar[ContextVar[Any]]
 
     def __init__(
         self, source: Source, span: Span, histogram: Histogram, key: Mapping[str, str]
@@ -101,46 +91,38 @@ class _Timed:
         self._key = key
 
     def __enter__(self) -> None:
-        self._outer = [(variable, variable.get()) for variable in _VARIABLES]
+        self._reset = self.current.set(self)
         self._token = otel.attach(set_span_in_context(self.span))
         self._began = time.perf_counter()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         seconds = time.perf_counter() - self._began
         attributes = {**self._source.attributes(), **self._key}
         failure = self._failure(kind)
         if failure:
             attributes["error.type"] = failure
-            if kind is None or issubclass(kind, Exception):  # else it was cancelled
+            if kind is None or issubclass(kind, Exception):  # otherwise it was cancelled
                 self.span.set_status(StatusCode.ERROR)
         self.span.set_attributes(attributes)
         self._histogram.record(seconds, attributes)
         self.ended = True
         self.span.end()
-        if kind is not GeneratorExit:  # which is thrown in wherever the garbage collector runs
+        # The garbage collector throws GeneratorExit in any context, where the tokens are invalid.
+        if kind is not GeneratorExit:
             otel.detach(self._token)
-            for variable, outer in self._outer:
-                variable.set(outer)
+            self.current.reset(self._reset)
 
     def _failure(self, kind: type[BaseException] | None) -> str | None:
-        """Return the type of what went wrong."""
         return kind.__name__ if kind else None
 
 
-class _Call(_Timed):
+class _CallSpan(_TimedSpan):
     """A public call that a local cache did not answer."""
 
+    current = ContextVar[Any]("s1crets_call", default=None)
+
     def __init__(
-        self,
-        spans: Spans,
-        method: str,
-        about: Mapping[str, Any],
-        errors: Mapping[str, S1cretsError],
+        self, spans: Spans, method: str, about: dict[str, Any], errors: Mapping[str, S1cretsError]
     ) -> None:
         key = {"s1crets.method": method}
         attributes = {**spans.source.attributes(), **key, **about}
@@ -149,77 +131,63 @@ class _Call(_Timed):
         self._method = method
         self._errors = errors
 
-    def __enter__(self) -> None:
-        super().__enter__()
-        _call.set(self)
-
     def _failure(self, kind: type[BaseException] | None) -> str | None:
         if self._errors:
             self.span.set_attribute("s1crets.error_count", len(self._errors))
             kinds = {type(error) for error in self._errors.values()}
             return (kinds.pop() if len(kinds) == 1 else BatchError).__name__
         if self._method == "path_exists" and kind is SecretNotFoundError:
-            return None  # that is an answer
+            return None  # the answer is no
         return super()._failure(kind)
 
 
-class _Request(_Timed):
-    """An operation of AWS, with all its pages and attempts; or of another store."""
+class _RequestSpan(_TimedSpan):
+    """An operation of the service, with all its pages and attempts."""
 
-    def __init__(self, spans: Spans, operation: str, about: Mapping[str, Any]) -> None:
-        service, waiting = spans.source.service, _callers()
-        alone = len(waiting) == 1
+    current = ContextVar[Any]("s1crets_request", default=None)
+
+    def __init__(self, spans: Spans, operation: str, about: dict[str, Any]) -> None:
+        service, callers = spans.source.service, _waiting()
         key = {"rpc.service": service, "rpc.method": operation}
-        old = {}  # by its name of before
-        if spans.source.of_aws:
-            key["rpc.system.name"] = old["rpc.system"] = _SYSTEM
+        old = {}  # names from earlier semantic conventions
+        if spans.source.provider.startswith("aws."):
+            key["rpc.system.name"] = old["rpc.system"] = "aws-api"
+        # The child of a single caller. A span can't have several parents, so if there are several
+        # callers it is a root, with a link to each of them and from each of them.
+        parent, linked = otel.Context(), callers
+        if len(callers) == 1:
+            parent, linked = set_span_in_context(callers[0].span), []
         span = spans.tracer.start_span(
             f"{service}.{operation}",
-            set_span_in_context(waiting[0].span) if alone else otel.Context(),
+            parent,
             SpanKind.CLIENT,
             {**old, **key, **spans.source.attributes(), **about},
-            [] if alone else [Link(call.span.get_span_context()) for call in waiting],
+            [Link(call.span.get_span_context()) for call in linked],
         )
         super().__init__(spans.source, span, spans.metrics.requests, key)
-        self._attempts = _Attempts()
-        self._known = set(waiting)
-        for call in [] if alone else waiting:
+        self.attempts = Counter(requests=0, retries=0, throttles=0)
+        self._known = set(callers)
+        for call in linked:
             call.span.add_link(span.get_span_context())
 
-    def __enter__(self) -> None:
-        super().__enter__()
-        _attempts.set(self._attempts)
-
     def _failure(self, kind: type[BaseException] | None) -> str | None:
-        for call in set(_callers()) - self._known:  # they have joined meanwhile
+        for call in set(_waiting()) - self._known:  # callers that joined meanwhile
             self.span.add_link(call.span.get_span_context())
             call.span.add_link(self.span.get_span_context())
-        self.span.set_attributes(self._attempts.told())
+        self.span.set_attributes({f"s1crets.{name}": n for name, n in self.attempts.items()})
         return super()._failure(kind)
 
 
-@dataclass
-class _Attempts:
-    """What an operation has taken up to now."""
-
-    requests: int = 0
-    retries: int = 0
-    throttles: int = 0
-
-    def told(self) -> dict[str, int]:
-        return {f"s1crets.{what}": number for what, number in vars(self).items()}
+def _count(**numbers: int) -> None:
+    """Add numbers to the current operation, unless it began before `instrument`."""
+    request = _RequestSpan.current.get()
+    if request is not None:
+        request.attempts.update(numbers)
 
 
-_attempts: ContextVar[_Attempts | None] = ContextVar("s1crets_attempts", default=None)
-_call: ContextVar[_Call | None] = ContextVar("s1crets_call", default=None)
-_VARIABLES: tuple[ContextVar[Any], ...] = (_attempts, _call)
-
-
-def _callers() -> list[_Call]:
-    """Return the calls that wait for what is being done here."""
-    fetched_for = aboard.get()
-    contexts = [copy_context()]
-    if fetched_for is not None:
-        contexts = [context for joined in fetched_for for context in joined]
-    calls = dict.fromkeys(context.get(_call) for context in contexts)
+def _waiting() -> list[_CallSpan]:
+    """Return the spans of the calls that wait for the current task."""
+    groups = aboard.get()
+    contexts = [context for group in groups for context in group] if groups else [copy_context()]
+    calls = dict.fromkeys(context.get(_CallSpan.current) for context in contexts)
     return [call for call in calls if call is not None and not call.ended]

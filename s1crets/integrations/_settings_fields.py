@@ -1,4 +1,4 @@
-"""The fields of a settings model, of the models in it too, and the keys that pydantic reads."""
+"""Fields of a settings model and of the models in it, and the keys by which pydantic reads them."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
 Place: TypeAlias = tuple[str | int, ...]
-"""Where in a model's input something is, from the top: `("db", "password")`."""
+"""Location in a model's input, from the top: `("db", "password")`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FromSecret:
-    """Says which secret a field comes from: `Annotated[str, FromSecret("aws.ps", "/prod/db/url")]`.
+    """Marks a field that comes from a secret: `Annotated[str, FromSecret("aws.ps", "/prod/db")]`.
 
     Attributes:
-        provider: the provider's name: `"aws.ps"`, `"aws.sm"`, or another that there is.
-        path: the secret's name, as the provider's `get` takes it.
-        keypath: one key into the secret's JSON, or a sequence of them; ints index arrays.
+        provider: the provider's name: `"aws.ps"`, `"aws.sm"`, or another registered provider.
+        path: the secret's name, as for `get`.
+        keypath: a key in the secret's JSON, or a sequence of keys; integers index arrays.
 
     Raises:
         TypeError: the keypath is neither.
@@ -41,7 +41,7 @@ class FromSecret:
         object.__setattr__(self, "keypath", tuple(keys_of(self.keypath)))
 
     def __str__(self) -> str:
-        """Return what messages call it."""
+        """Return the description used in messages."""
         secret = f"secret {self.path!r} of {self.provider}"
         keys = " / ".join(map(repr, keys_of(self.keypath)))
         return f"key {keys} of {secret}" if keys else secret
@@ -52,10 +52,10 @@ class Field:
     """A field of a settings model, or of a model in it.
 
     Attributes:
-        names: the field's name and aliases, as `same` writes them.
-        places: where pydantic looks for its value.
-        marker: which secret it comes from, if it is marked.
-        inner: the fields of the models that it may be.
+        names: the field's name and aliases, normalized.
+        places: the places where pydantic looks for its value, in order.
+        marker: the secret that it comes from, if any.
+        inner: the fields of the models that its value may be.
     """
 
     names: frozenset[str]
@@ -64,27 +64,26 @@ class Field:
     inner: tuple[Field, ...]
 
     def __str__(self) -> str:
-        """Return what messages call it."""
-        return _dotted(self.places[0])
+        """Return the description used in messages."""
+        return ".".join(map(str, self.places[0]))
 
     @property
-    def place(self) -> tuple[str, ...]:
-        """Where to put a value, so that pydantic finds it.
+    def place(self) -> Place:
+        """The first place that a value can be put at.
 
         Raises:
-            ConfigurationError: it has no name, only a place in an array.
+            ConfigurationError: all places are in arrays.
         """
         for place in self.places:
-            names = tuple(key for key in place if isinstance(key, str))
-            if len(names) == len(place):
-                return names
-        message = f"the field {self} is an element of an array: give it an"
-        raise ConfigurationError(message + " alias that is a name, where a secret is to go")
+            if all(isinstance(key, str) for key in place):
+                return place
+        message = f"the field {self} is an element of an array; give it an alias that is a name"
+        raise ConfigurationError(message)
 
-    def about(self, loc: Place) -> bool:
-        """Say whether an error at `loc`, which has names of union members in it, is about it.
+    def concerns(self, loc: Place) -> bool:
+        """Return whether an error's location is this field's, or that of something it is in.
 
-        An error is also about what is inside of that which it is about.
+        An error's location also contains the names of union members.
         """
         for place in self.places:
             keys = iter(loc)
@@ -95,12 +94,12 @@ class Field:
         return False
 
     def given(self, state: Mapping[str, Any]) -> bool:
-        """Say whether other sources have the whole of it; what they have of a dict is merged."""
+        """Return whether other sources have the complete value; incomplete dicts are merged."""
         for place in self.places:
             found: Any = state
             for key in place:
                 if found is not MISSING and not isinstance(found, dict):
-                    return True  # an object that has it, or something that can't
+                    return True  # an object that has the value, or a value of the wrong type
                 found = pick(found, (key,))
             if isinstance(found, dict):
                 return bool(self.inner) and all(field.given(state) for field in self.inner)
@@ -110,109 +109,77 @@ class Field:
 
 
 def fields_of(
-    model: Any, above: tuple[Place, ...] = ((),), on: tuple[Any, ...] = ()
-) -> list[Field]:
-    """Return a model's fields.
+    model: Any, above: tuple[Place, ...] = ((),), within: tuple[Any, ...] = ()
+) -> Iterator[Field]:
+    """Yield the fields of a pydantic model or dataclass.
 
-    Args:
-        model: a class of pydantic's.
-        above: where the model's input is.
-        on: the models that this one is in.
+    `above` are the places of the model's input, `within` the models that this model is in.
 
     Raises:
         ConfigurationError: a field has two markers.
     """
-    return [
-        _field(name, info, _config(model), above, (*on, model))
-        for name, info in _infos(model).items()
-    ]
+    config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", {})
+    for name, info in _infos(model).items():
+        keys = list(_keys(name, info, config or {}))
+        places = tuple(outer + key for outer, key in product(above, keys))
+        models, markers = _search(info.annotation)
+        markers += [item for item in info.metadata if isinstance(item, FromSecret)]
+        inner = tuple(
+            field
+            for type_ in models
+            if type_ not in (*within, model)  # a model that contains itself has no end
+            for field in fields_of(type_, places, (*within, model))
+        )
+        names = frozenset(map(normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
+        field = Field(names, places, markers[0] if markers else None, inner)
+        if len(set(markers)) > 1:
+            both = " and ".join(map(str, markers))
+            message = f"the field {field} has more than one secret: {both}"
+            raise ConfigurationError(message)
+        yield field
 
 
-def every(fields: Iterable[Field]) -> Iterator[Field]:
-    """Yield the fields and those of the models in them, those on the outside first."""
+def flattened(fields: Iterable[Field]) -> Iterator[Field]:
+    """Yield the fields and the fields of the models in them, outer fields first."""
     for field in fields:
         yield field
-        yield from every(field.inner)
+        yield from flattened(field.inner)
 
 
-def marked(fields: Iterable[Field]) -> Iterator[tuple[Field, FromSecret]]:
-    """Yield the fields that come from secrets."""
-    for field in every(fields):
-        if field.marker:
-            yield field, field.marker
-
-
-def same(name: object) -> str:
-    """Return what two spellings of a name have in common."""
+def normalized(name: object) -> str:
+    """Return a name in the spelling that all its variants share."""
     return str(name).lower().replace("-", "_")
 
 
-def _field(
-    name: str, info: Any, config: Any, above: tuple[Place, ...], on: tuple[Any, ...]
-) -> Field:
-    keys = list(_keys(name, info, config))
-    places = tuple(outer + key for outer, key in product(above, keys))
-    models, markers = _inside(info.annotation)
-    markers += [one for one in info.metadata if isinstance(one, FromSecret)]
-    if len(set(markers)) > 1:
-        message = f"the field {_dotted(places[0])} has more than one secret: "
-        message += " and ".join(map(str, markers))
-        raise ConfigurationError(message)
-    return Field(
-        names=frozenset({same(name), *(same(key[0]) for key in keys if len(key) == 1)}),
-        places=places,
-        marker=markers[0] if markers else None,
-        inner=tuple(
-            field
-            for model in models
-            if model not in on  # or a tree's nodes would have no end
-            for field in fields_of(model, places, on)
-        ),
-    )
-
-
 def _keys(name: str, info: Any, config: Any) -> Iterator[Place]:
-    """Yield the keys that pydantic looks a field up by, the first that it looks for first."""
+    """Yield the keys by which pydantic looks a field up, in order."""
     alias = info.validation_alias
     if alias is not None and config.get("validate_by_alias") is not False:
-        for one in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-            yield tuple(one.path) if isinstance(one, AliasPath) else (one,)
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            yield tuple(choice.path) if isinstance(choice, AliasPath) else (choice,)
         if not (config.get("populate_by_name") or config.get("validate_by_name")):
             return
     yield (name,)
 
 
-def _inside(annotation: Any) -> tuple[list[Any], list[FromSecret]]:
+def _search(annotation: Any) -> tuple[list[Any], list[FromSecret]]:
     """Return the models that a value may be, and the markers on the way to them."""
     if hasattr(annotation, "__value__"):  # type X = ...
-        return _inside(annotation.__value__)
-    kinds: list[Any] = [annotation]
-    markers: list[FromSecret] = []
+        return _search(annotation.__value__)
+    types, markers = list(get_args(annotation)), list[FromSecret]()
     if get_origin(annotation) is Annotated:
-        kinds = list(get_args(annotation)[:1])
-        markers = [one for one in annotation.__metadata__ if isinstance(one, FromSecret)]
-    elif get_origin(annotation) in (Union, UnionType):
-        kinds = list(get_args(annotation))
-    elif _infos(annotation):
-        return kinds, []
-    else:
-        return [], []
-    inside = [_inside(kind) for kind in kinds]
+        markers = [item for item in types[1:] if isinstance(item, FromSecret)]
+        del types[1:]
+    elif get_origin(annotation) not in (Union, UnionType):
+        return ([annotation] if _infos(annotation) else []), markers
+    found = [_search(type_) for type_ in types]
     return (
-        [model for models, _ in inside for model in models],
-        [one for _, found in inside for one in found] + markers,
+        [model for models, _ in found for model in models],
+        [marker for _, inner in found for marker in inner] + markers,
     )
 
 
 def _infos(model: Any) -> Mapping[str, Any]:
-    """Return what pydantic knows of a model's or a dataclass's fields; of others nothing."""
+    """Return pydantic's information on the fields of a model or dataclass; of others nothing."""
     found = getattr(model, "model_fields", None) or getattr(model, "__pydantic_fields__", None)
     return found if isinstance(model, type) and isinstance(found, dict) else {}
-
-
-def _config(model: Any) -> Mapping[str, Any]:
-    return getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", None) or {}
-
-
-def _dotted(place: Place) -> str:
-    return ".".join(map(str, place))

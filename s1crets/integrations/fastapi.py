@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 from s1crets._keypath import keys_of
 from s1crets.cache.outages import passes
 from s1crets.errors import ConfigurationError, S1cretsError
-from s1crets.integrations._serving import Preload, check_provider, named, preloads, serving
+from s1crets.integrations._lifespan import Preload, check_provider, opened, preloads, resolve
 from s1crets.providers.base import check_name
 
 try:
@@ -39,16 +39,15 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from s1crets._keypath import KeyPath
-    from s1crets.integrations._serving import Provider
+    from s1crets.integrations._lifespan import Provider
 
 __all__ = ["Preload", "Secret", "lifespan"]
 
 _log = logging.getLogger("s1crets")
-# By app, what its lifespan has. Not as state of the lifespan, which not every server knows (Mangum
-# does not); and a look into the app's own takes three times as long as the secret.
+# The providers of each app's lifespan, by kind. Not in the state of the lifespan, which some
+# servers lack (Mangum), and not in the app's state, which takes three times as long as a hit.
 _providers: WeakKeyDictionary[Any, dict[str, Provider]] = WeakKeyDictionary()
-_FAILED = HTTPStatus.INTERNAL_SERVER_ERROR
-# Older FastAPIs can't look up what the annotations of a callable object mean.
+# Older versions of FastAPI can't resolve the annotations of a callable object.
 _SIGNATURE = inspect.Signature(
     [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
 )
@@ -57,30 +56,29 @@ _SIGNATURE = inspect.Signature(
 def lifespan(
     *providers: Provider | str | Preload,
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
-    """Return a lifespan for `FastAPI(lifespan=…)`: providers are there with the app, and closed.
+    """Return a lifespan for `FastAPI(lifespan=…)` that opens providers, and closes them.
 
-    Before the app serves, what a `Preload` names is read. A `Secret` finds the providers, also in
-    apps that are mounted on this one. Within a lifespan of one's own:
-    `async with lifespan(ps)(app): yield`.
+    Preloads are read before the app serves requests. A `Secret` finds the providers, also in apps
+    mounted on this app. Inside your own lifespan: `async with lifespan(ps)(app): yield`.
 
     Args:
-        providers: async providers, names of the process's own (`'aws.ps'`, `'aws.sm'`), or a
-            `Preload` of one. Of two of a kind the first is what a `Secret` takes by default.
-            What is not read before opens on first use: without a `Preload` nothing is asked of AWS.
+        providers: async providers, names of process-wide providers (`'aws.ps'`, `'aws.sm'`), or a
+            `Preload` of either. If there are several of a kind, a `Secret` uses the first by
+            default. Without a `Preload` nothing is read at startup.
 
     Raises:
-        TypeError: one is no provider.
+        TypeError: an argument is not a provider.
         ValueError: there is no provider of that name.
-        BatchError: by the lifespan, so the server exits: something can't be read, and the message
-            says all that can't be, and why.
+        BatchError: by the lifespan, so the server exits: something can't be read; the message
+            lists everything that can't be, and why.
     """
     wanted = preloads(providers)
 
     @asynccontextmanager
     async def lifetime(app: Any) -> AsyncIterator[None]:
-        async with serving(wanted) as found:
-            for one in _with_mounted(app):
-                _providers[one] = {**_providers.get(one, {}), **found}
+        async with opened(wanted) as by_kind:
+            for each in _with_mounted(app):
+                _providers[each] = {**_providers.get(each, {}), **by_kind}
             yield
 
     return lifetime
@@ -89,23 +87,23 @@ def lifespan(
 class Secret(Depends):
     """A secret as a dependency: `Annotated[dict, Secret(…)]`, or `Depends(Secret(…))`.
 
-    It is read where it is needed, from the provider's cache if that has it. When it can't be, the
-    client gets a 503 (AWS is down, throttles or is slow) or a 500 (all else), without a word of the
-    secret; the log of `s1crets` says at ERROR what went wrong, and the `HTTPException` has the
-    error as its `__cause__`. As with every dependency, a request reads equal ones once, and nothing
-    checks that the value is of the annotated type.
+    It is read for each request, from the provider's cache if possible. If it can't be read, the
+    client gets a 503 (AWS is down, throttles or is slow) or a 500 (any other error) without
+    details; the logger `s1crets` reports the error at ERROR, and the `HTTPException` has it as its
+    `__cause__`. As with every dependency, a request reads equal secrets once, and nothing checks
+    that the value is of the annotated type.
 
-    Secrets of the same arguments are equal, so a test may replace one:
+    Secrets with the same arguments are equal, so a test can replace them:
     `app.dependency_overrides[Secret("/prod/db")] = lambda: {"password": "fake"}`.
 
     Args:
-        path: a secret's name, as `get` takes it.
-        keypath: a key, or a sequence of them, to look up in a value that is JSON.
-        provider: the name of a kind, `'aws.ps'` or `'aws.sm'`, which means the one that the app's
-            lifespan has, else the process's own; or an async provider.
+        path: a secret's name, as for `get`.
+        keypath: a key, or a sequence of keys, to look up in a JSON value.
+        provider: an async provider, or `'aws.ps'`, `'aws.sm'` or another provider's name, which
+            means the provider in the app's lifespan, or else the process-wide provider.
 
     Raises:
-        InvalidNameError: that can't be a name.
+        InvalidNameError: `path` is not a valid name.
         TypeError: an argument is of the wrong type.
         ValueError: there is no provider of that name.
     """
@@ -115,51 +113,43 @@ class Secret(Depends):
     ) -> None:
         check_name(path)
         check_provider(provider)
-        self._path = path
-        self._keypath = tuple(keys_of(keypath))
-        self._provider = provider
-        self._hash = hash((path, self._keypath))
+        self._arguments = (path, tuple(keys_of(keypath)), provider)
         self.__signature__ = _SIGNATURE
         super().__init__(self)
 
     async def __call__(self, *, connection: HTTPConnection) -> Any:
-        """Return the value: FastAPI calls it, with the request or the WebSocket.
+        """Return the value. FastAPI calls this with the request or the WebSocket.
 
         Raises:
             HTTPException: it can't be read.
         """
+        path, keypath, provider = self._arguments
         try:
-            return await self._of(connection).get(self._path, keypath=self._keypath)
+            if isinstance(provider, str):
+                by_kind = _providers.get(connection.scope["app"], {})
+                provider = by_kind.get(provider) or resolve(provider)
+            return await provider.get(path, keypath=keypath)
         except S1cretsError as error:
-            status = HTTPStatus.SERVICE_UNAVAILABLE if passes(error) else _FAILED
+            status = HTTPStatus.INTERNAL_SERVER_ERROR
+            if passes(error):
+                status = HTTPStatus.SERVICE_UNAVAILABLE
             _log.error("answered with %d: %s", status, error)
             raise HTTPException(status.value) from error
 
-    def _of(self, connection: HTTPConnection) -> Provider:
-        if isinstance(self._provider, str):
-            found = _providers.get(connection.scope["app"], {})
-            return found.get(self._provider) or named(self._provider)
-        return self._provider
-
     def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        return (self._path, self._keypath, self._provider) == (
-            other._path,
-            other._keypath,
-            other._provider,
-        )
+        return self._arguments == other._arguments if isinstance(other, Secret) else NotImplemented
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self._arguments[:2])  # a provider need not be hashable
 
     def __repr__(self) -> str:
-        keypath = f", keypath={self._keypath!r}" if self._keypath else ""
-        return f"Secret({self._path!r}{keypath}, provider={self._provider!r})"
+        path, keypath, provider = self._arguments
+        keys = f", keypath={keypath!r}" if keypath else ""
+        return f"Secret({path!r}{keys}, provider={provider!r})"
 
 
 def _with_mounted(app: Any) -> Iterator[Any]:
-    """Yield an app, and those that are mounted on it: a request knows its own one only."""
+    """Yield an app and all apps mounted on it: a request only knows the innermost of them."""
     yield app
     for route in app.routes:
         if isinstance(route, Mount) and hasattr(route.app, "routes"):

@@ -5,11 +5,11 @@ from s1crets.integrations.opentelemetry import instrument
 
 instrument(ParameterStore())
 ```
-A hit costs nothing more: it makes no span, and the numbers are read when they are collected.
+A cache hit costs nothing extra: it creates no span, and counters are read when they are collected.
 
-Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps` or
-`aws.sm`, or the name of the class of another one) and, once it is known, `cloud.region`. Histograms
-are of seconds.
+Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps`, `aws.sm`,
+or the class name of another provider) and, once it is known, `cloud.region`. Histograms are in
+seconds.
 
 - `s1crets.cache.hits`, `s1crets.cache.misses`, `s1crets.cache.stale`, as in `stats`.
 - `s1crets.requests`: every page and every attempt, by `rpc.service` and `rpc.method`.
@@ -21,39 +21,43 @@ are of seconds.
 
 Spans:
 
-- `s1crets.get` and its like: a call that a local cache did not answer, or one that writes or lists.
-  `s1crets.name_count` says how many names it is about (of `get_many`, those that were not in the
-  cache), `s1crets.error_count` how many of those failed, `s1crets.stale` that an expired value was
-  served.
-- `SSM.GetParameter` and its like: an operation of AWS, with the name and the attributes of the
-  conventions for AWS SDKs. `s1crets.requests` says how many requests it took, of which
-  `s1crets.retries` were repetitions and `s1crets.throttles` were refused as too many. There is none
-  of what is asked to assume a role, or to find out whose a cache is.
+- `s1crets.get` etc.: a call that a local cache did not answer, or that writes or lists.
+  `s1crets.name_count` is the number of names (for `get_many`, of those not in the cache),
+  `s1crets.error_count` the number of those that failed; `s1crets.stale` means that an expired value
+  was served.
+- `SSM.GetParameter` etc.: an operation of AWS, with the name and attributes of the semantic
+  conventions for AWS SDKs. `s1crets.requests` is the number of requests it took, including
+  `s1crets.retries` retries; `s1crets.throttles` of them were throttled. Requests to assume a role
+  or to identify the account have no span.
 
-The span of an operation is a child of the call that waits for it. Where several calls do, as their
-names are asked for together or they want the same, it is a root, linked with each of them in both
-directions. A call that joins later is linked as well. A refresh ahead of expiry is a root without
-links: nobody waits for it.
+The span of an operation is a child of the call that waits for it. If several calls wait, because
+their names share a batch or they want the same name, it is a root span, linked with each of them in
+both directions. A call that joins later is linked as well. A refresh ahead of expiry is a root span
+without links: nobody waits for it.
 
-Of an error only the class is told (`error.type`), as messages have names in them. What was
-cancelled has that type, but no error status. Where `path_exists` is false there is no error, and
-where `get` returns a default there is one.
+Of an error only the class is exported (`error.type`), because messages contain names. A cancelled
+operation has that attribute, but no error status. If `path_exists` is false that is not an error;
+if `get` returns a default it is.
 """
 
 from __future__ import annotations
 
 import hmac
 import weakref
+from contextlib import AbstractContextManager
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Literal
 
 from s1crets._sync import Facade
+from s1crets._version import __version__
 from s1crets.errors import ConfigurationError
 from s1crets.providers.base import AsyncProvider
 from s1crets.providers.observing import Observer
 
 try:
-    from s1crets.integrations._otel_metrics import Source, metrics_of
+    from opentelemetry.trace import get_tracer
+
+    from s1crets.integrations._otel_metrics import Source, metrics_for
     from s1crets.integrations._otel_spans import Spans
 except ImportError:
     raise ConfigurationError(
@@ -62,39 +66,28 @@ except ImportError:
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import TracebackType
-    from typing import Self
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
 __all__ = ["Instrumentation", "instrument"]
 
-_HASH = 16  # hex digits
+_HASH_LENGTH = 16  # hex digits
 _SERVICES = {"Parameter Store": ("aws.ps", "SSM"), "Secrets Manager": ("aws.sm", "Secrets Manager")}
 
 
-class Instrumentation:
-    """What `instrument` returns: it can be undone, also by leaving a `with`."""
+class Instrumentation(AbstractContextManager["Instrumentation"]):
+    """Result of `instrument`, which `uninstrument()` or leaving a `with` block undoes."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def uninstrument(self) -> None:
-        """Make no more spans and count no further; what was counted stays."""
+        """Stop creating spans and counting; the counts so far remain."""
         self._source.end()
 
-    def __enter__(self) -> Self:
-        """Return it."""
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Undo it."""
+    def __exit__(self, *_: object) -> None:
+        """Uninstrument."""
         self.uninstrument()
 
 
@@ -106,66 +99,67 @@ def instrument(
     tracer_provider: TracerProvider | None = None,
     meter_provider: MeterProvider | None = None,
 ) -> Instrumentation:
-    """Make metrics and spans of what a provider does from now on.
+    """Create metrics and spans for everything a provider does from now on.
 
-    A facade and the async provider behind it are one. Providers of the same service and region are
-    counted together. One that is garbage collected goes, and what it counted stays.
+    A sync provider and the async provider behind it count as the same. Providers of the same
+    service and region are counted together. A provider is not kept alive; its counts remain.
 
     Args:
-        provider: of either flavour; that of `s1crets.get` and its like is
+        provider: async or sync; for `s1crets.get` and similar functions it is
             `s1crets.providers.provider('aws.ps')`.
-        names: `"hash"` puts hashes of secrets' names into spans, as `s1crets.names`: 64 bits of an
-            HMAC-SHA-256, in hex. Names are in nothing that is exported otherwise.
-        key: of the hashes. Names can be guessed, so without one anybody could tell which they are.
-            The same key makes the same hashes everywhere.
-        tracer_provider: where spans go; the global one.
-        meter_provider: where metrics go; the global one.
+        names: `"hash"` adds hashes of secrets' names to spans, as `s1crets.names`: the first 64
+            bits of an HMAC-SHA-256, in hex. Otherwise nothing exported contains names.
+        key: key of the hashes, required because names are easy to guess. The same key always gives
+            the same hashes.
+        tracer_provider: destination of spans; default: the global tracer provider.
+        meter_provider: destination of metrics; default: the global meter provider.
 
     Raises:
-        TypeError: that is no provider, or no key.
-        ConfigurationError: a `ValueError`: it is instrumented already, or `names` and `key` do not
-            go together.
+        TypeError: `provider` is not a provider, or `key` is not text or bytes.
+        ConfigurationError: a `ValueError`: the provider is instrumented already, or `names` and
+            `key` do not fit together.
     """
     hashed = _hasher(names, key)
-    del key  # or a traceback would show it
+    del key  # or tracebacks with locals would show it
     awaited = provider.awaited if isinstance(provider, Facade) else provider
     if not isinstance(awaited, AsyncProvider):
-        message = f"instrument takes a provider, not {type(provider).__name__}"
+        message = f"provider must be a provider, not {type(provider).__name__}"
         raise TypeError(message)
     counters = awaited.counters
     if type(counters.observer) is not Observer:
-        message = f"{provider!r} is instrumented already: undo that first, with uninstrument()"
+        message = f"{provider!r} is instrumented already; call uninstrument() first"
         raise ConfigurationError(message)
-    kind = type(awaited).__name__.removeprefix("Async")  # of another store, which has no such name
+    kind = type(awaited).__name__.removeprefix("Async")
     source = Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
-    metrics = metrics_of(meter_provider)
+    metrics = metrics_for(meter_provider)
     metrics.add(source)
-    counters.observer = Spans(source, metrics, tracer_provider, hashed)
-    # The source does not keep the provider alive, and has what is counted when that is gone.
+    tracer = get_tracer("s1crets", __version__, tracer_provider)
+    counters.observer = Spans(source, metrics, tracer, hashed)
+    # The source does not keep the provider alive, and keeps its counts when it is gone.
     weakref.finalize(awaited, source.end).atexit = False
     return Instrumentation(source)
 
 
 def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | None:
-    """Return what makes hashes of names, or None where names are omitted."""
+    """Return a function that hashes names, or None if they are omitted."""
     if names not in ("omit", "hash"):
-        raise ConfigurationError("names is 'omit' or 'hash'")
+        raise ConfigurationError("names must be 'omit' or 'hash'")
     if key is not None and not isinstance(key, (str, bytes)):
-        message = f"key can't be {type(key).__name__}: it is text or bytes"
+        message = f"key must be text or bytes, not {type(key).__name__}"
         raise TypeError(message)
     if names == "omit":
         if key is not None:
-            raise ConfigurationError("key goes with names='hash'")
+            raise ConfigurationError("key requires names='hash'")
         return None
     if not key:
         raise ConfigurationError(
-            "names='hash' needs a key: without one, whoever guesses a name can tell its hash"
+            "names='hash' needs a key: without it, anybody could hash a guessed name and compare"
         )
     keyed = hmac.new(key.encode() if isinstance(key, str) else key, digestmod=sha256)
 
     def hashed(name: str) -> str:
-        one = keyed.copy()
-        one.update(name.encode())
-        return one.hexdigest()[:_HASH]
+        digest = keyed.copy()
+        digest.update(name.encode())
+        return digest.hexdigest()[:_HASH_LENGTH]
 
     return hashed

@@ -1,4 +1,4 @@
-"""A folder of files, each a secret: what Docker, Kubernetes and systemd give to containers."""
+"""The provider: names, values, errors; file access itself is in `_rooted_fs`."""
 
 from __future__ import annotations
 
@@ -21,16 +21,10 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
-from s1crets.providers.beneath import again, files, read
-from s1crets.providers.beneath_writing import remove, write
+from s1crets.providers.files._rooted_fs import list_files, read, remove, write
+from s1crets.providers.metadata import SecretMetadata
 from s1crets.providers.options import redact_options
-from s1crets.providers.simple import (
-    AsyncSimpleProvider,
-    Entry,
-    Fetched,
-    SimpleProvider,
-    in_thread,
-)
+from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvider, in_thread
 from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
@@ -40,38 +34,37 @@ if TYPE_CHECKING:
     from s1crets._redaction import Redacted
     from s1crets.providers.simple import SimpleOptions
 
-__all__ = ["AsyncFiles", "Files"]
-
-_DEFAULT = "/run/secrets"  # Docker's
-_PART, _FILES = 255, 10_000  # bytes of a file's name; files and folders that are looked through
+_DEFAULT_FOLDER = "/run/secrets"  # Docker's
+_MAX_PART = 255  # bytes
+_MAX_FILES = 10_000
 
 
 class AsyncFiles(AsyncSimpleProvider):
-    """Secrets that are files in a folder, awaited.
+    """Secrets that are files in a folder, async API.
 
-    A name is the path of a file from the folder on: `db_password`, `db/password`. Nothing outside
-    of the folder is read or written, whatever names and symlinks say. A file that is UTF-8 is text,
-    without the one newline at its end, if it has one; any other is bytes.
+    A name is the path of a file relative to the folder: `db_password`, `db/password`. Nothing
+    outside of the folder is read or written, regardless of names and symlinks. A UTF-8 file is
+    text, without a single newline at its end; any other file is bytes.
 
-    Nothing is cached unless `cache_args` has a `cache_ttl`: reading a file is cheap, and what is
-    changed is seen at once.
+    Nothing is cached unless `cache_args` has a `cache_ttl`: reading a file is cheap, and changes
+    are seen immediately.
 
-    What is written takes its file's place as a whole, readable for its owner only. What Kubernetes
-    mounts is not written: it is changed where it comes from.
+    Files are written atomically, readable for their owner only. Files that Kubernetes mounts can't
+    be written; change them at their source.
 
     Args:
-        folder: `S1CRETS_FILES` in the environment, or `/run/secrets`, if not given.
+        folder: defaults to `S1CRETS_FILES` in the environment, or `/run/secrets`.
         options: `cache_args`, `deadline`: see `SimpleOptions`.
 
     Raises:
-        TypeError: an option is not known or of the wrong type.
+        TypeError: an option is unknown or of the wrong type.
         ValueError: an option is out of range.
 
     Attributes:
-        folder: which one it is.
-        default_ttl: 0, as is said above.
-        concurrency: files that are read at a time.
-        largest: bytes that a file may have.
+        folder: absolute path of the folder.
+        default_ttl: 0: nothing is cached.
+        concurrency: number of files read at the same time.
+        largest: maximum size of a file, in bytes.
     """
 
     default_ttl = 0
@@ -90,18 +83,18 @@ class AsyncFiles(AsyncSimpleProvider):
         return f"<{type(self).__name__} in {getattr(self, 'folder', None)!r}>"
 
     def check(self, name: str) -> None:
-        """Refuse what is no path of a file from the folder on."""
+        """Refuse names that are not paths relative to the folder."""
         for part in name.split("/"):
-            problem = ""
             if part in {"", "."}:
-                problem = "it is a path from the folder on, without empty parts or dots"
+                problem = "it must be relative to the folder, without empty parts and dots"
             elif part.startswith(".."):
-                problem = "no part of it may begin with two dots"
-            elif len(part.encode()) > _PART:
-                problem = f"a part of it has more than {_PART} bytes"
-            if problem:
-                message = f"{name[:80]!r} can't be a name of {self.service}: {problem}"
-                raise InvalidNameError(message)
+                problem = "no part may begin with two dots"
+            elif len(part.encode()) > _MAX_PART:
+                problem = f"no part may have more than {_MAX_PART} bytes"
+            else:
+                continue
+            message = f"{name[:80]!r} can't be a name of {self.service}: {problem}"
+            raise InvalidNameError(message)
 
     async def fetch(self, name: str) -> Fetched:
         """Read a file."""
@@ -111,56 +104,53 @@ class AsyncFiles(AsyncSimpleProvider):
         """List files."""
         return [entry.name for entry in await self.entries(path)]
 
-    async def entries(self, path: str) -> list[Entry]:
-        """List files, and when they were changed."""
+    async def entries(self, path: str) -> list[SecretMetadata]:
+        """List files with their modification times."""
         return await in_thread(self._list_files, path)
 
     async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:
         """Write a file."""
-        await self._change(name, write, _data(value), exists)
+        await in_thread(self._change_file, name, write, _encode(value), exists)
 
     async def remove(self, name: str) -> None:
         """Delete a file."""
-        await self._change(name, remove)
+        await in_thread(self._change_file, name, remove)
 
     def identity(self) -> str:
-        """Return which folder it is, of which machine or container, and who reads it."""
+        """Return the machine or container, the user, and the folder."""
         return f"{socket.gethostname()}\0{os.getuid()}\0{os.path.realpath(self.folder)}"
 
     def _read_file(self, name: str) -> Fetched:
         limit = self.largest + 1  # for a newline that is dropped
-        with self._told(name, "read"):
-            data, info = again(read, self.folder, _parts(name), limit)
+        with self._translate_errors(name, "read"):
+            data, info = read(self.folder, _parts(name), limit)
         if len(data) > limit:
             del data
             message = f"{self.service}: {name!r} has more than {self.largest:,} bytes"
             raise InvalidValueError(message)
-        return Fetched(_value(data), float(info.st_mtime_ns))
+        return Fetched(_decode(data), float(info.st_mtime_ns))
 
-    def _list_files(self, path: str) -> list[Entry]:
-        with self._told(path or "/", "listed"):
-            found = files(self.folder, _parts(path), _FILES)
-        return [_entry(name, info) for name, info in found if _is_name(name)]
+    def _list_files(self, path: str) -> list[SecretMetadata]:
+        with self._translate_errors(path or "/", "listed"):
+            listed = list_files(self.folder, _parts(path), _MAX_FILES)
+        return [_entry(name, info) for name, info in listed if _is_name(name)]
 
-    async def _change(self, name: str, how: Callable[..., None], *args: Any) -> None:
-        def change() -> None:
-            with self._told(name, "changed"):
-                how(self.folder, _parts(name), *args)
-
-        await in_thread(change)
+    def _change_file(self, name: str, change: Callable[..., None], *args: Any) -> None:
+        with self._translate_errors(name, "changed"):
+            change(self.folder, _parts(name), *args)
 
     @contextmanager
-    def _told(self, name: str, verb: str) -> Iterator[None]:
+    def _translate_errors(self, name: str, verb: str) -> Iterator[None]:
         try:
             yield
         except FileExistsError:
             kind: type[S1cretsError] = SecretExistsError
-            problem = "is there already"
+            problem = "exists already"
         except FileNotFoundError:
             kind = SecretNotFoundError
-            there = Path(self.folder).is_dir()
-            what = "file" if there else "folder; S1CRETS_FILES names another one"
-            problem = f"can't be {verb}: there is no such {what}"
+            problem = f"can't be {verb}: there is no such file"
+            if not Path(self.folder).is_dir():
+                problem = f"can't be {verb}: there is no such folder; S1CRETS_FILES sets another"
         except (IsADirectoryError, NotADirectoryError) as error:
             kind = InvalidNameError if verb == "changed" else SecretNotFoundError
             problem = f"can't be {verb}: {error.strerror}"
@@ -169,15 +159,15 @@ class AsyncFiles(AsyncSimpleProvider):
             kind = AccessDeniedError if denied else UnavailableError
             problem = f"can't be {verb}: {error.strerror}"
             if denied and verb == "changed":
-                problem += "; what is mounted is changed where it comes from"
+                problem += "; change mounted secrets at their source"
         else:
             return
         message = f"{self.service}: {name!r} {problem}"
-        raise kind(message)
+        raise kind(message)  # out here it has no context, whose frames may have a value
 
 
 class Files(SimpleProvider[AsyncFiles]):
-    """Secrets that are files in a folder, blocking; the arguments are `AsyncFiles`'s.
+    """Secrets that are files in a folder, sync API; for the arguments see `AsyncFiles`.
 
     Attributes:
         async_class: `AsyncFiles`.
@@ -194,13 +184,13 @@ class Files(SimpleProvider[AsyncFiles]):
 
 def _absolute(folder: Any) -> str:
     if folder is None:
-        folder = os.environ.get("S1CRETS_FILES") or _DEFAULT
+        folder = os.environ.get("S1CRETS_FILES") or _DEFAULT_FOLDER
     if not isinstance(folder, (str, os.PathLike)):
-        message = f"folder can't be {type(folder).__name__}: it is a path"
+        message = f"folder must be a path, not {type(folder).__name__}"
         raise TypeError(message)
     path = os.fsdecode(folder)
     if not path or "\0" in path:
-        raise ConfigurationError("folder can't be empty or have a NUL in it: it is a path")
+        raise ConfigurationError("folder must be a path, not empty and without NUL characters")
     return path if os.path.isabs(path) else os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH117, PTH118  # text
 
 
@@ -216,27 +206,27 @@ def _is_name(name: str) -> bool:
     return True
 
 
-def _entry(name: str, info: os.stat_result | None) -> Entry:
+def _entry(name: str, info: os.stat_result | None) -> SecretMetadata:
     if info is None:
-        return Entry(name, "file", "", None)
+        return SecretMetadata(name, "file", "", None)
     try:
         changed = datetime.fromtimestamp(info.st_mtime, UTC)
     except (OverflowError, ValueError):
-        changed = None  # a year that Python does not know
-    return Entry(name, "file", str(info.st_mtime_ns), changed)
+        changed = None  # a year that Python does not support
+    return SecretMetadata(name, "file", str(info.st_mtime_ns), changed)
 
 
-def _value(data: bytes) -> str | bytes:
+def _decode(data: bytes) -> str | bytes:
     try:
         return data.decode().removesuffix("\n")
     except UnicodeDecodeError:
         return data
 
 
-def _data(value: Redacted) -> Redacted:
+def _encode(value: Redacted) -> Redacted:
     """Return the bytes of a file that is read as `value`."""
-    raw = value.reveal()
-    if isinstance(raw, str):
-        # One newline is dropped by whoever reads it, so one that is part of the value gets company.
-        raw = (raw + "\n" * raw.endswith("\n")).encode()
-    return redact(raw)
+    data = value.reveal()
+    if isinstance(data, str):
+        # Readers drop a newline at the end, so add another to a value that ends with a newline.
+        data = (data + "\n" * data.endswith("\n")).encode()
+    return redact(data)

@@ -1,0 +1,132 @@
+"""Provider lifetime for web frameworks: open and preload at startup, close at shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
+from s1crets.providers import provider as process_wide
+from s1crets.providers import provider_class
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
+from s1crets.providers.base import check_name
+from s1crets.providers.files import AsyncFiles
+from s1crets.providers.simple import AsyncSimpleProvider
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping, Sequence
+
+Provider: TypeAlias = AsyncParameterStore | AsyncSecretsManager | AsyncSimpleProvider
+_KINDS: dict[str, type[Provider]] = {
+    "aws.ps": AsyncParameterStore,
+    "aws.sm": AsyncSecretsManager,
+    "files": AsyncFiles,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Preload:
+    """A provider, and the secrets to read from it before the app serves requests.
+
+    If some can't be read, the app does not start, and a single error lists them all. The values
+    are kept in the provider's cache, unless its `cache_ttl` is 0.
+
+    Attributes:
+        provider: an async provider, or the name of a process-wide provider, such as `'aws.ps'`.
+        names: secrets, which are read in batches as by `get_many`.
+        paths: paths, as for `get_by_path`; a path without secrets is an error.
+
+    Raises:
+        TypeError: `provider` is not an async provider; `names` or `paths` is not a list of names.
+        ValueError: there is no provider of that name, or a name is invalid.
+    """
+
+    provider: Provider | str
+    names: Collection[str] = ()
+    paths: Collection[str] = ()
+
+    def __post_init__(self) -> None:
+        check_provider(self.provider)
+        for names in (self.names, self.paths):
+            if isinstance(names, str) or not isinstance(names, Collection):
+                raise TypeError("names and paths of a Preload must be lists of names")
+            for name in names:
+                check_name(name)
+
+
+def check_provider(provider: object) -> None:
+    """Refuse an unknown name (`ValueError`), and anything but async providers (`TypeError`)."""
+    if isinstance(provider, str):
+        provider_class(provider)
+    elif not isinstance(provider, (AsyncParameterStore, AsyncSecretsManager, AsyncSimpleProvider)):
+        message = (
+            "a provider must be an async provider, the .awaited of a sync provider, or a name such"
+            f" as 'aws.ps', not {type(provider).__name__}"
+        )
+        raise TypeError(message)
+
+
+def preloads(providers: Sequence[Provider | str | Preload]) -> list[Preload]:
+    """Return a `Preload` for every provider, which is checked."""
+    return [item if isinstance(item, Preload) else Preload(item) for item in providers]
+
+
+def resolve(provider: Provider | str) -> Provider:
+    """Return the process-wide provider of a name; return an instance as it is."""
+    found: Provider = process_wide(provider).awaited if isinstance(provider, str) else provider
+    return found
+
+
+@asynccontextmanager
+async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, Provider]]:
+    """Preload, yield the providers by kind (the first of each), and close them at the end.
+
+    If something can't be read, a `BatchError` lists everything that can't be, and why.
+    """
+    by_kind: dict[str, Provider] = {}
+    reads: list[tuple[Provider, Collection[str] | str]] = []
+    async with AsyncExitStack() as stack:
+        for preload in wanted:
+            provider = resolve(preload.provider)
+            await stack.enter_async_context(provider)
+            by_kind.setdefault(_kind(preload.provider), provider)
+            reads += [(provider, item) for item in (preload.names, *preload.paths) if item]
+        await _read_all(reads)
+        yield by_kind
+
+
+def _kind(provider: Provider | str) -> str:
+    if isinstance(provider, str):
+        return provider
+    names = (name for name, kind in _KINDS.items() if isinstance(provider, kind))
+    return next(names, type(provider).__name__)
+
+
+async def _read_all(reads: Sequence[tuple[Provider, Collection[str] | str]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_errors(*read)) for read in reads]
+    failed = [task.result() for task in tasks]
+    errors = {name: error for one in failed for name, error in one.items()}
+    if errors:
+        reasons = "".join(dict.fromkeys(f"\n- {error}" for one in failed for error in one.values()))
+        message = f"the app is not started because some of its secrets can't be read:{reasons}"
+        raise BatchError(message, {}, errors)
+
+
+async def _errors(provider: Provider, wanted: Collection[str] | str) -> Mapping[str, S1cretsError]:
+    """Read names or a path; return what went wrong, by name."""
+    try:
+        if not isinstance(wanted, str):
+            values = await provider.get_many(wanted, errors="return")
+            return {name: one for name, one in values.items() if isinstance(one, S1cretsError)}
+        if await provider.get_by_path(wanted):
+            return {}
+    except BatchError as error:
+        return error.errors
+    except S1cretsError as error:
+        return {str(wanted): error.with_traceback(None)}
+    message = f"{provider.service}: there is nothing under {wanted!r}; check the path and region"
+    return {wanted: SecretNotFoundError(message)}
