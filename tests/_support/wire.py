@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+import time
 import urllib.parse
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -16,14 +17,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Iterator
-
-
-def soon(attempt: Callable[[], float], limit: float) -> bool:
-    """Say whether something takes less than `limit` seconds at the best of five times.
-
-    Machines are noisy, and what hangs does so every time.
-    """
-    return any(attempt() < limit for _ in range(5))
 
 
 HANG_UP = object()
@@ -84,6 +77,11 @@ class Wire:
 
     def count_of(self, name: str) -> int:
         return sum(one.body.get("Name") == name for one in list(self.asked))
+
+    def wait_for(self, name: str, times: int = 1) -> None:
+        """Wait until a name was asked for so many times."""
+        while self.count_of(name) < times:
+            time.sleep(0.005)
 
     def bodies(self, operation: str) -> list[dict[str, Any]]:
         return [one.body for one in self.asked if one.operation == operation]

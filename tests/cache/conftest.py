@@ -7,25 +7,17 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.servers import RedisServer, redis_server
 from _support.world import WORLDS
 from aiocache import SimpleMemoryCache
 
 from s1crets.cache import DiskCache, MemoryCache
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
 KEY = b"k" * 32
 PLACES = ["memory", "shared", "encrypted", "foreign", "disk", "redis", "redis and memory"]
-
-
-@pytest.fixture(scope="session")
-def redis() -> Iterator[RedisServer]:
-    """Run a Redis server for all tests; each test has a namespace of its own."""
-    with redis_server() as server:
-        yield server
 
 
 @pytest.fixture(params=PLACES)
@@ -36,6 +28,7 @@ async def place(
 
     A new backend is a line here.
     """
+    redis = request.getfixturevalue("redis") if "redis" in request.param else None
     memory, foreign = MemoryCache(timer=lambda: 0.0), SimpleMemoryCache()
     namespace = uuid.uuid4().hex
 
@@ -51,7 +44,7 @@ async def place(
         }[request.param]()
 
     def on_redis() -> Any:
-        return partial(request.getfixturevalue("redis").cache, namespace=namespace)
+        return partial(redis.cache, namespace=namespace)
 
     yield make
     while WORLDS:

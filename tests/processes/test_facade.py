@@ -6,23 +6,22 @@ import asyncio
 import gc
 import inspect
 import os
-import signal
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.wire import HANG_UP, Wire, parameter, refusal, soon
+from _support.scripts import LIMIT, check, run, start
+from _support.wire import HANG_UP, Wire, parameter, refusal
 
 import s1crets
 from s1crets.providers import aws
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore, SecretsManager
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PAIRS = [
@@ -114,13 +113,13 @@ def test_many_threads_share_one_request(scripted: Wire) -> None:
 
     def slow(_: Any) -> Any:
         asked.set()
-        go.wait(30)
+        go.wait(LIMIT)
         return parameter("/a", "v")
 
     scripted.answers["GetParameter"] = slow
     with ParameterStore() as ps, ThreadPoolExecutor(16) as threads:
         found = [threads.submit(ps.get, "/a") for _ in range(16)]
-        asked.wait(30)
+        asked.wait(LIMIT)
         while ps.stats.misses < 16:
             time.sleep(0.001)
         go.set()
@@ -157,7 +156,7 @@ def test_a_blocking_call_on_the_portals_own_thread_is_refused(blocking_ps: Param
         with pytest.raises(RuntimeError, match="await instead"):
             blocking_ps.get("/a")
 
-    asyncio.run_coroutine_threadsafe(inside(), _sync._portal._running()).result(30)
+    asyncio.run_coroutine_threadsafe(inside(), _sync._portal._running()).result(LIMIT)
 
 
 def test_threads_that_start_the_portal_at_once() -> None:
@@ -168,7 +167,8 @@ def test_threads_that_start_the_portal_at_once() -> None:
     with ThreadPoolExecutor(3) as threads:
         with _runtime.import_lock:  # which a start takes, so all of them are in it
             starting = [threads.submit(portal._running) for _ in range(3)]
-            time.sleep(0.2)
+            while not portal._lock.locked():
+                time.sleep(0.001)
         assert len({one.result() for one in starting}) == 1
     portal.stop()
 
@@ -197,9 +197,10 @@ for file in files:
     file.close()
 print(ps.get("/a"))
 """
-    done = run(script, timeout=30)
 
-    assert done.stdout.split() == ["24", "v"]
+    done = run(script, measured=True)
+
+    assert (done.returncode, done.stdout.split()) == (0, ["24", "v"])
     assert "Exception in thread" not in done.stderr
     assert "never awaited" not in done.stderr
 
@@ -213,7 +214,7 @@ def test_a_portal_that_dies_is_not_silent_about_it() -> None:
     portal._running().call_soon_threadsafe(sys.exit)
     thread = portal._thread
     assert thread is not None
-    thread.join(30)
+    thread.join(LIMIT)
 
     assert not thread.is_alive()
 
@@ -241,7 +242,7 @@ def test_one_flight_for_several_loops(scripted: Wire) -> None:
         first = not asked.is_set()
         asked.set()
         if first:
-            go.wait(30)
+            go.wait(LIMIT)
         return parameter("/a", "v")
 
     scripted.answers["GetParameter"] = slow
@@ -255,39 +256,47 @@ def test_one_flight_for_several_loops(scripted: Wire) -> None:
 
     with ThreadPoolExecutor(3) as threads:
         leading = threads.submit(asyncio.run, leader())
-        asked.wait(30)
+        asked.wait(LIMIT)
         others = [threads.submit(asyncio.run, ps.get("/a")) for _ in range(2)]
-        leading.result(30)
-        assert [one.result(30) for one in others] == ["v", "v"]
+        leading.result(LIMIT)
+        assert [one.result(LIMIT) for one in others] == ["v", "v"]
         go.set()
 
 
 def test_the_last_waiter_on_another_loop_cancels_the_fetch(scripted: Wire) -> None:
     """On the loop that it runs on, which goes on."""
-    asked, done, go = threading.Event(), threading.Event(), threading.Event()
+    asked, left, done, go = (threading.Event() for _ in range(4))
 
     def slow(_: Any) -> Any:
         asked.set()
-        go.wait(30)
+        go.wait(LIMIT)
         return parameter("/a", "v")
 
     scripted.answers["GetParameter"] = slow
     ps = AsyncParameterStore()
 
-    async def give_up(after: float) -> None:
-        with pytest.raises(asyncio.TimeoutError):
-            await asyncio.wait_for(ps.get("/a"), after)
+    async def give_up(when: Callable[[], bool]) -> None:
+        reading = asyncio.ensure_future(ps.get("/a"))
+        while not when():
+            await asyncio.sleep(0.01)
+        assert not reading.done()
+        reading.cancel()
+        await asyncio.wait([reading])
+
+    def waiting() -> int:
+        return sum(flight.waiting for flight in ps._cache._flights._flights.values())
 
     async def leader() -> int:
-        await give_up(0.5)
-        await asyncio.to_thread(done.wait, 30)
+        await give_up(lambda: waiting() == 2)
+        left.set()
+        await asyncio.to_thread(done.wait, LIMIT)
         await asyncio.sleep(0)
         return len(asyncio.all_tasks())
 
     with ThreadPoolExecutor(2) as threads:
         leading = threads.submit(asyncio.run, leader())
-        asked.wait(30)
-        threads.submit(asyncio.run, give_up(1)).result()
+        asked.wait(LIMIT)
+        threads.submit(asyncio.run, give_up(left.is_set)).result()
         done.set()
         assert leading.result() == 1
         go.set()
@@ -312,11 +321,9 @@ async def test_a_provider_that_is_garbage_closes_its_connections(scripted: Wire)
     assert scripted.open_connections == 1
     del ps
     gc.collect()
-    for _ in range(200):
-        if not scripted.open_connections:
-            break
-        await asyncio.sleep(0.01)
-    assert scripted.open_connections == 0
+    async with asyncio.timeout(LIMIT):
+        while scripted.open_connections:
+            await asyncio.sleep(0.01)
 
 
 class TestSingleFlight:
@@ -348,7 +355,7 @@ class TestSingleFlight:
 
         def slow(_: Any) -> Any:
             loop.call_soon_threadsafe(asked.set)
-            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(LIMIT)
             return parameter("/a", "v")
 
         scripted.answers["GetParameter"] = slow
@@ -367,7 +374,7 @@ class TestSingleFlight:
 
         def slow(_: Any) -> Any:
             loop.call_soon_threadsafe(asked.set)
-            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(30)
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(LIMIT)
             return HANG_UP
 
         scripted.answers["GetParameter"] = slow
@@ -386,7 +393,7 @@ class TestSingleFlight:
         go = threading.Event()
 
         def slow(_: Any) -> Any:
-            go.wait(30)
+            go.wait(LIMIT)
             return HANG_UP
 
         scripted.answers["GetParameter"] = slow
@@ -401,7 +408,7 @@ class TestSingleFlight:
         go = threading.Event()
 
         def slow(_: Any) -> Any:
-            go.wait(30)
+            go.wait(LIMIT)
             return parameter("/a", "v")
 
         scripted.answers["GetParameter"] = slow
@@ -415,171 +422,86 @@ class TestSingleFlight:
         assert [type(one) for one in both] == [s1crets.DeadlineExceededError] * 2
 
 
-def run(script: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
-
-
-EXITS = {
-    "blocking": "ps = aws.ParameterStore(); ps.get('{0}')",
-    "blocking, no name kept": "aws.ParameterStore().get('{0}')",
-    "module": "import s1crets; s1crets.get('aws.ps', '{0}')",
-    "awaited": "ps = aws.AsyncParameterStore(); asyncio.run(ps.get('{0}'))",
-    "awaited on two loops": "ps = aws.AsyncParameterStore()\n"
-    "for _ in range(2): asyncio.run(ps.get('{0}', cached=False))",
-    "in atexit": "import atexit; ps = aws.ParameterStore(); ps.get('{0}')\n"
-    "atexit.register(lambda: ps.get('{0}', cached=False))",
-    "in a daemon thread that waits": "import threading\nps = aws.ParameterStore()\nps.get('{0}')\n"
-    "os.environ['AWS_ENDPOINT_URL'] = 'http://127.0.0.1:' + str(hole.getsockname()[1])\n"
-    "other = aws.ParameterStore(deadline=30, timeout=30)\n"
-    "threading.Thread(target=other.get, args=('{0}',), daemon=True).start()\ntime.sleep(0.5)",
-    "after an error": "ps = aws.ParameterStore()\ntry: ps.get('{0}x')\nexcept KeyError: pass",
-}
-
-
-@pytest.mark.parametrize("kind", EXITS)
-def test_exit_without_close(ssm: Any, top: str, kind: str) -> None:
-    """Return code 0 and nothing on stderr, within a second of the last line."""
-    ssm.put_parameter(Name=top, Value="v", Type="SecureString")
-    lines = f"""
-import asyncio, os, socket, time
-from s1crets.providers import aws
-hole = socket.create_server(("127.0.0.1", 0))
-{EXITS[kind].format(top)}
-print(time.time())
-"""
-
-    def attempt() -> float:
-        done = run(lines)
-        ended = time.time()
-        assert (done.returncode, done.stderr) == (0, "")
-        return ended - float(done.stdout)
-
-    assert soon(attempt, 1 if kind != "in atexit" else 5)
-
-
-def test_ctrl_c_cancels_the_request_and_the_next_call_works(scripted: Wire) -> None:
-    """It comes back at once."""
-    asked, go = threading.Event(), threading.Event()
-
-    def slow(_: Any) -> Any:
-        asked.set()
-        go.wait(30)
-        return HANG_UP
-
-    scripted.answers["GetParameter"] = slow
-    script = """
-    import time
-    from s1crets.providers.aws import ParameterStore
-    ps = ParameterStore()
-    try:
-        ps.get("/a")
-    except KeyboardInterrupt:
-        print(time.time(), flush=True)
-    assert ps.get("/b") == "v"
-    print("done")
-    """
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert asked.wait(30)
-    scripted.answers["GetParameter"] = parameter("/b", "v")
-    sent = time.time()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    go.set()
-
-    back, last = out.split()
-    assert (process.returncode, err, last) == (0, "", "done")
-    assert float(back) - sent < 10
-    assert scripted.count("GetParameter") == 2
-
-
 FORK = """
-import os, sys, threading, time
+import os, sys, threading
 from s1crets.providers.aws import ParameterStore
 ps = ParameterStore(cache_args={cache_args})
 assert ps.get("/a") == "v"                       # a live portal
 flying = threading.Thread(target=ps.get, args=("/slow",))
 flying.start()
-while "/slow" not in open({log!r}).read():       # an in-flight fetch
-    time.sleep(0.01)
+assert sys.stdin.readline() == "under way\\n"    # an in-flight fetch
 child = os.fork()
-start = time.time()
 if child == 0:
     assert ps.get("/b") == "v"
     assert ps.get("/slow") == "v"                # the parent's flight is not waited for
-    assert time.time() - start < 10
     sys.exit(0)
 _, status = os.waitpid(child, 0)
 assert os.waitstatus_to_exitcode(status) == 0, status
-open({go!r}, "w").close()
+print("child done", flush=True)
 flying.join()
 assert ps.get("/c") == "v"
 """
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.parametrize("cache", ["memory", "disk"])
 def test_fork_with_a_live_portal_and_a_fetch_in_flight(
     scripted: Wire, tmp_path: Path, cache: str
 ) -> None:
     """The child's calls work, the parent goes on, both exit."""
-    log, go = tmp_path / "log", tmp_path / "go"
-    log.write_text("")
+    go, first = threading.Event(), threading.Lock()
 
     def answer(asked: Any) -> Any:
-        name = asked.body["Name"]
-        with log.open("a") as file:
-            file.write(f"{name}\n")
-        while name == "/slow" and scripted.bodies("GetParameter").count(asked.body) == 1:
-            if go.exists():
-                break
-            time.sleep(0.01)
-        return parameter(name, "v")
+        if asked.body["Name"] == "/slow" and first.acquire(blocking=False):
+            go.wait(LIMIT)
+        return parameter(asked.body["Name"], "v")
 
     scripted.answers["GetParameter"] = answer
-    cache_args = (
-        {
-            "cache_on_disk": True,
-            "key_cache_dir": str(tmp_path / "k"),
-            "path_cache_dir": str(tmp_path / "p"),
-        }
-        if cache == "disk"
-        else {}
-    )
-    script = FORK.format(log=str(log), go=str(go), cache_args=cache_args)
-    quiet = "import warnings; warnings.simplefilter('ignore')\n"
-    done = run(quiet + script)
+    disk = {
+        "cache_on_disk": True,
+        "key_cache_dir": str(tmp_path / "k"),
+        "path_cache_dir": str(tmp_path / "p"),
+    }
+    script = FORK.format(cache_args=disk if cache == "disk" else {})
+    process = start(script, measured=True)
+    assert process.stdin
+    assert process.stdout
+    scripted.wait_for("/slow")
+    process.stdin.write("under way\n")
+    process.stdin.flush()
+    done = process.stdout.readline()
+    go.set()
+    out, err = process.communicate(timeout=LIMIT)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, done, out, err) == (0, "child done\n", "", "")
 
 
-@pytest.mark.parametrize("delay", [0, 0.03, 0.1, 0.2, 0.3])
-def test_fork_during_another_threads_first_call(scripted: Wire, delay: float) -> None:
+@pytest.mark.parametrize("during", ["the start of the portal", "an import"])
+def test_fork_during_another_threads_first_call(scripted: Wire, during: str) -> None:
     """That thread imports aiobotocore, and the import lock would stay held in the child."""
     scripted.answers["GetParameter"] = parameter("/a", "v")
-    script = f"""
-import os, signal, sys, threading, time
+    script = """
+import os, signal, sys, threading
 import s1crets
+class Watch:
+    def find_spec(self, name, *_):
+        if name.startswith("aiobotocore"):
+            importing.set()
+importing = threading.Event()
+sys.meta_path.insert(0, Watch())
 thread = threading.Thread(target=s1crets.get, args=("aws.ps", "/a"))
 thread.start()
-time.sleep({delay})
+if sys.argv[1] == "an import":
+    importing.wait()
 child = os.fork()
 if child == 0:
-    signal.alarm(20)
+    signal.alarm(50)  # it would hang
     found = s1crets.get("aws.ps", "/a", cached=False)
     os._exit(0 if found == "v" else 1)
 thread.join()
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-    done = run(script)
-    noise = [line for line in done.stderr.splitlines() if "fork" not in line]
 
-    assert (done.returncode, noise) == (0, [])
+    assert check(script, during) == ""
 
 
 def test_after_fork_everything_is_new(blocking_ps: ParameterStore, ssm: Any, top: str) -> None:

@@ -10,14 +10,14 @@ import subprocess
 import sys
 import textwrap
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.wire import HANG_UP, Asked, Wire, assumed, parameter, soon
+from _support.scripts import LIMIT, check, start, unmeasured
+from _support.wire import HANG_UP, Asked, Wire, parameter, refusal
 
 from s1crets import ConfigurationError
 from s1crets.providers.aws import AsyncParameterStore
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from s1crets.providers.aws import AsyncSecretsManager, ParameterStore
 
-QUIET = "import warnings; warnings.simplefilter('ignore')\n"  # Python's own about fork and threads
 PRELUDE = """
 import asyncio, atexit, os, signal, sys, threading, time
 from s1crets.providers import aws
@@ -36,141 +35,103 @@ ps = aws.ParameterStore()
 """
 
 
-def run(script: str, *, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, timeout=timeout, check=False,
-    )  # fmt: skip
-
-
-def start(script: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(script)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+def program(script: str) -> str:
+    """Return a program that has a blocking store, `ps`, which was not used yet."""
+    return PRELUDE + textwrap.dedent(script)
 
 
 @pytest.fixture
 def answering(scripted: Wire) -> Iterator[Wire]:
-    """Yield a server that has every parameter; but `/slow` is answered at the end only."""
+    """Yield a server that has every parameter; `/slow` is not answered before the test's end.
+
+    So a program that ends while the test runs has not waited for that answer.
+    """
     go = threading.Event()
 
+    def hang(_: Asked) -> Any:
+        go.wait(2 * LIMIT)
+        return HANG_UP
+
     def answer(asked: Asked) -> Any:
-        if asked.body["Name"] == "/slow":
-            go.wait(30)
-            return HANG_UP
-        return parameter(asked.body["Name"], "v")
+        name = asked.body["Name"]
+        if name == "/slow":
+            return hang(asked)
+        return refusal("ParameterNotFound") if name == "/missing" else parameter(name, "v")
 
     scripted.answers["GetParameter"] = answer
     scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/slow", "Type": "String"}]}
-    scripted.answers["PutParameter"] = lambda _: (go.wait(30), HANG_UP)[1]
-    scripted.answers["AssumeRole"] = assumed()
+    scripted.answers["PutParameter"] = hang
     yield scripted
     go.set()
 
 
-ENDING = {
-    "the first calls in atexit": """
-        def handler():
-            with_role = {"RoleArn": "arn:aws:iam::123456789012:role/r"}
-            for store in (ps, aws.ParameterStore(sts_args=with_role)):
-                assert store.get("/a") == "v"
-            print(asyncio.run(aws.AsyncParameterStore().get("/a")))
-        atexit.register(handler)""",
-    "a later call in atexit": """
-        ps.get("/a")
-        atexit.register(lambda: print(ps.get("/a", cached=False)))""",
-    "the first call in a thread that outlives main": """
-        def late():
-            threading.main_thread().join()
-            print(ps.get("/a"))
-        threading.Thread(target=late).start()""",
-    "a later call in a thread that outlives main": """
-        ps.get("/a")
-        def late():
-            threading.main_thread().join()
-            print(ps.get("/a", cached=False))
-        threading.Thread(target=late).start()""",
-    "main ends during the first call of another thread": """
-        threading.Thread(target=lambda: print(ps.get("/a"))).start()""",
-}
-REGISTERED_BEFORE_THE_IMPORT = {
-    "the first call": "from s1crets.providers import aws; ps = aws.ParameterStore()",
-    "a later call": "from s1crets.providers import aws; ps = aws.ParameterStore(); ps.get('/a')",
-    # Python can't import redis any more by then, which aiocache does where it is installed.
-    "the import too, in a plain install": "import sys; sys.modules['redis'] = None",
-}
-
-
-@pytest.mark.parametrize("kind", ENDING)
-def test_calls_while_the_interpreter_ends(answering: Wire, kind: str) -> None:
-    """They work, and the process ends by itself: no thread can be started any more."""
-    done = run(PRELUDE + textwrap.dedent(ENDING[kind]))
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "v\n", "")
-
-
-@pytest.mark.parametrize("kind", REGISTERED_BEFORE_THE_IMPORT)
-def test_calls_in_atexit_handlers_registered_before_the_import(answering: Wire, kind: str) -> None:
-    """These run last, after s1crets' own has stopped the portal."""
-    script = f"""
-import atexit
-def handler():
-    from s1crets.providers import aws
-    store = globals().get("ps") or aws.ParameterStore()
-    print(store.get("/a", cached=False))
-atexit.register(handler)
-{REGISTERED_BEFORE_THE_IMPORT[kind]}
-"""
-    done = run(script)
-
-    assert (done.returncode, done.stdout, done.stderr) == (0, "v\n", "")
-
-
-def test_a_name_that_is_not_known_while_the_interpreter_ends(
-    scripted: Wire, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It is looked up without a thread, and is the error that it always is."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://nowhere.invalid:1")
+def test_later_calls_while_the_interpreter_ends(answering: Wire) -> None:
+    """They work in handlers and in threads that outlive main: the facade's thread goes on."""
     script = """
-    def handler():
-        try:
-            aws.ParameterStore(retry=1).get("/a")
-        except ConnectionError:
-            print("not reached")
-    atexit.register(handler)
+    ps.get("/a")
+    def late():
+        threading.main_thread().join()
+        print("thread", ps.get("/a", cached=False))
+    threading.Thread(target=late).start()
+    atexit.register(lambda: print("handler", ps.get("/a", cached=False)))
     """
-    done = run(PRELUDE + textwrap.dedent(script))
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "not reached\n", "")
+    assert check(program(script), measured=True) == "thread v\nhandler v\n"
+
+
+def test_a_first_call_while_the_interpreter_ends(answering: Wire) -> None:
+    """It needs a thread, and none can be started any more: the error says what to do instead."""
+    script = """
+    import asyncio, atexit, threading
+    def first():
+        from s1crets.providers import aws
+        for call in (aws.ParameterStore().get, awaited):
+            try:
+                call("/a")
+            except RuntimeError as error:
+                print(error)
+    def awaited(name):
+        from s1crets.providers import aws
+        return asyncio.run(aws.AsyncParameterStore().get(name))
+    def late():
+        threading.main_thread().join()
+        first()
+    atexit.register(first)  # before the import, so the handler runs after s1crets' own
+    import s1crets
+    threading.Thread(target=late).start()
+    """
+    lines = check(script, measured=True).splitlines()
+
+    assert len(lines) == 4
+    assert all("before the program's end, not in an atexit handler" in line for line in lines)
 
 
 def test_no_refresh_begins_while_the_interpreter_ends(answering: Wire) -> None:
-    """The hit that would start it is a hit."""
+    """A hit that would start one is still a hit."""
     script = """
-    ps = aws.ParameterStore(cache_args={"refresh_ahead": 899.99, "jitter": 0})
+    now = [0.0]
+    time.monotonic = lambda clock=time.monotonic: clock() + now[0]
+    ps = aws.ParameterStore(cache_args={"refresh_ahead": 800, "jitter": 0})
+    print(ps.get("/a"))
     def handler():
-        print(ps.get("/a"))
-        time.sleep(0.05)
+        now[0] = 500.0
         print(ps.get("/a"))
     atexit.register(handler)
     """
-    done = run(PRELUDE + textwrap.dedent(script))
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "v\nv\n", "")
-    assert answering.count("GetParameter") == 1
+    assert check(program(script)) == "v\nv\n"
 
 
 LEFT = {
     "calls under way in threads": """
         threading.Thread(target=ps.get, args=("/slow",), daemon=True).start()
         threading.Thread(target=ps.update, args=("/slow", "v"), daemon=True).start()
-        time.sleep(0.6)""",
+        sys.stdin.read()  # until the server has both requests""",
     "a fetch under way on a loop": """
         store = aws.AsyncParameterStore()
         async def main():
             task = asyncio.create_task(store.get("/slow"))
-            await asyncio.sleep(0.5)
+            await asyncio.to_thread(sys.stdin.read)
         asyncio.run(main())""",
     "loops": """
         store, loop = aws.AsyncParameterStore(), asyncio.new_event_loop()
@@ -181,81 +142,92 @@ LEFT = {
         for _ in range(2):
             short = asyncio.new_event_loop()
             short.run_until_complete(store.get("/a", cached=False))
-            short.close()""",
+            short.close()
+            asyncio.run(store.get("/a", cached=False))""",
     "sys.exit in a callback": """
         store = aws.AsyncParameterStore()
         async def main():
             await store.get("/a")
-            asyncio.get_running_loop().call_later(0.1, sys.exit)
-            await store.get("/slow")
-        try:
-            asyncio.run(main())
-        finally:
-            print(time.time(), flush=True)""",
+            reading = asyncio.create_task(store.get("/slow"))
+            await asyncio.to_thread(sys.stdin.read)
+            asyncio.get_running_loop().call_soon(sys.exit)
+            await reading
+        asyncio.run(main())""",
     "sys.exit in a thread": """
+        ps.get("/a")
         def work():
-            ps.get("/a")
+            ps.get("/a", cached=False)
             sys.exit()
         threading.Thread(target=work).start()""",
+    "providers that nobody keeps": """
+        import s1crets
+        assert s1crets.get("aws.ps", "/a") == aws.ParameterStore().get("/a") == "v"
+        try:
+            aws.ParameterStore().get("/missing")
+        except KeyError:
+            pass""",
+}
+UNDER_WAY = {
+    "calls under way in threads": 2,
+    "a fetch under way on a loop": 1,
+    "sys.exit in a callback": 1,
 }
 
 
 @pytest.mark.parametrize("kind", LEFT)
 def test_exit_at_any_moment(answering: Wire, kind: str) -> None:
-    """Return code 0 and nothing on stderr, within a second."""
-    script = textwrap.dedent(LEFT[kind]) + "\nprint(time.time())\n"
+    """Return code 0 and nothing on stderr; nothing that has no answer yet is waited for."""
+    process = start(program(LEFT[kind]), measured=True)
+    answering.wait_for("/slow", UNDER_WAY.get(kind, 0))
+    out, err = process.communicate(timeout=LIMIT)
 
-    def attempt() -> float:
-        done = run(PRELUDE + script)
-        ended = time.time()
-        assert (done.returncode, done.stderr) == (0, "")
-        return ended - float(done.stdout)
-
-    assert soon(attempt, 1)
+    assert (process.returncode, out, err) == (0, "", "")
 
 
-@pytest.mark.parametrize("delay", [0.05, 0.2])
-def test_exit_during_a_first_call(answering: Wire, delay: float) -> None:
-    """While the portal starts, while aiobotocore is imported, while a client is made."""
-    script = f"""
+def test_exit_during_a_first_call(answering: Wire) -> None:
+    """While aiobotocore is imported."""
+    script = """
+    class Watch:
+        def find_spec(self, name, *_):
+            if name.startswith("aiobotocore"):
+                importing.set()
+    importing = threading.Event()
+    sys.meta_path.insert(0, Watch())
     threading.Thread(target=ps.get, args=("/a",), daemon=True).start()
-    time.sleep({delay})
+    importing.wait()
     """
-    done = run(PRELUDE + textwrap.dedent(script))
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert check(program(script)) == ""
 
 
 class TestSignals:
     """A blocking call is as easily ended as any."""
 
-    def test_ctrl_c_is_back_at_once_and_closes_the_connection(
+    def test_ctrl_c_ends_a_call_and_closes_its_connection(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """In under 100 ms, at the best of three times; the server sees it, the next call works."""
+        """Before there is an answer; the server sees it, and the next call works."""
         script = """
         for _ in range(3):
             try:
                 ps.get("/a", cached=False)
             except KeyboardInterrupt:
-                print(time.time(), flush=True)
+                print("interrupted", flush=True)
         print(ps.get("/a"))
         """
         with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(30)
+            server.settimeout(LIMIT)
             port = server.getsockname()[1]
             monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
-            process = start(PRELUDE + textwrap.dedent(script))
-            took = []
+            process = start(program(script), measured=True)
+            assert process.stdout
             for _ in range(3):
                 connection, _ = server.accept()
                 with connection:
-                    connection.settimeout(30)
+                    connection.settimeout(LIMIT)
                     assert b"GetParameter" in connection.recv(65536)
-                    sent = time.time()
                     process.send_signal(signal.SIGINT)
-                    assert process.stdout
-                    took.append(float(process.stdout.readline()) - sent)
+                    assert process.stdout.readline() == "interrupted\n"
                     with suppress(ConnectionResetError):
                         assert connection.recv(65536) == b""
             connection, _ = server.accept()
@@ -264,37 +236,29 @@ class TestSignals:
                 body = b'{"Parameter": {"Name": "/a", "Value": "v"}}'
                 head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(body)}\r\n\r\n".encode()
                 connection.sendall(head + body)
-                out, err = process.communicate(timeout=30)
+                out, err = process.communicate(timeout=LIMIT)
 
         assert (process.returncode, out, err) == (0, "v\n", "")
-        assert min(took) < 0.1
 
     @pytest.mark.parametrize("handled", [False, True])
     def test_sigterm(self, answering: Wire, handled: bool) -> None:  # noqa: FBT001
-        """The process ends at once: by the signal, or by the SystemExit of its handler."""
+        """Ends a call that has no answer: by the signal, or by the SystemExit of its handler."""
         handler = "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))\n" if handled else ""
+        process = start(program(handler + "ps.get('/a'); ps.get('/slow')"))
+        answering.wait_for("/slow")
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=LIMIT)
 
-        def attempt() -> float:
-            before = answering.count_of("/slow")
-            process = start(PRELUDE + handler + "ps.get('/a'); ps.get('/slow')")
-            while answering.count_of("/slow") == before:
-                time.sleep(0.01)
-            sent = time.monotonic()
-            process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=30)
-            assert (process.returncode, err) == (0 if handled else -signal.SIGTERM, "")
-            return time.monotonic() - sent
-
-        assert soon(attempt, 1)
+        assert (process.returncode, err) == (0 if handled else -signal.SIGTERM, "")
 
 
 def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
-    """The child's call works within two seconds; it has locks of its own."""
+    """The child's call works, as it has locks of its own; the parent goes on."""
     script = """
     from s1crets import _runtime
     ps.get("/a")
     locks = [one._lock for one in _runtime._forkables if hasattr(one, "_lock")]
-    assert len(locks) >= 5
+    assert len(locks) >= 3
     holding, go = threading.Event(), threading.Event()
     def hold():
         for lock in locks:
@@ -307,35 +271,32 @@ def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     holder.start()
     holding.wait()
     child = os.fork()
-    began = time.monotonic()
     if child == 0:
-        signal.alarm(20)
+        signal.alarm(50)  # it would hang
         assert ps.get("/b") == "v"
-        assert time.monotonic() - began < 10  # it would hang
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     go.set()
     holder.join()
     assert ps.get("/c") == "v"
     """
-    done = run(QUIET + PRELUDE + textwrap.dedent(script))
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert check(program(script), measured=True) == ""
 
 
 MULTIPROCESSING = """
-import multiprocessing, sys, threading, time, warnings
+import multiprocessing, sys, warnings
 warnings.simplefilter("ignore")
+sys.modules["redis"] = None
 from s1crets.providers.aws import ParameterStore
 
 ps = ParameterStore()
 
-def work(name):
-    began = time.monotonic()
-    return ps.get(name), time.monotonic() - began
+def read(name):
+    return ps.get(name)
 
 def child(queue):
-    queue.put((*work("/b"), time.time()))
+    queue.put(ps.get("/b"))
 
 if __name__ == "__main__":
     assert ps.get("/a") == "v"
@@ -343,39 +304,31 @@ if __name__ == "__main__":
     queue = context.SimpleQueue()
     process = context.Process(target=child, args=(queue,))
     process.start()
-    value, took, ended = queue.get()
-    process.join(20)
-    assert time.time() - ended < 10, "the child's exit"
+    value = queue.get()
+    process.join()
     assert (value, process.exitcode) == ("v", 0)
-    assert took < 10, took
-    with context.Pool(2) as pool:
-        for value, took in pool.map(work, [f"/{i}" for i in range(6)], chunksize=1):
-            assert value == "v" and took < 10, took
-    assert ps.get("/c") == "v"
-    print(time.time())
+    with context.Pool(1) as pool:
+        assert pool.map(read, ["/c", "/d"], chunksize=1) == ["v", "v"]
+    assert ps.get("/e") == "v"
 """
 
 
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_multiprocessing(answering: Wire, tmp_path: Path, method: str) -> None:
-    """Children of a parent with a live portal: a process, and a pool."""
+    """Children of a parent with a live portal: a process, and a pool; all of them exit."""
     script = tmp_path / "program.py"
     script.write_text(MULTIPROCESSING)
+    done = subprocess.run(
+        [sys.executable, str(script), method],
+        capture_output=True, text=True, timeout=LIMIT, check=False, env=unmeasured(),
+    )  # fmt: skip
 
-    def attempt() -> float:
-        done = subprocess.run(
-            [sys.executable, str(script), method],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-        ended = time.time()
-        assert (done.returncode, done.stderr) == (0, "")
-        return ended - float(done.stdout)
-
-    assert soon(attempt, 1)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 APP = """
-import os, time
+import os, sys
+sys.modules["redis"] = None
 from s1crets.providers.aws import ParameterStore
 
 ps = ParameterStore()
@@ -383,10 +336,9 @@ if os.environ["USED_BEFORE_THE_FORK"] == "True":
     ps.get("/a")
 
 def app(environ, start_response):
-    began = time.monotonic()
     value = ps.get(environ["PATH_INFO"])
     start_response("200 OK", [("Content-Type", "text/plain")])
-    return [f"{os.getpid()} {value} {time.monotonic() - began}".encode()]
+    return [f"{os.getpid()} {value}".encode()]
 """
 
 
@@ -397,7 +349,7 @@ def test_gunicorn(scripted: Wire, tmp_path: Path, preload: bool) -> None:  # noq
 
     def answer(asked: Asked) -> Any:
         if asked.body["Name"] == "/b":
-            both.wait(30)  # so there must be two workers at it
+            both.wait(LIMIT)  # so there must be two workers at it
         return parameter(asked.body["Name"], "v")
 
     scripted.answers["GetParameter"] = answer
@@ -408,26 +360,22 @@ def test_gunicorn(scripted: Wire, tmp_path: Path, preload: bool) -> None:  # noq
         command += ["--no-control-socket", *(["--preload"] if preload else []), "program:app"]
         process = subprocess.Popen(
             command, stderr=subprocess.PIPE, text=True, pass_fds=[server.fileno()],
-            env={**os.environ, "USED_BEFORE_THE_FORK": str(preload)},
+            env={**unmeasured(), "USED_BEFORE_THE_FORK": str(preload)},
         )  # fmt: skip
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
 
         def fetch(name: str) -> list[str]:
-            with urllib.request.urlopen(url + name, timeout=30) as answer:  # noqa: S310
+            with urllib.request.urlopen(url + name, timeout=LIMIT) as answer:  # noqa: S310
                 return str(answer.read().decode()).split()
 
         with ThreadPoolExecutor(2) as threads:
             answers = list(threads.map(fetch, ["/b", "/b"]))
-        asked = time.monotonic()
         process.terminate()
-        _, err = process.communicate(timeout=30)
-        took = time.monotonic() - asked
+        _, err = process.communicate(timeout=LIMIT)
 
-    assert len({pid for pid, _, _ in answers}) == 2
-    assert [value for _, value, _ in answers] == ["v", "v"]
-    assert all(float(took) < 10 for _, _, took in answers)
+    assert len({pid for pid, _ in answers}) == 2
+    assert [value for _, value in answers] == ["v", "v"]
     assert (process.returncode, err) == (0, "")
-    assert took < 10  # gunicorn itself looks after its workers every so often
 
 
 LOOPS = {"asyncio": False, "uvloop": True}
@@ -490,8 +438,7 @@ class TestLoops:
 def test_a_program_on_uvloop(answering: Wire) -> None:
     """By `run` and by a policy, with blocking calls beside, closed or not; it ends quietly."""
     script = """
-    import uvloop, warnings
-    warnings.simplefilter("ignore")
+    import uvloop
     store = aws.AsyncParameterStore()
     async def main():
         return await store.get("/a", cached=False), await asyncio.to_thread(ps.get, "/b")
@@ -502,11 +449,10 @@ def test_a_program_on_uvloop(answering: Wire) -> None:
     loop = uvloop.new_event_loop()
     assert loop.run_until_complete(main()) == ("v", "v")
     loop.close()
-    atexit.register(lambda: print(uvloop.run(store.get("/d"))))
+    atexit.register(lambda: print(ps.get("/d")))
     """
-    done = run(PRELUDE + textwrap.dedent(script))
 
-    assert (done.returncode, done.stdout, done.stderr) == (0, "v\n", "")
+    assert check(program(script)) == "v\n"
 
 
 def test_a_loop_that_ended_before_its_client_was_there(

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 import redis.asyncio
-from _support.servers import redis_server
 from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 from redis.retry import Retry
@@ -22,8 +21,6 @@ from s1crets.providers.aws import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _support.servers import RedisServer
 
     from s1crets.testing import LoopbackAws
@@ -63,9 +60,8 @@ class Rotated:
 
 
 @pytest.fixture
-def rotated(s1crets_aws: LoopbackAws) -> Iterator[Rotated]:
-    with redis_server() as server:
-        yield Rotated(server, s1crets_aws)
+def rotated(s1crets_aws: LoopbackAws, request: pytest.FixtureRequest) -> Rotated:
+    return Rotated(request.getfixturevalue("redis"), s1crets_aws)  # the name is the module's here
 
 
 @pytest.mark.parametrize("cls", [AsyncParameterStore, AsyncSecretsManager])
