@@ -56,7 +56,7 @@ def _nothing_blocks_the_loop() -> Iterator[None]:
         # A disk cache is read where it is asked for: 5 µs, where a thread takes 130 µs.
         for name, function in blockbuster.functions.items():
             if name.startswith(("sqlite3.", "os.stat")):
-                function.can_block_in("s1crets/cache/disk.py", "peek")
+                function.can_block_in("s1crets/cache/backends/_sqlite.py", "read")
             # aiobotocore reads the credentials file where it looks for credentials: 0.1 ms, once.
             if name.startswith(("threading.", "lock")):  # coverage's own
                 function.can_block_in("coverage/collector.py", "lock_data")
