@@ -124,7 +124,8 @@ class AsyncProvider:
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
         """
-        return await self._get_many(paths, errors, cached=cached)
+        # Stripped, since the frames of a failure contain the values.
+        return await stripped(self._get_many(paths, errors, cached=cached))
 
     async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
         """Return all secrets whose names are `path` or start with it and a slash.

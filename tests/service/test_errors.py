@@ -115,14 +115,15 @@ async def test_a_region_that_makes_no_sense(region: str, monkeypatch: pytest.Mon
             await ps.get("/a")
 
 
-async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore) -> None:
+async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore, scripted: Wire) -> None:
     """What is not botocore's is not dressed up as AWS's trouble."""
 
-    async def bug(_: Any) -> None:
+    def bug(_: Any) -> None:
         raise ZeroDivisionError
 
+    scripted.answers["GetParameter"] = parameter("/a", "v")
     with pytest.raises(ZeroDivisionError):
-        await ps._clients.run("GetParameter", "/a", bug)
+        await ps._store.clients.call("GetParameter", "/a", bug, {"Name": "/a"})
 
 
 def shown(error: BaseException) -> str:

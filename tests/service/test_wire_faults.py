@@ -313,7 +313,7 @@ class TestConnections:
         for url, words in cases.items():
             monkeypatch.setenv("AWS_ENDPOINT_URL", url)
             ps = AsyncParameterStore(retry=2)
-            await ps._clients._client("", "")  # it has the endpoint
+            await ps._store.clients._per_loop.get("", "")  # it has the endpoint
             going.append(read(ps, words))
         await asyncio.gather(*going)
 

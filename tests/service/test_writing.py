@@ -18,7 +18,7 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
-from s1crets.providers.aws.creation import deletion, parameter_settings, secret_settings
+from s1crets.providers.aws.write_settings import deletion, parameter_settings, secret_settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,6 +15,8 @@ from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._services import STS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from s1crets.providers.aws._retry import RateLimits
     from s1crets.providers.aws._services import Service
     from s1crets.providers.aws.options import StsArgs
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
 
+_WITH_MODELS = {
+    "data_loader",
+    "default_config_resolver",
+    "endpoint_resolver",
+    "smart_defaults_factory",
+}
+"""The components of a session that load data, or have a part of it."""
 _loaders: dict[tuple[str, ...], Any] = {}
 """botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time."""
 
@@ -112,16 +121,15 @@ def _with_shared_models(session: Any) -> Any:
     own, shared = session.get_component("data_loader"), _shared_loader(session)
     if type(own) is not type(shared) or own.search_paths != shared.search_paths:
         return session
-    component, internal = session.get_component, session._get_internal_component  # noqa: SLF001
-    # This resolver parses another 50 ms of data; both belong to the same loader.
-    resolver = _new_session()._get_internal_component("endpoint_resolver")  # noqa: SLF001
-    sibling = copy.copy(session)
+    ours, sibling = _new_session(), copy.copy(session)
     sibling.get_credentials = session.get_credentials
-    sibling.get_component = lambda name: shared if name == "data_loader" else component(name)
-    sibling._get_internal_component = (  # noqa: SLF001
-        lambda name: resolver if name == "endpoint_resolver" else internal(name)
-    )
+    for method in ("get_component", "_get_internal_component"):
+        setattr(sibling, method, _component_of(getattr(ours, method), getattr(session, method)))
     return sibling
+
+
+def _component_of(ours: Callable[[str], Any], theirs: Callable[[str], Any]) -> Any:
+    return lambda name: ours(name) if name in _WITH_MODELS else theirs(name)
 
 
 def load_models(session: Any, service: Service) -> None:

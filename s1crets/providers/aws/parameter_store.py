@@ -11,7 +11,7 @@ import anyio
 
 from s1crets._codec import encode
 from s1crets._keypath import keys_of
-from s1crets._redaction import redact
+from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import CachedValue, Fetched
 from s1crets.cache.keys import PATH, VALUE
@@ -467,11 +467,13 @@ class AsyncParameterStore(AwsProvider):
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
         """
-        names = distinct(paths, errors)
-        references = [name for name in names if str(name).startswith(_REFERENCE)]
-        if not references:
-            return await self._get_many(names, errors, cached=cached, decrypt=decrypt)
-        others = [name for name in names if name not in references]
+        found = self._get_mixed(paths, errors, cached=cached, decrypt=decrypt)
+        return await stripped(found)  # the frames of a failure contain the values
+
+    async def _get_mixed(
+        self, paths: Iterable[str], on_error: str, *, cached: bool, decrypt: bool
+    ) -> dict[str, Any]:
+        """Read parameters in batches, and references one by one."""
 
         async def read(name: str) -> Any:
             try:
@@ -479,14 +481,19 @@ class AsyncParameterStore(AwsProvider):
             except S1cretsError as error:
                 return error
 
+        names = distinct(paths, on_error)
+        references = [name for name in names if str(name).startswith(_REFERENCE)]
+        if not references:
+            return await self._get_many(names, on_error, cached=cached, decrypt=decrypt)
+        others = [name for name in names if name not in references]
         found, *resolved = await asyncio.gather(
             self._get_many(others, "return", cached=cached, decrypt=decrypt), *map(read, references)
         )
         found.update(zip(references, resolved, strict=True))
-        failed = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
-        if failed and errors == "raise":
-            values = {name: one for name, one in found.items() if name not in failed}
-            raise batch_error(self.service, values, failed)
+        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
+        if errors and on_error == "raise":
+            values = {name: one for name, one in found.items() if name not in errors}
+            raise batch_error(self.service, values, errors)
         return {name: found[name] for name in names}
 
     async def get_by_path(

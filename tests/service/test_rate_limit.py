@@ -15,7 +15,7 @@ from _support.wire import Asked, Wire, parameter, refusal
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore
-from s1crets.providers.aws.pacing import Pace
+from s1crets.providers.aws._rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,15 +57,15 @@ class World:
         self.now += seconds
         self.tokens = min(self.quota, self.tokens + seconds * self.quota)
 
-    def ask(self, pace: Pace) -> bool:
+    def ask(self, rate: RateLimiter) -> bool:
         sent = self.now
         if self.tokens < 1:
             self.throttled += 1
-            pace.throttled(sent)
+            rate.throttled(sent)
             return False
         self.tokens -= 1
         self.taken += 1
-        pace.taken(sent)
+        rate.accepted(sent)
         return True
 
 
@@ -73,11 +73,11 @@ class World:
 async def test_it_comes_close_to_any_quota(quota: float) -> None:
     """Within 15% of the quota's own time, with less than 10% of requests throttled."""
     world = World(quota)
-    pace = Pace(clock=world.clock, sleep=world.sleep)
+    rate = RateLimiter(clock=world.clock, sleep=world.sleep)
     wanted = int(quota * 30)
     while world.taken < wanted:
-        await pace.turn()
-        world.ask(pace)
+        await rate.acquire()
+        world.ask(rate)
         await world.sleep(0.0001)
 
     assert world.now - 100 <= (wanted - quota) / quota * 1.15
@@ -87,7 +87,7 @@ async def test_it_comes_close_to_any_quota(quota: float) -> None:
 async def test_it_follows_a_quota_that_shrinks_and_grows() -> None:
     """Others use the account too."""
     world = World(100)
-    pace = Pace(clock=world.clock, sleep=world.sleep)
+    rate = RateLimiter(clock=world.clock, sleep=world.sleep)
     speeds = []
     for quota in (100, 10, 100):
         world.quota = quota
@@ -95,8 +95,8 @@ async def test_it_follows_a_quota_that_shrinks_and_grows() -> None:
         for seconds in (60, 10):
             start, before = world.now, world.taken
             while world.now < start + seconds:
-                await pace.turn()
-                world.ask(pace)
+                await rate.acquire()
+                world.ask(rate)
                 await world.sleep(0.0001)
         speeds.append((world.taken - before) / 10)
 
@@ -106,33 +106,33 @@ async def test_it_follows_a_quota_that_shrinks_and_grows() -> None:
 async def test_nothing_is_held_back_before_aws_throttles() -> None:
     """Nor a minute after it last did."""
     world = World(1e9)
-    pace = Pace(clock=world.clock, sleep=world.sleep)
+    rate = RateLimiter(clock=world.clock, sleep=world.sleep)
     for _ in range(1000):
-        await pace.turn()
-        world.ask(pace)
+        await rate.acquire()
+        world.ask(rate)
     assert world.now == 100
 
-    pace.throttled(world.now)
-    await pace.turn()
+    rate.throttled(world.now)
+    await rate.acquire()
     assert world.now > 100
     await world.sleep(61)
     then = world.now
     for _ in range(1000):
-        await pace.turn()
+        await rate.acquire()
     assert world.now == then
 
 
 async def test_answers_to_what_left_before_say_nothing_new() -> None:
     """A burst that is throttled slows down once, not once a request."""
     world = World(40)
-    pace = Pace(clock=world.clock, sleep=world.sleep)
+    rate = RateLimiter(clock=world.clock, sleep=world.sleep)
     for _ in range(50):
-        pace.taken(100.0)
+        rate.accepted(100.0)
     await world.sleep(0.1)
     for _ in range(30):
-        pace.throttled(100.0)
+        rate.throttled(100.0)
 
-    assert pace.rate == pytest.approx(45)
+    assert rate.rate == pytest.approx(45)
 
 
 class Simulated(asyncio.SelectorEventLoop):
@@ -167,24 +167,24 @@ def test_a_burst_survives_any_quota(quota: float, saved: float, trip: float) -> 
     free = asyncio.Semaphore(50)
     taken = 0
 
-    async def ask(pace: Pace) -> None:
+    async def ask(rate: RateLimiter) -> None:
         nonlocal taken
         async with free:
             for attempt in range(3):
-                assert await pace.turn(attempt)
+                assert await rate.acquire(attempt)
                 sent = loop.time()
                 await asyncio.sleep(trip * random.uniform(0.3, 0.7))
                 answer = bucket.take()
                 await asyncio.sleep(trip * random.uniform(0.3, 0.7))
                 if answer:
                     taken += 1
-                    pace.taken(sent)
+                    rate.accepted(sent)
                     return
-                pace.throttled(sent)
+                rate.throttled(sent)
 
     async def burst() -> None:
-        pace = Pace(clock=loop.time, sleep=asyncio.sleep)
-        await asyncio.gather(*(ask(pace) for _ in range(wanted)))
+        rate = RateLimiter(clock=loop.time, sleep=asyncio.sleep)
+        await asyncio.gather(*(ask(rate) for _ in range(wanted)))
 
     try:
         loop.run_until_complete(burst())
@@ -203,12 +203,12 @@ async def test_what_aws_refused_goes_before_what_has_not_left() -> None:
         await asyncio.sleep(0)
         await world.sleep(seconds)
 
-    pace = Pace(clock=world.clock, sleep=sleep)
-    pace.throttled(world.now)
+    rate = RateLimiter(clock=world.clock, sleep=sleep)
+    rate.throttled(world.now)
     order = []
 
     async def leave(refused: int) -> None:
-        await pace.turn(refused)
+        await rate.acquire(refused)
         order.append(refused)
         await asyncio.sleep(0)
 
