@@ -8,11 +8,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.scripts import LIMIT, check, unmeasured
+from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
 
 from s1crets.cache import DiskCache
@@ -293,23 +292,13 @@ sys.exit(max(os.waitpid(child, 0)[1] for child in children) and 1)
 )
 
 
-def run(script: str, *args: str, measured: bool = True) -> str:
-    env = {k: v for k, v in os.environ.items() if measured or not k.startswith("COVERAGE_")}
-    done = subprocess.run(
-        [sys.executable, "-c", script, *args],
-        env=env,
-        check=False,
-        timeout=60,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stderr
-
-
-@pytest.mark.parametrize("how", ["gather", "one by one"])
-def test_processes_fetch_together_what_none_has(server: Wire, tmp_path: Path, how: str) -> None:
-    """Eight processes on forty cold names ask for about forty names, not for 320.
+def test_processes_fetch_together_what_none_has(server: Wire, tmp_path: Path) -> None:
+    """Four processes want the same names, at once and one by one: each is asked for once."""
+    for name in ("keys", "paths"):
+        (tmp_path / name).mkdir(mode=0o700)
+    assert check(RACING, str(tmp_path)) == ""
+    names = [name for body in server.bodies("GetParameters") for name in body["Names"]]
+    names += [body["Name"] for body in server.bodies("GetParameter")]
 
     assert sorted(names) == sorted(f"/{i}" for i in range(40))
 
@@ -415,6 +404,5 @@ for thread in threads:
 
 def test_forks_while_other_threads_read_and_write(tmp_path: Path) -> None:
     """No child is made in the midst of SQLite, whose mutexes would stay locked in it."""
-    quiet = "import warnings; warnings.simplefilter('ignore')\n"
-    # coverage has locks of its own, which a child may get locked.
-    assert run(quiet + NURSERY + FORKING, str(tmp_path), measured=False) == ""
+    # Not measured: coverage has locks of its own, which a child may get locked.
+    assert check(NURSERY + FORKING, str(tmp_path)) == ""
