@@ -14,7 +14,7 @@ import anyio
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import import_lock, on_fork, shutting_down, spawn_task
 from s1crets._sentinels import MISSING
-from s1crets.providers.provider import AsyncProvider
+from s1crets.providers.async_provider import AsyncProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from _support.leftovers import left_on
 from _support.wire import Wire, wire
 from blockbuster import blockbuster_ctx
 
@@ -65,20 +66,6 @@ def _nothing_blocks_the_loop() -> Iterator[None]:
             if name.startswith(("io.", "os.stat")):
                 function.can_block_in("botocore/configloader.py", "raw_config_parse")
         yield
-
-
-def left_on(loop: Any) -> list[Any]:
-    """Return the tasks and the connections of a loop, without those of its own."""
-    try:
-        tasks = asyncio.all_tasks(loop)
-        connections = list(getattr(loop, "_transports", {}).values())  # uvloop keeps no list
-    except RuntimeError:  # it is another thread's, and at work
-        return ["more to do"]
-    own = ("_Portal._main", "TestRunner.")
-    return [
-        *(task for task in tasks if not any(name in repr(task) for name in own)),
-        *(one for one in connections if not one.is_closing()),
-    ]
 
 
 @pytest.fixture(autouse=True)

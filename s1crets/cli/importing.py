@@ -15,7 +15,7 @@ from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import CachedValue
 from s1crets.cli.shared import EPILOG, OTHER, code_of, from_stdin, open_store, store_options, told
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
-from s1crets.providers.base import check_name
+from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -12,9 +12,9 @@ from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers import provider as process_wide
 from s1crets.providers import provider_class
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
-from s1crets.providers.base import check_name
 from s1crets.providers.files import AsyncFiles
 from s1crets.providers.simple import AsyncSimpleProvider
+from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

@@ -10,14 +10,14 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import MeterProvider, Observation, get_meter, get_meter_provider
 
 from s1crets._version import __version__
-from s1crets.providers.observing import Observer
+from s1crets.providers.instrumentation import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opentelemetry.metrics import CallbackOptions
 
-    from s1crets.providers.stats import Counters, Stats
+    from s1crets.providers.instrumentation import Counters, Stats
 
 _Series: TypeAlias = "tuple[str, frozenset[tuple[str, str]]]"  # a metric and its attributes
 

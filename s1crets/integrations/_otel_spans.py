@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from opentelemetry import context as otel
 from opentelemetry.trace import Link, SpanKind, StatusCode, set_span_in_context
 
-from s1crets.cache.freshness import aboard
+from s1crets._batcher import callers
 from s1crets.errors import BatchError, SecretNotFoundError
-from s1crets.providers.observing import NO_ERRORS, Observer
+from s1crets.providers.instrumentation import NO_ERRORS, Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -187,7 +187,7 @@ def _count(**numbers: int) -> None:
 
 def _waiting() -> list[_CallSpan]:
     """Return the spans of the calls that wait for the current task."""
-    groups = aboard.get()
+    groups = callers.get()
     contexts = [context for group in groups for context in group] if groups else [copy_context()]
     calls = dict.fromkeys(context.get(_CallSpan.current) for context in contexts)
     return [call for call in calls if call is not None and not call.ended]

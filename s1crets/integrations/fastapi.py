@@ -23,7 +23,7 @@ from s1crets._keypath import keys_of
 from s1crets.cache.outages import passes
 from s1crets.errors import ConfigurationError, S1cretsError
 from s1crets.integrations._lifespan import Preload, check_provider, opened, preloads, resolve
-from s1crets.providers.base import check_name
+from s1crets.providers.store import check_name
 
 try:
     from fastapi import HTTPException

@@ -39,7 +39,7 @@ except ImportError as error:
 from s1crets.integrations._settings_fields import FromSecret, fields_of, flattened, normalized
 from s1crets.integrations._settings_redaction import hide, origin_at, plain, redacted, reveals
 from s1crets.providers import provider as process_wide
-from s1crets.providers.base import AsyncProvider
+from s1crets.providers.async_provider import AsyncProvider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

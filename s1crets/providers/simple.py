@@ -60,7 +60,7 @@ from s1crets.providers.options import (
     checked_cache_args,
     redact_options,
 )
-from s1crets.providers.provider import AsyncProvider
+from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.store import check_name, fetched_path
 
 if TYPE_CHECKING:

@@ -366,7 +366,7 @@ async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_pa
 
 FORKING = """
 import faulthandler, threading
-from s1crets.cache.disk import DiskCache
+from s1crets.cache import DiskCache
 
 async def put(cache, key):
     assert await cache.set(key, "v", ttl=99)

@@ -9,21 +9,21 @@ import sqlite3
 import subprocess
 import sys
 import traceback
+import uuid
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.servers import RedisServer, redis_server
 from _support.wire import Wire, parameter
 from aiocache import SimpleMemoryCache
 from hypothesis import given
 from hypothesis import strategies as st
-from s1crets.cache.disk import DiskCache
-from s1crets.cache.memory import MemoryCache
-from s1crets.cache.sealing import Seal, framed, new_key, read_keys
 
 from s1crets._redaction import Redacted
+from s1crets.cache import DiskCache, MemoryCache
+from s1crets.cache.encryption import AesCipher, framed, new_key, read_keys
 from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 KEY, OTHER = b"k" * 32, b"o" * 32
-SEAL = Seal(Redacted(KEY))
+CIPHER = AesCipher(Redacted(KEY))
 
 
 def on_disk(path: Path, **more: Any) -> Any:
@@ -116,7 +116,7 @@ def test_a_key_that_is_none_is_refused(
         kind(cache_args=on_disk(tmp_path / "cache", cache_key=key))
 
     frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
-    ours = [frame for frame in frames.stack if "test_sealing" not in frame.filename]
+    ours = [frame for frame in frames.stack if "test_encryption" not in frame.filename]
     assert len(ours) > 2
     for frame in ours:
         assert "canary" not in str(frame.locals)
@@ -142,13 +142,12 @@ def test_a_key_file_that_others_can_read_is_refused(tmp_path: Path, problem: str
     assert str(file) in str(caught.value)
 
 
-def test_new_keys(tmp_path: Path) -> None:
-    """The command prints one that works, another one each time."""
-    run: list[Any] = [Path(sys.executable).with_name("s1crets"), "new-key"]
-    printed = [subprocess.run(run, check=True, capture_output=True).stdout for _ in "ab"]
+def test_new_keys() -> None:
+    """Each is another one, and valid."""
+    first, second = new_key(), new_key()
 
-    assert printed[0] != printed[1]
-    assert read_keys(printed[0].decode())[0].reveal() != read_keys(new_key())[0].reveal()
+    assert first != second
+    assert [len(key.reveal()) for key in read_keys([first, second])] == [32, 32]
 
 
 def test_without_cryptography_it_says_what_to_install() -> None:
@@ -170,42 +169,42 @@ else:
 @given(st.binary(max_size=5000), st.text(), st.text())
 def test_what_was_closed_is_opened(body: bytes, identity: str, name: str) -> None:
     """In its own context; and nowhere else."""
-    context = framed(identity) + framed(name)
-    sealed = SEAL.close(body, context)
+    context = framed(identity, name)
+    sealed = CIPHER.encrypt(body, context)
 
-    assert SEAL.open(sealed, context) == body
-    assert SEAL.open(sealed, framed(identity) + framed(name + "x")) is None
-    assert SEAL.open(sealed, framed(identity + "x") + framed(name)) is None
-    assert Seal(Redacted(OTHER)).open(sealed, context) is None
-    assert SEAL.close(body, context) != sealed
+    assert CIPHER.decrypt(sealed, context) == body
+    assert CIPHER.decrypt(sealed, framed(identity, name + "x")) is None
+    assert CIPHER.decrypt(sealed, framed(identity + "x", name)) is None
+    assert AesCipher(Redacted(OTHER)).decrypt(sealed, context) is None
+    assert CIPHER.encrypt(body, context) != sealed
 
 
 @given(st.text(), st.text(), st.text(), st.text())
 def test_no_two_contexts_are_the_same(a: str, b: str, c: str, d: str) -> None:
     """Lengths keep `a` and `bc` apart from `ab` and `c`."""
-    assert ((a, b) == (c, d)) == (framed(a) + framed(b) == framed(c) + framed(d))
+    assert ((a, b) == (c, d)) == (framed(a, b) == framed(c, d))
 
 
 @given(st.one_of(st.text(), st.binary(), st.none(), st.integers()))
 def test_what_was_never_closed(junk: Any) -> None:
     """Is no record."""
-    assert SEAL.open(junk, b"") is None
+    assert CIPHER.decrypt(junk, b"") is None
 
 
 def test_every_flipped_bit_and_every_truncation() -> None:
     """Is noticed."""
-    data = base64.b64decode(SEAL.close(b"v", b"c"))
+    data = base64.b64decode(CIPHER.encrypt(b"v", b"c"))
     for i in range(len(data) * 8):
         flipped = bytearray(data)
         flipped[i // 8] ^= 1 << i % 8
-        assert SEAL.open(base64.b64encode(flipped).decode(), b"c") is None
+        assert CIPHER.decrypt(base64.b64encode(flipped).decode(), b"c") is None
     for i in range(len(data)):
-        assert SEAL.open(base64.b64encode(data[:i]).decode(), b"c") is None
+        assert CIPHER.decrypt(base64.b64encode(data[:i]).decode(), b"c") is None
 
 
 def test_sizes_are_padded() -> None:
     """A length tells little of a secret."""
-    sizes = {len(base64.b64decode(SEAL.close(b"x" * i, b""))) - 28 for i in range(5000)}
+    sizes = {len(base64.b64decode(CIPHER.encrypt(b"x" * i, b""))) - 28 for i in range(5000)}
 
     assert sizes == {256, 512, 1024, 2048, 4096, 8192}
 
@@ -263,7 +262,9 @@ async def test_a_stolen_folder_tells_nothing(canaries: Wire, tmp_path: Path) -> 
     await fill(tmp_path / "sealed", cache_key=KEY)
     plain, sealed = stored(tmp_path / "plain"), stored(tmp_path / "sealed")
 
-    assert b"/canary-name" in plain
+    assert any(
+        base64.b64encode(b"x" * shift + b"canary-value")[4:-4] in plain for shift in range(3)
+    )
     assert len(sealed) > 10_000
     for canary in CANARIES:
         assert canary.encode() not in sealed
@@ -290,19 +291,14 @@ async def test_what_was_stored_plain_goes_when_there_is_a_key(
     assert b"/canary-name" not in left
 
 
-@pytest.fixture(scope="module")
-def redis() -> Iterator[RedisServer]:
-    with redis_server() as server:
-        yield server
-
-
 @pytest.fixture(params=["disk", "foreign", "shared", "redis"])
 def stores(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """Return the `cache_args` of stores outside of the process."""
     if request.param == "disk":
         return on_disk(tmp_path)
     if request.param == "redis":
-        return {"backend": request.getfixturevalue("redis").cache()}
+        server = request.getfixturevalue("redis")
+        return {"backend": partial(server.cache, namespace=uuid.uuid4().hex)}
     return {"backend": SimpleMemoryCache() if request.param == "foreign" else MemoryCache()}
 
 
@@ -358,7 +354,7 @@ async def test_another_key_or_none_is_a_miss_and_one_warning(
         assert ps.stats.requests == {"GetParameter": 1}
 
     words = "there is none now" if second is None else "another cache_key"
-    assert caplog.text.count("was sealed with") == caplog.text.count(words) == 1
+    assert caplog.text.count("was encrypted with") == caplog.text.count(words) == 1
 
 
 @pytest.mark.parametrize("key", [KEY, None])
@@ -409,7 +405,7 @@ async def test_sealed_rows_that_were_swapped_are_a_miss(scripted: Wire, tmp_path
         await ps.get("/a")
         await ps.get("/b")
     with sqlite3.connect(tmp_path / "keys" / "cache.db") as db:
-        query = "SELECT rowid, value FROM Cache WHERE length(key) > 100"
+        query = "SELECT rowid, value FROM Cache WHERE key LIKE 's1crets:encrypted:%'"
         (one, first), (two, second) = db.execute(query).fetchall()
         for row, value in ((one, second), (two, first)):
             db.execute("UPDATE Cache SET value = ? WHERE rowid = ?", (value, row))

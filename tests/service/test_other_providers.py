@@ -217,7 +217,7 @@ class TestWhatIsWritten:
         async with AsyncDict() as store:
             assert await store.get("a") == b"\xff"
             assert await store.get("b") == "fake"
-            with pytest.raises(s1crets.BadResponseError, match="'c' came as dict") as caught:
+            with pytest.raises(s1crets.BadResponseError, match="'c' has the type dict") as caught:
                 await store.get("c")
 
         assert CANARY not in str(caught.value)
@@ -345,7 +345,7 @@ class TestWhatIsWritten:
         async with AsyncDict() as store:
             assert await store.describe() == [Entry("a", "secret", "", None)]
             for work in (store.delete("a"), store.create("b", "fake"), store.put("b", "fake")):
-                with pytest.raises(s1crets.AccessDeniedError, match="a dict is only read here"):
+                with pytest.raises(s1crets.AccessDeniedError, match="a dict is read-only here"):
                     await work
 
     def test_its_options(self) -> None:
@@ -353,7 +353,7 @@ class TestWhatIsWritten:
         for options, kind, words in (
             ({"cache_ttl": 5}, TypeError, r"it belongs in cache_args=\{'cache_ttl'"),
             ({"deadlin": 5}, TypeError, "did you mean deadline"),
-            ({"deadline": "5"}, TypeError, "deadline can't be str"),
+            ({"deadline": "5"}, TypeError, "deadline must be int or float, not str"),
             ({"cache_args": 5}, TypeError, "cache_args can't be int"),
             ({"cache_args": {"refresh_ahead": 900}}, ValueError, "less than cache_ttl"),
         ):
@@ -498,7 +498,7 @@ print(asyncio.run(s1crets.aio.get_many("demo.dict", ["name"])))
         assert run("exists", *demo, "none").returncode == 1
         done = run("put", *demo, "name", "new")
         assert done.returncode == 4
-        assert "a demo is only read here" in told(done)
+        assert "a demo is read-only here" in told(done)
 
     def test_the_names(self) -> None:
         """Of all, without an import."""

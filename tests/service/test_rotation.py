@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from _support.wire import HANG_UP, Asked, Wire, refusal
+from _support.world import A
 
 import s1crets
 from s1crets.cache.entry import CachedValue
+from s1crets.cache.keys import CacheKey
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
     ParameterStore,
     SecretsManager,
 )
-from s1crets.providers.renewals import Renewals
+from s1crets.providers.rotation import Rotation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,7 +226,7 @@ class TestRefreshOn:
                 *(connect() for _ in range(9)), return_exceptions=True
             ):
                 assert isinstance(error, WrongPasswordError)
-        assert caplog.text.count("can't be read anew") == 1
+        assert caplog.text.count("can't be read") == 1
         assert OLD not in caplog.text
 
     async def test_what_another_has_refreshed_is_used(self, db: Rotated) -> None:
@@ -303,7 +305,7 @@ class TestRefreshOn:
         def blocking(secret: Any) -> None: ...
 
         with ParameterStore() as ps:
-            with pytest.raises(TypeError, match="awaited: a blocking one takes a `def`"):
+            with pytest.raises(TypeError, match="awaited: a blocking one takes `def`"):
                 ps.refresh_on(KeyError, path="/db")(awaited)
             with pytest.raises(TypeError, match="partial: an async provider takes"):
                 ps.awaited.refresh_on(KeyError, path="/db")(partial(blocking))  # type: ignore[arg-type]
@@ -329,59 +331,65 @@ async def connect_and_forget(connect: Any) -> None:
     assert await connect() == "connected to db"
 
 
-class TestRenewals:
-    """What `refresh_on` and `watch` share, with a clock of the test's own."""
+class Reader:
+    """A provider whose reads return the given values in turn, the last of them forever."""
+
+    def __init__(self, *values: CachedValue) -> None:
+        self.values = list(values)
+        self.reads = 0
+
+    def key_of(self, path: str) -> CacheKey:
+        return CacheKey.of_secret(path)
+
+    def cached_value(self, key: CacheKey) -> None:  # noqa: ARG002
+        return None
+
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:  # noqa: ARG002
+        self.reads += 1
+        return self.values.pop(0) if len(self.values) > 1 else self.values[0]
+
+    def answer(self, held: CachedValue, path: str, keypath: Any) -> Any:  # noqa: ARG002
+        return held.raw
+
+
+class TestBursts:
+    """Failures within a second are a burst; the clock is the test's own."""
 
     async def test_a_burst_lasts_a_second(self) -> None:
-        """Failures within it learn what the first look has found; later ones look again."""
-        now, looks = [0.0], []
-
-        async def fetch(key: Any) -> CachedValue:
-            looks.append(key)
-            return CachedValue("v", 1.0)
-
-        renewals = Renewals(fetch, lambda _: None, lambda: now[0])
-        held = CachedValue("v", 1.0)
+        """The first failure reads, the others get the same result; later failures read again."""
+        now, reader = [0.0], Reader(CachedValue("v", 1.0))
+        rotation = Rotation(reader, lambda: now[0])
         for moment, expected in ((0.0, 1), (0.5, 1), (0.99, 1), (1.0, 2), (1.5, 2), (9.0, 3)):
             now[0] = moment
-            assert await renewals.newer("/a", held) is None
-            assert len(looks) == expected
+            assert await rotation._newer(A, CachedValue("v", 1.0)) is None
+            assert reader.reads == expected
 
-    async def test_what_was_seen_before_is_not_taken_for_newer(self) -> None:
-        """A burst's find is no answer for who has failed with a later version."""
-        found = [CachedValue("v1", 1.0), CachedValue("v2", 2.0)]
+    async def test_a_read_from_before_a_failure_says_nothing(self) -> None:
+        """It found an older version than the one that failed."""
+        reader = Reader(CachedValue("v1", 1.0), CachedValue("v2", 2.0))
+        rotation = Rotation(reader, lambda: 0.0)
+        first = await rotation._newer(A, CachedValue("v0", 0.0))
 
-        async def fetch(_: Any) -> CachedValue:
-            return found.pop(0)
-
-        renewals = Renewals(fetch, lambda _: None, lambda: 0.0)
-        first = await renewals.newer("/a", CachedValue("v0", 0.0))
         assert first is not None
         assert first.raw == "v1"
-        assert await renewals.newer("/a", CachedValue("v2", 2.0)) is None
+        assert await rotation._newer(A, CachedValue("v2", 2.0)) is None
 
-    async def test_without_a_cache_the_others_of_a_burst_get_it_too(self) -> None:
-        """What the first one has found is another version for all who had the old one."""
-
-        async def fetch(key: Any) -> CachedValue:
-            return CachedValue("new", 2.0)
-
-        renewals = Renewals(fetch, lambda _: None, lambda: 0.0)
+    async def test_without_a_cache_the_whole_burst_gets_the_new_value(self) -> None:
+        """Every caller that had the old version."""
+        rotation = Rotation(Reader(CachedValue("new", 2.0)), lambda: 0.0)
         old = CachedValue("old", 1.0)
-        first, second = await renewals.newer("/a", old), await renewals.newer("/a", old)
+        first, second = await rotation._newer(A, old), await rotation._newer(A, old)
+
         assert first is second
         assert first
         assert first.raw == "new"
 
     @pytest.mark.parametrize(("raw", "found"), [("other", True), ("same", False)])
-    async def test_without_versions_what_is_stored_tells(self, raw: str, *, found: bool) -> None:
+    async def test_without_versions_the_content_decides(self, raw: str, *, found: bool) -> None:
         """A store may have no versions at all."""
+        rotation = Rotation(Reader(CachedValue(raw)))
 
-        async def fetch(key: Any) -> CachedValue:
-            return CachedValue(raw)
-
-        renewals = Renewals(fetch, lambda _: None)
-        assert (await renewals.newer("/a", CachedValue("same")) is not None) is found
+        assert (await rotation._newer(A, CachedValue("same")) is not None) is found
 
 
 class TestWatch:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from _support.leftovers import left_on
 from _support.wire import HANG_UP, RESET, Asked, Reply, Wire, assumed, parameter, refusal, wire
 from aiobotocore.config import AioConfig
 from aiobotocore.session import AioSession
-from conftest import left_on
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore

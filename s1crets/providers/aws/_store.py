@@ -27,7 +27,7 @@ from s1crets.providers.aws._retry import RateLimits
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.provider import AsyncProvider
+from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:

@@ -38,7 +38,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
 )
 from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.provider import distinct
+from s1crets.providers.async_provider import distinct
 from s1crets.providers.store import batch_error, check_name, fetched_path
 
 if TYPE_CHECKING:
