@@ -429,9 +429,9 @@ async def test_a_row_that_was_put_back_does_not_live_longer(tmp_path: Path) -> N
         db.close()
 
     await asyncio.to_thread(lengthen)
-    world.now += 99
+    world.wait(99)
     assert await world.get() == "v1"
-    world.now += 1
+    world.wait(1)
     assert await world.get() == "v2"
     await backend.close()
 

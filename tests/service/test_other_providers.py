@@ -354,7 +354,7 @@ class TestWhatIsWritten:
             ({"cache_ttl": 5}, TypeError, r"it belongs in cache_args=\{'cache_ttl'"),
             ({"deadlin": 5}, TypeError, "did you mean deadline"),
             ({"deadline": "5"}, TypeError, "deadline must be int or float, not str"),
-            ({"cache_args": 5}, TypeError, "cache_args can't be int"),
+            ({"cache_args": 5}, TypeError, "cache_args must be a dict, not int"),
             ({"cache_args": {"refresh_ahead": 900}}, ValueError, "less than cache_ttl"),
         ):
             given: Any = options

@@ -301,7 +301,7 @@ def _chunks(items: Sequence[T]) -> Iterator[list[T]]:
 
 
 async def _lifetime(factory: Callable[[], BaseCache]) -> AsyncGenerator[BaseCache, None]:
-    cache = await run_in_thread(factory)
+    cache = await run_in_thread(_create, factory)
     try:
         yield cache
     finally:
@@ -312,8 +312,27 @@ async def _lifetime(factory: Callable[[], BaseCache]) -> AsyncGenerator[BaseCach
             _log.debug("closing a cache failed: %s", type(error).__name__)
 
 
+def _create(factory: Callable[[], BaseCache]) -> BaseCache:
+    """Create a cache. Blocks: redis-py reads its own version from files for each connection."""
+    cache: Any = factory()
+    if _is_redis(cache):
+        from redis.asyncio.retry import Retry
+        from redis.backoff import NoBackoff
+
+        options = cache.client.connection_pool.connection_kwargs
+        options.setdefault("retry", Retry(NoBackoff(), 1))  # a server closes idle connections
+        about = getattr(cache.client.connection_pool.make_connection(), "driver_info", None)
+        if about is not None:
+            options.setdefault("driver_info", about)
+    return cache
+
+
 async def _close(cache: Any) -> None:
     await cache.close()
-    redis = sys.modules.get("aiocache.backends.redis")
-    if redis and isinstance(cache, redis.RedisBackend):  # whose `close` leaves the pool open
+    if _is_redis(cache):  # whose `close` leaves the pool open
         await cache.client.aclose(close_connection_pool=True)
+
+
+def _is_redis(cache: Any) -> bool:
+    redis = sys.modules.get("aiocache.backends.redis")
+    return redis is not None and isinstance(cache, redis.RedisBackend)
