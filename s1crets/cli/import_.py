@@ -119,7 +119,7 @@ def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
 
 def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
     """Return settings by the full names of their secrets, all of which are valid."""
-    from s1crets.providers.base import check_name  # imports the cache, which --help does not need
+    from s1crets.providers.store import check_name  # imports the cache, which --help does not need
 
     check_name(path)
     if not settings:

@@ -93,7 +93,7 @@ def new_key() -> None:
     Examples:
       export S1CRETS_CACHE_KEY=$(s1crets new-key)
     """
-    from s1crets.cache.sealing import new_key as make
+    from s1crets.cache.encryption import new_key as make
 
     with reported():
         write_value(make())

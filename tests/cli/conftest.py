@@ -36,5 +36,6 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
 @pytest.fixture
 def fake_provider(monkeypatch: pytest.MonkeyPatch) -> type[FakeProvider]:
     """Let every provider's name stand for one that fails as the test says."""
+    monkeypatch.setattr(FakeProvider, "error", RuntimeError(), raising=False)
     monkeypatch.setattr("s1crets.cli._options.provider_class", lambda _: FakeProvider)
     return FakeProvider

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import COMMAND, PS, error_of, run, run_process
+from _support.command import COMMAND, PS, error_of, run, run_here, run_process
 from _support.wire import HANG_UP, Reply, Wire, refusal
 
 import s1crets
@@ -36,7 +36,7 @@ UNEXPECTED = """s1crets: unexpected RuntimeError
         (refusal("InternalServiceError", status=500), 5, "try again later"),
         (refusal("UnrecognizedClientException"), 6, "credentials"),
         (refusal("DecryptionFailure"), 7, "KMS"),
-        (Reply(b"<html>"), 7, "not what the API promises"),
+        (Reply(b"<html>"), 7, "does not match the API"),
     ],
 )
 def test_the_exit_code_tells_errors_apart(
@@ -105,6 +105,24 @@ def test_any_exception_of_a_provider_is_reported(
     done = run("get", "name")
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["get a", "get-by-path a", "exists a", "list", "check --secret a", "diff a b", "delete --yes a",
+     f"update a {CANARY}", f"put a {CANARY}", "update a -", "import - a", "exec --path a true",
+     "export --secret a --format json"],
+)  # fmt: skip
+def test_no_command_shows_the_text_of_an_unknown_exception(
+    fake_provider: type[FakeProvider], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It may contain a value."""
+    for verb in ("get_by_path", "path_exists", "describe", "update", "put", "create", "delete"):
+        monkeypatch.setattr(fake_provider, verb, fake_provider.get, raising=False)
+    fake_provider.error = RuntimeError(CANARY)
+    done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
+
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
 
 
 def test_an_interrupted_exists_has_not_answered_no(scripted: Wire) -> None:
