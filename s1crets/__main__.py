@@ -1,4 +1,4 @@
-"""The command, as `python -m s1crets`."""
+"""The command as `python -m s1crets`."""
 
 from __future__ import annotations
 

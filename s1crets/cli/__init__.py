@@ -5,13 +5,8 @@ from __future__ import annotations
 import click
 
 from s1crets._version import __version__
-from s1crets.cli.completing import completion
-from s1crets.cli.environment import exec_, export
-from s1crets.cli.importing import import_
-from s1crets.cli.looking import check, diff, list_
-from s1crets.cli.reading import exists, get, get_by_path
-from s1crets.cli.shared import EPILOG
-from s1crets.cli.writing import delete, new_key, put, update
+from s1crets.cli import completion, env, import_, inspect, read, write
+from s1crets.cli._options import EPILOG
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,7 +23,10 @@ def main() -> None:
 
 
 for _command in (
-    get, get_by_path, exists, list_, check, diff, update, put, delete, exec_, export, import_,
-    completion, new_key,
+    read.get, read.get_by_path, read.exists,
+    inspect.list_, inspect.check, inspect.diff,
+    write.update, write.put, write.delete, write.new_key,
+    env.exec_, env.export,
+    import_.import_, completion.completion,
 ):  # fmt: skip
     main.add_command(_command)

@@ -1,4 +1,4 @@
-"""Variables as text that other programs read. Pure functions, each the inverse of a parser."""
+"""Formats of exported variables. Pure functions, each the inverse of a parser."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]*")
-_QUOTED = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"}
-# python-dotenv expands ${…} in every kind of quotes; this is the one way to have the two signs.
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
+# python-dotenv expands ${…} in any quotes; a default value is the only way to write the two signs.
 _DOLLAR = "${S1CRETS_NO_SUCH_VARIABLE:-$}{"
 
 
@@ -34,15 +34,15 @@ def as_json(variables: Mapping[str, str]) -> str:
 
 
 def as_yaml(variables: Mapping[str, str]) -> str:
-    """Return a YAML mapping: names in quotes, as a bare NO would be false."""
+    """Return a YAML mapping. Names are quoted, since a bare NO would be false."""
     return _lines(variables, '"{}": {}', _yaml_value)
 
 
 def docker(variables: Mapping[str, str]) -> str:
-    """Return lines for `docker run --env-file`, which knows no quotes.
+    """Return lines for `docker run --env-file`, which has no quotes.
 
     Raises:
-        InvalidValueError: a value has a line break in it.
+        InvalidValueError: a value contains a line break.
     """
     broken = [name for name, value in variables.items() if re.search(r"[\r\n]", value)]
     if broken:
@@ -67,8 +67,7 @@ def _lines(variables: Mapping[str, str], line: str, quoted: Callable[[str], str]
 def _dotenv_value(value: str) -> str:
     if _BARE.fullmatch(value):
         return value
-    escaped = "".join(_QUOTED.get(one, one) for one in value)
-    return '"' + escaped.replace("${", _DOLLAR) + '"'
+    return '"' + value.translate(_ESCAPES).replace("${", _DOLLAR) + '"'
 
 
 def _yaml_value(value: str) -> str:

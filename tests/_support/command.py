@@ -1,17 +1,48 @@
-"""The `s1crets` command, run as a process of its own."""
+"""The `s1crets` command, run in this process, or in its own where the process is the subject."""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import warnings
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, TypeAlias
+
+import pytest
+from click.testing import CliRunner
+
+from s1crets.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Done: TypeAlias = subprocess.CompletedProcess[bytes]
 
 COMMAND = str(Path(sys.executable).parent / "s1crets")
+PS = ("--provider", "aws.ps")
 
 
-def run(*args: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command; whatever it does, it shows no traceback."""
+def run(*args: str, stdin: bytes = b"", **env: str) -> Done:
+    """Run the command in this process, except `exec`, which would replace it."""
+    runner = run_process if args[:1] == ("exec",) else run_here
+    return runner(*args, stdin=stdin, **env)
+
+
+def run_here(*args: str, stdin: bytes = b"", **env: str) -> Done:
+    """Run the command in this process. An `exec` must fail before it runs a program."""
+    environment = {"AWS_PROFILE": os.environ.get("AWS_PROFILE"), **env}
+    with contained():
+        result = CliRunner().invoke(
+            main, args, input=stdin, env=environment, prog_name="s1crets", catch_exceptions=False
+        )
+    return Done(args, result.exit_code, result.stdout_bytes, result.stderr_bytes)
+
+
+def run_process(*args: str, stdin: bytes = b"", **env: str) -> Done:
+    """Run the command in its own process. It never shows a traceback."""
     done = subprocess.run(
         [COMMAND, *args],
         input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **env},
@@ -20,10 +51,54 @@ def run(*args: str, stdin: bytes = b"", **env: str) -> subprocess.CompletedProce
     return done
 
 
-def told(done: subprocess.CompletedProcess[bytes]) -> str:
-    """Return what a failed run said: one line on stderr, and nothing on stdout."""
+@contextmanager
+def contained() -> Iterator[None]:
+    """Undo the command's changes to its process, and keep it from replacing this one."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGPIPE, signal.SIGXFSZ)}
+    execve = os.execve
+
+    def failing_execve(program: str, *args: Any) -> None:
+        if os.access(program, os.X_OK) and not Path(program).is_dir():
+            pytest.fail("`exec` of a program needs a process of its own: use `run_process`")
+        execve(program, *args)
+
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "execve", failing_execve)
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+
+def error_of(done: Done) -> str:
+    """Return the message of a failed run: a cause, perhaps a hint, and nothing on stdout."""
     assert done.stdout == b""
-    lines = done.stderr.decode().splitlines()
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("s1crets: ")
-    return lines[0]
+    cause, *hints = done.stderr.decode().splitlines()
+    assert cause.startswith("s1crets: ")
+    assert len(hints) <= 1, hints
+    assert all(hint.startswith("  hint: ") for hint in hints)
+    return "\n".join([cause, *hints])
+
+
+told = error_of  # the former name
+
+
+class FakeProvider:
+    """A provider whose only verbs are `get` and `get_many`, which fail with `error`."""
+
+    error: BaseException
+
+    def __init__(self, **options: Any) -> None:
+        if options:
+            raise TypeError("no options, please")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def get(self, *_: Any, **__: Any) -> Any:
+        raise self.error
+
+    get_many = get

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 if TYPE_CHECKING:
     from s1crets.providers.aws import ParameterStore, SecretsManager
 
@@ -19,73 +17,69 @@ VALUES = {
     "text": "S3cr3Tp4Ssw0Rd!^ fäke",
     "lines": "fake\nlines\n",
     "number": "123456",
-    "json": {"user": "fake", "ports": [1, 2], "ü": None},
+    "nested/json": {"user": "fake", "ports": [1, 2], "ü": None},
 }
 
 
 def aws(*args: str) -> dict[str, Any]:
+    """Run the AWS CLI; return its output."""
     done = subprocess.run([AWS, *args, "--output=json"], capture_output=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.parametrize("kind", VALUES)
-def test_parameters(blocking_ps: ParameterStore, top: str, kind: str) -> None:
-    """Both ways, and `update` keeps what the CLI has set."""
-    value = VALUES[kind]
-    text = value if isinstance(value, str) else json.dumps(value)
-    aws(
-        "ssm", "put-parameter", "--name", top, "--value", text, "--type", "SecureString",
-        "--key-id", "alias/aws/ssm", "--tier", "Advanced", "--description", "fake one",
-    )  # fmt: skip
+def as_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
-    assert blocking_ps.get(top) == value
-    blocking_ps.update(top, [value])
-    read = aws("ssm", "get-parameter", "--name", top, "--with-decryption")["Parameter"]
-    assert json.loads(read["Value"]) == [value]
-    described = aws("ssm", "describe-parameters", "--filters", f"Key=Name,Values={top}")
+
+def test_parameters_are_read_and_written_both_ways(blocking_ps: ParameterStore, top: str) -> None:
+    """`update` keeps the type, tier, description and key that the CLI has set."""
+    for name, value in VALUES.items():
+        aws(
+            "ssm", "put-parameter", "--name", f"{top}/{name}", "--value", as_text(value),
+            "--type", "SecureString", "--key-id", "alias/aws/ssm", "--tier", "Advanced",
+            "--description", "fake one",
+        )  # fmt: skip
+    assert blocking_ps.get_by_path(top) == {f"{top}/{name}": v for name, v in VALUES.items()}
+    for name, value in VALUES.items():
+        assert blocking_ps.get(f"{top}/{name}") == value
+        blocking_ps.update(f"{top}/{name}", [value])
+
+    listed = aws(
+        "ssm", "get-parameters-by-path", "--path", top, "--recursive", "--with-decryption"
+    )["Parameters"]  # fmt: skip
+    assert {one["Name"]: json.loads(one["Value"]) for one in listed} == {
+        f"{top}/{name}": [value] for name, value in VALUES.items()
+    }
+    described = aws("ssm", "describe-parameters", "--filters", f"Key=Name,Values={top}/text")
     (kept,) = described["Parameters"]
     assert (kept["Type"], kept["Tier"], kept["Description"], kept["KeyId"]) == (
         "SecureString", "Advanced", "fake one", "alias/aws/ssm",
     )  # fmt: skip
 
 
-def test_a_path(blocking_ps: ParameterStore, top: str) -> None:
-    """Both see the same names and values."""
-    for name in ("a", "b/c"):
-        aws("ssm", "put-parameter", "--name", f"{top}/{name}", "--value", name, "--type", "String")
-    listed = aws("ssm", "get-parameters-by-path", "--path", top, "--recursive")["Parameters"]
-
-    assert blocking_ps.get_by_path(top) == {one["Name"]: one["Value"] for one in listed}
-
-
-@pytest.mark.parametrize("kind", VALUES)
-def test_secrets(blocking_sm: SecretsManager, top: str, kind: str) -> None:
-    """Both ways, and the key that it is encrypted with stays."""
-    value = VALUES[kind]
-    text = value if isinstance(value, str) else json.dumps(value)
-    aws(
-        "secretsmanager", "create-secret", "--name", top, "--secret-string", text,
-        "--kms-key-id", "alias/fake",
-    )  # fmt: skip
-
-    assert blocking_sm.get(top) == value
-    blocking_sm.update(top, [value])
-    read = aws("secretsmanager", "get-secret-value", "--secret-id", top)
-    assert json.loads(read["SecretString"]) == [value]
-    described = aws("secretsmanager", "describe-secret", "--secret-id", top)
-    assert described["KmsKeyId"] == "alias/fake"
-
-
-def test_binary_secrets(blocking_sm: SecretsManager, top: str, tmp_path: Path) -> None:
-    """Bytes in, bytes out."""
+def test_secrets_are_read_and_written_both_ways(
+    blocking_sm: SecretsManager, top: str, tmp_path: Path
+) -> None:
+    """`update` keeps the encryption key; binary secrets are bytes in and bytes out."""
+    create = ("secretsmanager", "create-secret", "--kms-key-id", "alias/fake")
+    for name, value in VALUES.items():
+        aws(*create, "--name", f"{top}/{name}", "--secret-string", as_text(value))
     file = tmp_path / "fake"
     file.write_bytes(b"\x00\xff fake")
-    aws(
-        "secretsmanager", "create-secret", "--name", top, "--secret-binary", f"fileb://{file}"
-    )  # fmt: skip
+    aws(*create, "--name", f"{top}/binary", "--secret-binary", f"fileb://{file}")
+    for name, value in VALUES.items():
+        assert blocking_sm.get(f"{top}/{name}") == value
+        blocking_sm.update(f"{top}/{name}", [value])
+    assert blocking_sm.get(f"{top}/binary") == b"\x00\xff fake"
+    blocking_sm.update(f"{top}/binary", b"\xfe\x01")
 
-    assert blocking_sm.get(top) == b"\x00\xff fake"
-    blocking_sm.update(top, b"\xfe\x01")
-    read = aws("secretsmanager", "get-secret-value", "--secret-id", top)
-    assert base64.b64decode(read["SecretBinary"]) == b"\xfe\x01"
+    names = [f"{top}/{name}" for name in (*VALUES, "binary")]
+    read = aws("secretsmanager", "batch-get-secret-value", "--secret-id-list", *names)
+    found = {one["Name"].removeprefix(f"{top}/"): one for one in read["SecretValues"]}
+    assert base64.b64decode(found.pop("binary")["SecretBinary"]) == b"\xfe\x01"
+    assert {name: json.loads(one["SecretString"]) for name, one in found.items()} == {
+        name: [value] for name, value in VALUES.items()
+    }
+    described = aws("secretsmanager", "describe-secret", "--secret-id", f"{top}/text")
+    assert described["KmsKeyId"] == "alias/fake"

@@ -11,16 +11,13 @@ import os
 import pickle
 import signal
 import socket
-import subprocess
 import sys
-import textwrap
 import threading
 import time
 import traceback
 import warnings
 from contextlib import contextmanager, suppress
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -38,6 +35,7 @@ from s1crets.providers.aws import (
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
 
 CANARY = "canary-b41d"
 KEY = "canarykey0b41d"
@@ -594,53 +592,6 @@ def test_a_provider_is_neither_pickled_nor_copied(cls: Any) -> None:
     for attempt in attempts:
         with pytest.raises(TypeError, match=f"{cls.__name__} can't be copied or pickled"):
             attempt()
-
-
-COMMAND = str(Path(sys.executable).parent / "s1crets")
-
-
-@pytest.mark.parametrize(
-    "args",
-    [
-        ("update", "name", "fake", CANARY),
-        ("update", "name", "--", "fake", CANARY),
-        ("update", "name", f"--{CANARY}"),
-        ("update", "name", f"-{CANARY}"),
-        ("update", "name", "value", "--region"),
-        ("update", "name", CANARY, "--provider", "x"),
-        ("update", CANARY + "\n", CANARY),
-        ("update", "name", "value", f"--help={CANARY}"),
-    ],
-)
-def test_a_command_line_that_is_wrong_is_not_repeated(args: tuple[str, ...]) -> None:
-    """A value that was not quoted, or that begins with a dash."""
-    done = subprocess.run([COMMAND, *args], capture_output=True, text=True, timeout=60, check=False)
-    words = done.stdout + done.stderr.replace(f"{CANARY}\\n", "")  # that is the name
-
-    assert done.returncode == 2
-    assert leaks([words]) == []
-
-
-def test_the_command_shows_no_value_of_what_fails(whole: Wire, tmp_path: Path) -> None:
-    """Every subcommand, and what nobody expects."""
-    script = f"""
-    import sys
-    from s1crets.cli import main, reading, writing
-    class Store:
-        def __getattr__(self, name):
-            raise RuntimeError("{CANARY}")
-    reading.open_store = writing.open_store = lambda **_: Store()
-    main()
-    """
-    for args in (("get", "a"), ("get-by-path", "a"), ("exists", "a"), ("update", "a", CANARY)):
-        done = subprocess.run(
-            [sys.executable, "-c", textwrap.dedent(script), *args],
-            capture_output=True, text=True, timeout=60, check=False,
-        )  # fmt: skip
-
-        assert done.returncode == 7
-        assert leaks([done.stdout + done.stderr]) == []
-        assert "unexpected RuntimeError" in done.stderr
 
 
 async def test_what_is_left_on_a_connection_is_not_shown(environment: dict[str, str]) -> None:

@@ -1,46 +1,26 @@
-"""`s1crets list`, `check` and `diff`: what is there, without its values."""
+"""`s1crets list`, `check` and `diff`: names and states of secrets, without values."""
 
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import COMMAND, run, told
+from _support.command import PS, error_of, run
 from _support.wire import Asked, Wire, parameter, refusal
-from hypothesis import given
-from hypothesis import strategies as st
-
-from s1crets.cli.tables import as_table
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CANARY = "canary-a70f"
-PS = ("--provider", "aws.ps")
-
-
-def on_a_terminal(*args: str, **env: str) -> str:
-    """Return what the command shows on a terminal."""
-    ours, theirs = pty.openpty()
-    subprocess.run(
-        [COMMAND, *args], stdout=theirs, timeout=60, check=True, env={**os.environ, **env}
-    )
-    os.close(theirs)
-    shown = os.read(ours, 65536).decode()
-    os.close(ours)
-    return shown.replace("\r\n", "\n")
 
 
 class TestList:
-    """Names, types, versions, and when they were changed last."""
+    """Names, types, versions and times of the last change."""
 
-    def test_in_a_pipe(self, ssm: Any, top: str) -> None:
-        """A line each, with tabs between."""
+    def test_text_has_one_line_per_secret(self, ssm: Any, top: str) -> None:
+        """With tabs between columns, sorted by name; only secrets under the path are listed."""
         for name in (f"{top}/b", f"{top}/a", f"{top}a"):
             ssm.put_parameter(Name=name, Value=CANARY, Type="SecureString")
         done = run("list", *PS, top)
@@ -53,66 +33,34 @@ class TestList:
         for row in rows:
             assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", row[3])
 
-    def test_as_json(self, asm: Any, top: str) -> None:
-        """An object each."""
+    def test_json_has_one_object_per_secret(self, asm: Any, top: str) -> None:
+        """With the columns as keys."""
         version = asm.create_secret(Name=top, SecretString=CANARY)["VersionId"]
         (found,) = json.loads(run("list", top, "--output", "json").stdout)
 
         assert set(found) == {"name", "type", "version", "changed"}
         assert (found["name"], found["type"], found["version"]) == (top, "secret", version)
 
-    def test_on_a_terminal(self, ssm: Any, top: str) -> None:
-        """A table, with a header in bold unless that is not wanted."""
-        ssm.put_parameter(Name=f"{top}/a", Value=CANARY, Type="String")
-        header, row = on_a_terminal("list", *PS, top).splitlines()
-        assert header.startswith("\033[1mname ")
-        assert row.startswith(f"{top}/a  String")
-        assert on_a_terminal("list", *PS, top, NO_COLOR="1").startswith("name ")
-
-    def test_nothing(self, top: str) -> None:
-        """Is no error; the header stays."""
+    def test_an_empty_list_is_not_an_error(self, top: str) -> None:
+        """A table still has its header."""
         assert run("list", *PS, top).stdout == b""
         assert run("list", *PS, top, "--output", "json").stdout == b"[]\n"
         assert run("list", *PS, top, "--output", "table").stdout.split() == [
             b"name", b"type", b"version", b"changed",
         ]  # fmt: skip
 
-    def test_what_is_not_told_is_empty(self, scripted: Wire) -> None:
-        """AWS need not say when."""
+    def test_unknown_columns_are_empty(self, scripted: Wire) -> None:
+        """AWS need not report a type, a version or a time."""
         scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a"}]}
 
         assert run("list", *PS).stdout == b"/a\t\t\t\n"
 
 
-@given(
-    st.integers(1, 4).flatmap(
-        lambda width: st.lists(
-            st.lists(st.text("ab 漢é\u0301", max_size=6), min_size=width, max_size=width),
-            min_size=1,
-        )
-    )
-)
-def test_columns_are_aligned(rows: list[list[str]]) -> None:
-    """Wide characters take two places, combining ones none; every cell is there."""
-    header, *others = rows
-    lines = as_table(header, others).splitlines()
-    assert len(lines) == len(rows)
-    for line, row in zip(lines, rows, strict=True):
-        assert line.split() == " ".join(row).split()
-
-
-def test_wide_characters_take_two_places() -> None:
-    """What comes after them is where it is in the other rows."""
-    table = as_table(("a", "b"), (("漢字", "x"), ("abcd", "y"), ("é\u0301", "z")))
-
-    assert table == "a     b\n漢字  x\nabcd  y\né\u0301     z\n"
-
-
 class TestCheck:
-    """Are they there, and may I read them?"""
+    """Whether secrets exist and may be read."""
 
-    def test_all_is_well(self, ssm: Any, top: str, tmp_path: Path) -> None:
-        """Of a file, of paths, of single ones; no value is shown."""
+    def test_readable_secrets_are_ok(self, ssm: Any, top: str, tmp_path: Path) -> None:
+        """From a file, under paths, and single ones. No value is shown."""
         for name in ("a", "b", "c/d"):
             ssm.put_parameter(Name=f"{top}/{name}", Value=CANARY, Type="SecureString")
         (tmp_path / "names").write_text(f"# what we need\n{top}/a\n\n  {top}/b  \n")
@@ -125,8 +73,8 @@ class TestCheck:
             f"{one}\tok\t\t" for one in (f"{top}/a", f"{top}/b", f"{top}/c/d", f"{top}/c")
         ]
 
-    def test_what_is_missing(self, ssm: Any, top: str) -> None:
-        """Exit code 3, and each is told."""
+    def test_missing_secrets_are_listed(self, ssm: Any, top: str) -> None:
+        """With the exit code of "not found"."""
         ssm.put_parameter(Name=f"{top}/a", Value=CANARY, Type="SecureString")
         done = run("check", *PS, "-", "--path", f"{top}/c", stdin=f"{top}/a\n{top}/b".encode())
 
@@ -135,10 +83,10 @@ class TestCheck:
         assert [row[:3] for row in rows] == [
             [f"{top}/a", "ok", ""], [f"{top}/b", "missing", ""], [f"{top}/c", "missing", ""],
         ]  # fmt: skip
-        assert "nothing below" in rows[2][3]
+        assert "no secrets under" in rows[2][3]
 
-    def test_what_is_denied(self, scripted: Wire) -> None:
-        """Exit code 4; the actions are told that a policy would have to allow."""
+    def test_denied_secrets_are_listed_with_the_missing_permission(self, scripted: Wire) -> None:
+        """Exit code 4; a summary names the actions that the policy must allow."""
 
         def denied(action: str) -> Any:
             words = f"User: arn:fake is not authorized to perform: {action} on resource: arn:fake"
@@ -172,11 +120,12 @@ class TestCheck:
         ]
         assert done.stderr.decode() == (
             "s1crets: missing permissions: kms:Decrypt, ssm:GetParameter, ssm:GetParametersByPath\n"
+            "  hint: allow these actions in the caller's IAM policy\n"
         )
         assert CANARY.encode() not in done.stdout
 
-    def test_secrets_that_are_denied_below_a_path(self, scripted: Wire) -> None:
-        """Each is told by its own name, with the KMS key's action."""
+    def test_denied_secrets_under_a_path_are_named(self, scripted: Wire) -> None:
+        """Each by its own name; for a KMS key the action is `kms:Decrypt`."""
         scripted.answers = {
             "ListSecrets": {"SecretList": [{"Name": "p/a"}, {"Name": "p/b"}]},
             "BatchGetSecretValue": {
@@ -192,8 +141,8 @@ class TestCheck:
         assert done.stdout.decode().startswith("p/b\tdenied\tkms:Decrypt\t")
         assert "missing permissions: kms:Decrypt\n" in done.stderr.decode()
 
-    def test_what_cant_be_asked(self, scripted: Wire) -> None:
-        """Has the exit code of what went wrong."""
+    def test_other_failures_keep_their_exit_code(self, scripted: Wire) -> None:
+        """The state is "error"."""
         scripted.answers["GetParameter"] = refusal("InternalServerError", "no", 500)
         done = run("check", *PS, "--secret", "/a")
 
@@ -210,20 +159,20 @@ class TestCheck:
             (("FILE",), b"", "not UTF-8"),
         ],
     )
-    def test_what_makes_no_sense(
+    def test_without_names_it_is_a_usage_error(
         self, tmp_path: Path, args: tuple[str, ...], stdin: bytes, words: str
     ) -> None:
-        """Is a usage error."""
+        """Also if the file or stdin has none, or can't be read."""
         (tmp_path / "binary").write_bytes(b"\xff")
         args = tuple(arg.replace("FILE", str(tmp_path / "binary")) for arg in args)
         done = run("check", *args, stdin=stdin)
 
         assert done.returncode == 2
-        assert words in told(done)
+        assert words in error_of(done)
 
 
 class TestDiff:
-    """Two paths."""
+    """The secrets under two paths."""
 
     @pytest.fixture
     def seeded(self, ssm: Any, top: str) -> str:
@@ -235,8 +184,8 @@ class TestDiff:
             ssm.put_parameter(Name=f"{top}/{name}", Value=value, Type="SecureString")
         return top
 
-    def test_names_and_whether_they_are_equal(self, seeded: str) -> None:
-        """Exit code 1, and no value; equal JSON may be written in other ways."""
+    def test_a_difference_is_exit_code_1(self, seeded: str) -> None:
+        """Each name has a state and no value. JSON is equal if its content is."""
         done = run("diff", *PS, f"{seeded}/a", f"{seeded}/b/")
 
         assert (done.returncode, done.stderr) == (1, b"")
@@ -245,8 +194,8 @@ class TestDiff:
             "same\tequal",
         ]  # fmt: skip
 
-    def test_values_if_they_are_wanted(self, seeded: str) -> None:
-        """Of those that differ."""
+    def test_values_are_shown_on_request(self, seeded: str) -> None:
+        """Only those that differ."""
         done = run("diff", *PS, f"{seeded}/a", f"{seeded}/b", "--show", "--output", "json")
         rows = {row["name"]: row for row in json.loads(done.stdout)}
 
@@ -254,12 +203,12 @@ class TestDiff:
         assert (rows["only"]["a"], rows["only"]["b"]) == (f'"{CANARY}"', "")
         assert (rows["same"]["a"], rows["same"]["b"]) == ("", "")
 
-    def test_equal_ones(self, seeded: str) -> None:
-        """Exit code 0; a secret at the path itself is a dot."""
+    def test_equal_paths_are_exit_code_0(self, seeded: str) -> None:
+        """All names and values are the same."""
         assert run("diff", *PS, f"{seeded}/a", f"{seeded}/a").returncode == 0
 
-    def test_secrets(self, asm: Any, top: str) -> None:
-        """Binary ones too."""
+    def test_binary_secrets_are_compared(self, asm: Any, top: str) -> None:
+        """They are shown escaped. A secret whose name is the path itself is listed as a dot."""
         for name, value in (("a", b"\xff"), ("a/x", b"\x00"), ("b/x", b"\x01")):
             asm.create_secret(Name=f"{top[1:]}/{name}", SecretBinary=value)
         done = run("diff", f"{top[1:]}/a", f"{top[1:]}/b", "--show")
@@ -269,8 +218,8 @@ class TestDiff:
             ".\tonly in a\t\"b'\\\\xff'\"\t", "x\tdifferent\t\"b'\\\\x00'\"\t\"b'\\\\x01'\"",
         ]  # fmt: skip
 
-    def test_what_may_not_be_read(self, scripted: Wire) -> None:
-        """Is an error as everywhere."""
+    def test_a_path_that_cannot_be_read_is_an_error(self, scripted: Wire) -> None:
+        """With the exit code of that error."""
         scripted.answers["GetParametersByPath"] = refusal("AccessDeniedException")
 
         assert run("diff", *PS, "/a", "/b").returncode == 4

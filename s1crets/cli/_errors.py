@@ -1,0 +1,83 @@
+"""Errors of the command: the cause, a hint, and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from s1crets.errors import (
+    AccessDeniedError,
+    BatchError,
+    CredentialsError,
+    DeadlineExceededError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+NO, NOT_FOUND, DENIED, OTHER = 1, 3, 4, 7
+INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`
+_CODES: dict[type[Exception], int] = {
+    SecretNotFoundError: NOT_FOUND,
+    AccessDeniedError: DENIED,
+    UnavailableError: 5,
+    DeadlineExceededError: 5,
+    ThrottledError: 5,
+    CredentialsError: 6,
+    ValueError: 2,  # also InvalidNameError, InvalidValueError, ConfigurationError
+}
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Report an error on stderr and exit with its code; a traceback could show a value."""
+    try:
+        yield
+    except (click.ClickException, click.Abort):
+        raise
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except (S1cretsError, PermissionError, ValueError) as error:
+        errors = error.errors.values() if isinstance(error, BatchError) else [error]
+        report(*map(str, errors))
+        sys.exit(exit_code(*errors))
+    except OSError as error:
+        report(f"{error.strerror or 'the operation failed'} [{type(error).__name__}]")
+        sys.exit(OTHER)
+    except Exception as error:  # noqa: BLE001  # Python would exit with 1, which means "no"
+        report(f"unexpected {type(error).__name__}; please report the command that caused it")
+        sys.exit(OTHER)
+
+
+def report(*messages: str) -> None:
+    """Write messages to stderr: one line per cause, then one line per distinct hint.
+
+    The library's messages have the form "cause; hint", or are only a cause.
+    """
+    hints = {}
+    for message in map(one_line, messages):
+        cause, separator, hint = message.rpartition("; ")
+        click.echo(f"s1crets: {cause if separator else message}", err=True)
+        if separator:
+            hints[f"  hint: {hint}"] = True
+    for line in hints:
+        click.echo(line, err=True)
+
+
+def one_line(text: object) -> str:
+    """Return a message without line breaks."""
+    return " ".join(str(text).split())
+
+
+def exit_code(*errors: BaseException) -> int:
+    """Return the exit code for errors: that of "denied", else of "not found", else the first."""
+    kinds = _CODES.items()
+    codes = [next((c for kind, c in kinds if isinstance(e, kind)), OTHER) for e in errors]
+    return next((code for code in (DENIED, NOT_FOUND, *codes) if code in codes), 0)

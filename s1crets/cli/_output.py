@@ -1,0 +1,97 @@
+"""Output: values as text or JSON; rows as a table for people, as lines or JSON for programs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unicodedata import combining, east_asian_width
+
+import click
+
+from s1crets.cli._errors import OTHER, report
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    Row = Sequence[str]
+
+
+def write(data: bytes) -> None:
+    """Write to stdout. Exit if that fails, without a message if nobody reads any more."""
+    if sys.stdout is None:
+        report("can't write to stdout: it is closed")
+        sys.exit(OTHER)
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        with Path(os.devnull).open("wb") as null:  # or Python reports the error again at exit
+            os.dup2(null.fileno(), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            report(f"can't write to stdout: {error.strerror}")
+        sys.exit(OTHER)
+
+
+def write_value(value: Any) -> None:
+    """Write text and a newline, an object or array as JSON, or bytes as they are."""
+    if isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape") + b"\n"
+    elif not isinstance(value, bytes):
+        value = _json(value).encode("utf-8", "surrogatepass")
+    write(value)
+
+
+def output_option(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the option that selects the form of rows."""
+    return click.option(
+        "--output",
+        type=click.Choice(list(_FORMS)),
+        help="Default: a table on a terminal, otherwise text, which is one line per row with tabs"
+        " between columns.",
+    )(command)
+
+
+def show(columns: Row, rows: Sequence[Row], output: str | None) -> None:
+    """Write rows to stdout."""
+    form = output or ("table" if sys.stdout.isatty() else "text")
+    write(_FORMS[form](columns, rows).encode("utf-8", "surrogateescape"))
+
+
+def as_table(columns: Row, rows: Sequence[Row]) -> str:
+    """Return aligned columns under a header, which is bold on a terminal unless NO_COLOR is set."""
+    widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
+    lines = [
+        "  ".join(text + " " * (width - _width(text)) for text, width in zip(row, widths)).rstrip()  # noqa: B905  # as zipped above
+        for row in (columns, *rows)
+    ]
+    if sys.stdout.isatty() and not os.environ.get("NO_COLOR"):
+        lines[0] = click.style(lines[0], bold=True)
+    return "\n".join([*lines, ""])
+
+
+def _as_text(_: Row, rows: Sequence[Row]) -> str:
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _as_json(columns: Row, rows: Sequence[Row]) -> str:
+    return _json([dict(zip(columns, row, strict=True)) for row in rows])
+
+
+_FORMS = {"table": as_table, "text": _as_text, "json": _as_json}
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, indent=2, default=_base64) + "\n"
+
+
+def _base64(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _width(text: str) -> int:
+    """Return the number of terminal columns that a text takes."""
+    return sum(0 if combining(c) else 2 if east_asian_width(c) in "WF" else 1 for c in text)

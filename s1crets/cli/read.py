@@ -1,0 +1,61 @@
+"""get, get-by-path and exists: read secrets."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from s1crets.cli._errors import NO
+from s1crets.cli._options import provider_command
+from s1crets.cli._output import write_value
+
+
+@provider_command()
+@click.argument("path")
+@click.argument("key", nargs=-1)
+def get(provider: Any, path: str, key: tuple[str, ...]) -> None:
+    """Print a secret.
+
+    Each KEY selects an item of its JSON; in an array, by number. Text is printed unchanged and
+    followed by a newline; objects and arrays are printed as JSON, binary secrets as raw bytes.
+
+    \b
+    Examples:
+      s1crets get prod/token
+      s1crets get prod/db password
+      s1crets get --provider aws.ps /prod/db/hosts 0
+    """
+    write_value(provider.get(path, keypath=key))
+
+
+@provider_command()
+@click.argument("path")
+def get_by_path(provider: Any, path: str) -> None:
+    """Print all secrets under PATH as one JSON object.
+
+    The keys are full names. Binary secrets are base64-encoded. If there are no secrets under PATH,
+    the object is empty.
+
+    \b
+    Examples:
+      s1crets get-by-path --provider aws.ps /prod/db
+      s1crets get-by-path prod
+    """
+    write_value(provider.get_by_path(path))
+
+
+@provider_command()
+@click.argument("path")
+def exists(provider: Any, path: str) -> None:
+    """Exit with 0 if a path or secret exists, otherwise with 1.
+
+    Nothing is decrypted or printed.
+
+    \b
+    Examples:
+      s1crets exists prod/token
+      s1crets exists --provider aws.ps /prod/db && echo there
+    """
+    sys.exit(0 if provider.path_exists(path) else NO)

@@ -1,0 +1,41 @@
+"""Shared fixtures of the command's tests."""
+
+from __future__ import annotations
+
+import os
+import pty
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from _support.command import FakeProvider, contained
+
+from s1crets.cli import main
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@pytest.fixture
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run the command with a pseudo-terminal as stdout or stderr; return the text it shows."""
+
+    def run_on_terminal(stream: str, *args: str) -> str:
+        ours, theirs = pty.openpty()
+        try:
+            with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch, contained():
+                patch.setattr(sys, stream, terminal)
+                assert main(args, "s1crets", standalone_mode=False) is None
+            return os.read(ours, 65536).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+
+    return run_on_terminal
+
+
+@pytest.fixture
+def fake_provider(monkeypatch: pytest.MonkeyPatch) -> type[FakeProvider]:
+    """Let every provider's name stand for one that fails as the test says."""
+    monkeypatch.setattr(FakeProvider, "error", RuntimeError(), raising=False)
+    monkeypatch.setattr("s1crets.cli._options.provider_class", lambda _: FakeProvider)
+    return FakeProvider

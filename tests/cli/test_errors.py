@@ -1,0 +1,146 @@
+"""Errors: two lines, cause and hint, and an exit code; never a value or a traceback."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.command import COMMAND, PS, error_of, run, run_here, run_process
+from _support.wire import HANG_UP, Reply, Wire, refusal
+
+import s1crets
+
+if TYPE_CHECKING:
+    from _support.command import FakeProvider
+
+    from s1crets.testing import LoopbackAws
+
+CANARY = "canary-b08c"
+UNEXPECTED = """s1crets: unexpected RuntimeError
+  hint: please report the command that caused it
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (refusal("ResourceNotFoundException"), 3, "'name'"),
+        (refusal("InvalidRequestException", "marked for deletion"), 3, "scheduled for deletion"),
+        (refusal("AccessDeniedException"), 4, "IAM policy"),
+        (HANG_UP, 5, "can be reached"),
+        (refusal("ThrottlingException"), 5, "quota"),
+        (refusal("InternalServiceError", status=500), 5, "try again later"),
+        (refusal("UnrecognizedClientException"), 6, "credentials"),
+        (refusal("DecryptionFailure"), 7, "KMS"),
+        (Reply(b"<html>"), 7, "does not match the API"),
+    ],
+)
+def test_the_exit_code_tells_errors_apart(
+    scripted: Wire, answer: Any, code: int, words: str
+) -> None:
+    """The cause names the secret, the hint suggests what to do."""
+    scripted.answers["GetSecretValue"] = answer
+    done = run("get", "name")
+
+    cause, hint = error_of(done).splitlines()
+    assert done.returncode == code
+    assert "'name'" in cause
+    assert words in cause + hint
+
+
+def test_missing_credentials_have_their_own_exit_code() -> None:
+    """6; the hint names the variables to set."""
+    done = run("get", "name", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+
+    assert done.returncode == 6
+    assert "AWS_PROFILE" in error_of(done)
+
+
+def test_the_command_as_a_process_exits_with_the_code() -> None:
+    """The installed entry point reports an error like the function behind it."""
+    done = run_process("get", "none")
+
+    assert done.returncode == 3
+    assert (done.stdout, done.stderr) == (b"", run("get", "none").stderr)
+
+
+def test_each_name_of_a_batch_is_reported(s1crets_aws: LoopbackAws, top: str) -> None:
+    """One cause per name and each hint once; "denied" decides the exit code, then "not found"."""
+    s1crets_aws.seed({"aws.ps": {f"{top}/a": "fake", f"{top}/b": "fake"}})
+    s1crets_aws.deny("ssm:GetParameter*", f"{top}/b")
+    command = ["export", "--format", "json", *PS, "--secret", "/no", "--secret", "/nor"]
+    missing = run(*command)
+    denied = run(*command, "--secret", f"{top}/b")
+
+    lines = denied.stderr.decode().splitlines()
+    assert (missing.returncode, denied.returncode) == (3, 4)
+    assert len(missing.stderr.splitlines()) == 3
+    for name in ("/no", "/nor", f"{top}/b"):
+        assert sum(f"'{name}'" in line for line in lines[:3]) == 1
+    assert [line[:13] for line in lines[3:]] == ["  hint: check", "  hint: allow"]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "stderr"),
+    [
+        (KeyboardInterrupt(), 130, ""),
+        (RuntimeError(CANARY), 7, UNEXPECTED),
+        (OSError(24, "Too many open files"), 7, "s1crets: Too many open files [OSError]\n"),
+        (OSError(), 7, "s1crets: the operation failed [OSError]\n"),
+        (PermissionError("only on\nMondays; wait"), 7, "s1crets: only on Mondays\n  hint: wait\n"),
+        (ValueError("no"), 2, "s1crets: no\n"),
+        (s1crets.BatchError("?", {"a": CANARY}, {"b": s1crets.ThrottledError("too much")}), 5,
+         "s1crets: too much\n"),
+    ],
+)  # fmt: skip
+def test_any_exception_of_a_provider_is_reported(
+    fake_provider: type[FakeProvider], error: BaseException, code: int, stderr: str
+) -> None:
+    """Unknown exceptions without their text, which may contain a value."""
+    fake_provider.error = error
+    done = run("get", "name")
+
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (code, b"", stderr)
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["get a", "get-by-path a", "exists a", "list", "check --secret a", "diff a b", "delete --yes a",
+     f"update a {CANARY}", f"put a {CANARY}", "update a -", "import - a", "exec --path a true",
+     "export --secret a --format json"],
+)  # fmt: skip
+def test_no_command_shows_the_text_of_an_unknown_exception(
+    fake_provider: type[FakeProvider], monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """It may contain a value."""
+    for verb in ("get_by_path", "path_exists", "describe", "update", "put", "create", "delete"):
+        monkeypatch.setattr(fake_provider, verb, fake_provider.get, raising=False)
+    fake_provider.error = RuntimeError(CANARY)
+    done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
+
+    assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
+
+
+def test_an_interrupted_exists_has_not_answered_no(scripted: Wire) -> None:
+    """Ctrl-C ends the process without a message, with exit code 130 instead of 1."""
+    go = threading.Event()
+
+    def slow(_: Any) -> Any:
+        go.wait(30)
+        return refusal("ResourceNotFoundException")
+
+    scripted.answers["DescribeSecret"] = slow
+    process = subprocess.Popen([COMMAND, "exists", "name"], stderr=subprocess.PIPE)
+    until = time.monotonic() + 30
+    while not scripted.count("DescribeSecret"):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    go.set()
+
+    assert (process.returncode, err) == (130, b"")

@@ -1,0 +1,143 @@
+"""Options that all commands share, and the provider that they select."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from _support.command import PS, error_of, run, run_process
+from _support.wire import Wire, assumed
+
+if TYPE_CHECKING:
+    from _support.command import FakeProvider
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("get", ""),
+        ("get", "a\nb"),
+        ("get", os.fsdecode(b"\xff")),
+        ("get", *PS, "a" * 3000),
+        ("get", "name", "--region", "no region"),
+        ("get", "name", "--profile", "nobody"),
+        ("update", "name", "-"),
+        ("get-by-path", *PS, "no-slash"),
+    ],
+)
+def test_invalid_names_and_settings_are_usage_errors(args: tuple[str, ...]) -> None:
+    """Exit code 2 and a message of our own."""
+    done = run(*args)
+
+    assert done.returncode == 2, done
+    assert error_of(done)
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        *[
+            (("get", "name", option, ""), "it is empty")
+            for option in ("--region", "--role-arn", "--profile", "--cache-dir")
+        ],
+        *[
+            ((*command, option, ""), "it is empty")
+            for command in (("exec", "true"), ("export", "--format", "json"), ("check",))
+            for option in ("--path", "--secret")
+        ],
+        ((), "Commands:"),
+        (("get",), "Missing argument"),
+        (("nothing", "x"), "No such command"),
+        (("get", "name", "--provider", "aws"), "known are aws.ps, aws.sm, files"),
+        (("get", "name", "--nope"), "No such option"),
+    ],
+)
+def test_a_wrong_command_line_is_a_usage_error(args: tuple[str, ...], words: str) -> None:
+    """Exit code 2 with click's usage. An empty text comes from an unset variable in a script."""
+    command, *others = args or ("",)
+    done = run(*([command, *others[1:], others[0]] if command == "exec" else args))
+
+    assert done.returncode == 2
+    assert b"Usage: s1crets" in done.stderr
+    assert words in done.stderr.decode()
+
+
+def test_region_role_and_profile_are_used_for_requests(
+    scripted: Wire, environment: dict[str, str]
+) -> None:
+    """As the request's signature and the AssumeRole call show."""
+    scripted.answers["AssumeRole"] = assumed("fake-role-key")
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    folder = Path(environment["HOME"], ".aws")
+    folder.mkdir()
+    (folder / "credentials").write_text(
+        "[mine]\naws_access_key_id = fake-profile-key\naws_secret_access_key = fake\n"
+    )
+    role = "arn:aws:iam::123456789012:role/fake"
+    done = run(
+        "get", "name", "--region", "eu-south-1", "--role-arn", role, "--profile", "mine",
+        AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="",
+    )  # fmt: skip
+
+    assert done.stdout == b"v\n", done.stderr
+    sts, sm = scripted.asked
+    assert sts.body["RoleArn"] == role
+    assert "fake-profile-key" in sts.headers["Authorization"]
+    assert "fake-role-key" in sm.headers["Authorization"]
+    assert "/eu-south-1/" in sm.headers["Authorization"]
+
+
+def test_a_warm_cache_folder_answers_without_aws(scripted: Wire, tmp_path: Path) -> None:
+    """A hit imports nothing of AWS's SDK. The folder was asked for, so there is no warning."""
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    command = ["get", "name", "--cache-dir", str(tmp_path / "cache")]
+    cold = run(*command)
+    warm = run_process(*command, PYTHONPROFILEIMPORTTIME="1")
+    modules = {line.rpartition("|")[2].strip() for line in warm.stderr.decode().splitlines()}
+
+    assert (cold.stdout, cold.stderr, warm.stdout) == (b"v\n", b"", b"v\n")
+    assert scripted.count("GetSecretValue") == 1
+    assert "diskcache" in modules
+    assert not {"aiobotocore", "botocore", "aiohttp"} & modules
+
+
+def test_a_cache_folder_that_others_can_read_is_rejected(tmp_path: Path) -> None:
+    """Exit code 2; the message names the mode that it needs."""
+    (tmp_path / "keys").mkdir(mode=0o755)
+    done = run("get", "name", "--cache-dir", str(tmp_path))
+
+    assert done.returncode == 2
+    assert "0700" in error_of(done)
+
+
+def test_an_option_that_the_provider_does_not_accept_is_named(
+    fake_provider: type[FakeProvider],
+) -> None:
+    """As it was typed, with the provider's own words."""
+    done = run("get", "--provider", "files", "--region", "eu-west-1", "--cache-dir", "x", "a")
+
+    assert done.returncode == 2
+    assert error_of(done) == (
+        "s1crets: the provider 'files' does not accept --region, --cache-dir: no options, please"
+    )
+
+
+@pytest.mark.parametrize(
+    ("verb", "args"),
+    [
+        ("describe", ["list"]),
+        ("put", ["put", "a", "b"]),
+        ("delete", ["delete", "--yes", "a"]),
+        ("create", ["import", "-", "a"]),
+    ],
+)
+def test_a_provider_that_lacks_a_verb_is_rejected(
+    fake_provider: type[FakeProvider], verb: str, args: list[str]
+) -> None:
+    """Exit code 2; the message names the verb."""
+    done = run(*args)
+
+    assert done.returncode == 2
+    assert error_of(done) == f"s1crets: the provider 'aws.sm' can't do that: it has no `{verb}`"
