@@ -63,7 +63,9 @@ _PROVIDER_OPTIONS = [
         default="aws.sm",
         show_default=True,
         callback=_known,
-        shell_complete=lambda *args: [one for one in provider_names() if one.startswith(args[-1])],
+        shell_complete=lambda *args: [
+            name for name in provider_names() if name.startswith(args[-1])
+        ],
         help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of files; or the"
         " name of a provider that another package adds.",
     ),

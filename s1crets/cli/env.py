@@ -37,7 +37,7 @@ def _variable_options(command: Callable[..., None]) -> Callable[..., None]:
     "--strict",
     is_flag=True,
     help="Set only the variables that are already in the environment with the value"
-    f" `{_PLACEHOLDER}`; it is an error if there is no secret for one of them.",
+    f" `{_PLACEHOLDER}`; it is an error if one of these secrets is missing.",
 )
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, metavar="-- CMD…")
 def exec_(
@@ -99,9 +99,10 @@ def _variables(
     names: dict[str, list[str]] = {}
     for name in found:
         names.setdefault(_variable_name(name, prefix), []).append(name)
-    collisions = sorted(f"{one} ({', '.join(same)})" for one, same in names.items() if same[1:])
+    collisions = {name: same for name, same in sorted(names.items()) if len(same) > 1}
     if collisions:
-        message = f"several secrets have the same variable name: {', '.join(collisions)}"
+        listed = ", ".join(f"{name} ({', '.join(same)})" for name, same in collisions.items())
+        message = f"several secrets have the same variable name: {listed}"
         raise ConfigurationError(message)
     return {variable: _text(name, found[name]) for variable, (name,) in sorted(names.items())}
 

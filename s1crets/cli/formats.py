@@ -74,9 +74,9 @@ def _yaml_value(value: str) -> str:
     return '"' + "".join(map(_yaml_character, value)) + '"'
 
 
-def _yaml_character(one: str) -> str:
-    if one in '\\"':
-        return "\\" + one
-    if " " <= one <= "~":
-        return one
-    return f"\\u{ord(one):04X}" if ord(one) <= 0xFFFF else f"\\U{ord(one):08X}"  # noqa: PLR2004
+def _yaml_character(character: str) -> str:
+    if character in '\\"':
+        return "\\" + character
+    if " " <= character <= "~":
+        return character
+    return f"\\u{ord(character):04X}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08X}"  # noqa: PLR2004

@@ -12,7 +12,7 @@ from s1crets.cli._options import provider_command, read_stdin
 from s1crets.cli._output import write_value
 
 
-class _DiscreetCommand(click.Command):
+class _RedactingCommand(click.Command):
     """A command that does not repeat arguments it can't parse: they may be an unquoted value."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -34,7 +34,7 @@ def _redacted(_context: click.Context, _argument: click.Parameter, value: str) -
 _value_argument = click.argument("value", callback=_redacted)
 
 
-@provider_command(cls=_DiscreetCommand)
+@provider_command(cls=_RedactingCommand)
 @click.argument("path")
 @_value_argument
 def update(provider: Any, path: str, value: Redacted) -> None:
@@ -51,7 +51,7 @@ def update(provider: Any, path: str, value: Redacted) -> None:
     provider.update(path, value)
 
 
-@provider_command("put", cls=_DiscreetCommand)
+@provider_command("put", cls=_RedactingCommand)
 @click.argument("path")
 @_value_argument
 def put(provider: Any, path: str, value: Redacted) -> None:
