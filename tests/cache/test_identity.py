@@ -283,7 +283,7 @@ async def test_without_credentials_the_error_is_the_fetchs(
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-access-key")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "fake")
         assert await ps.get("/a")
-        ps._cache._owner._not_before = 0
+        ps._cache._scope._backoff.succeeded("scope")
         assert await ps.get("/a")
         assert await ps.get("/a")
         assert ps.stats.requests == {"GetParameter": 2}

@@ -462,14 +462,14 @@ class TestCredentials:
     async def test_one_renewal_for_all_who_wait(self, scripted: Wire) -> None:
         """Fifty requests that AWS calls expired, one more AssumeRole; no second client."""
         scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
-        scripted.answers["GetParameter"] = lambda asked: (
-            parameter("/a", "v") if signed_by(asked) == "new" else EXPIRED
+        scripted.answers["GetSecretValue"] = lambda asked: (
+            {"SecretString": "v"} if signed_by(asked) == "new" else EXPIRED
         )
-        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
-            found = await asyncio.gather(*(ps.get("/a", cached=False) for _ in range(50)))
+        async with AsyncSecretsManager(sts_args={"RoleArn": ROLE}) as sm:
+            found = await asyncio.gather(*(sm.get("a", version_id=f"{i}") for i in range(50)))
             assert found == ["v"] * 50
             assert scripted.count("AssumeRole") == 2
-            assert scripted.count("GetParameter") <= 100
+            assert 50 < scripted.count("GetSecretValue") <= 100
 
     async def test_an_answer_that_comes_after_the_renewal(self, scripted: Wire) -> None:
         """It is about credentials that have been replaced already."""
@@ -506,19 +506,19 @@ class TestCredentials:
             )
 
         scripted.answers["AssumeRole"] = [assumed("old"), denied, assumed("new")]
-        scripted.answers["GetParameter"] = lambda asked: (
-            parameter("/a", "v") if signed_by(asked) == "new" else EXPIRED
+        scripted.answers["GetSecretValue"] = lambda asked: (
+            {"SecretString": "v"} if signed_by(asked) == "new" else EXPIRED
         )
-        async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
-            going = [asyncio.ensure_future(ps.get("/a", cached=False)) for _ in range(20)]
-            while scripted.count("GetParameter") < 20:
+        async with AsyncSecretsManager(sts_args={"RoleArn": ROLE}) as sm:
+            going = [asyncio.ensure_future(sm.get("a", version_id=f"{i}")) for i in range(20)]
+            while scripted.count("GetSecretValue") < 20:
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0.1)
             go.set()
             found = await asyncio.gather(*going, return_exceptions=True)
             assert {type(one) for one in found} == {s1crets.CredentialsError}
             assert scripted.count("AssumeRole") == 2
-            assert await ps.get("/a") == "v"
+            assert await sm.get("a") == "v"
 
     async def test_a_file_that_was_renewed_is_read_again(
         self, scripted: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
