@@ -1,68 +1,94 @@
-"""Apps that a real server serves in a process of its own, and clients in another one."""
+"""Web apps under test: requests during a rotation, and servers as processes of their own."""
 
 from __future__ import annotations
 
-import json
+import asyncio
 import signal
 import socket
 import subprocess
 import sys
 import textwrap
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from _support.wire import Wire
 
-HAMMER = """
-import asyncio, collections, json, sys
-import aiohttp
-
-ENOUGH, WORKERS = 300, 20
-
-async def main(url):
-    seen = {"before": collections.Counter(), "after": collections.Counter()}
-    phase = "before"
-
-    async def work(session):
-        while sum(seen["after"].values()) < ENOUGH:
-            begun = phase
-            async with session.get(url) as answer:
-                seen[begun][f"{answer.status} {await answer.text()}"] += 1
-
-    async with aiohttp.ClientSession() as session:
-        workers = [asyncio.ensure_future(work(session)) for _ in range(WORKERS)]
-        while sum(seen["before"].values()) < ENOUGH:
-            await asyncio.wait(workers, timeout=0.01)
-        print("busy", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
-        phase = "after"
-        await asyncio.gather(*workers)
-    print(json.dumps(seen))
-
-asyncio.run(main(sys.argv[1]))
-"""
+ENOUGH, WORKERS = 100, 20
 
 
-def fetch(url: str, *, data: bytes | None = None) -> str:
-    """Return what a GET answers, or with `data` a POST."""
-    with urllib.request.urlopen(url, data, timeout=30) as answer:  # noqa: S310
-        return str(answer.read().decode())
+async def answers_around(
+    change: Callable[[], Awaitable[object]], send: Callable[[], Awaitable[Any]]
+) -> tuple[Counter[Any], Counter[Any]]:
+    """Keep sending requests while something changes.
+
+    Returns:
+        The answers to requests sent before the change was complete, and to those sent after it.
+    """
+    before: Counter[Any] = Counter()
+    after: Counter[Any] = Counter()
+    current = before
+
+    async def work() -> None:
+        while after.total() < ENOUGH:
+            seen = current
+            seen[await send()] += 1
+            await asyncio.sleep(0)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(WORKERS):
+            group.create_task(work())
+        while before.total() < ENOUGH:
+            await asyncio.sleep(0)
+        await change()
+        current = after
+    return before, after
 
 
 async def all_closed(server: Wire) -> bool:
-    """Say whether a server has no connection left, which it sees a moment later than a client."""
-    with anyio.move_on_after(5):
+    """Return whether a server has no connections left; it notices a little later than a client."""
+    with anyio.move_on_after(30):
         while server.open_connections:
             await anyio.sleep(0.01)
     return not server.open_connections
+
+
+@contextmanager
+def served(folder: Path, program: str) -> Iterator[str]:
+    """Run a program that serves the socket with the given number; SIGTERM ends it silently."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = _start(folder, program, server)
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            process.terminate()
+            _, err = process.communicate(timeout=60)
+    assert (process.returncode in (0, -signal.SIGTERM), err) == (True, "")
+
+
+def fetch(url: str) -> str:
+    """Return the answer to a GET."""
+    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+        return str(answer.read().decode())
+
+
+def not_started(folder: Path, program: str) -> tuple[int, str]:
+    """Return the exit code and stderr of a program that can't serve."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        process = _start(folder, program, server)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+            process.communicate()
+    return process.returncode, err
 
 
 def _start(folder: Path, program: str, server: socket.socket) -> subprocess.Popen[str]:
@@ -72,60 +98,3 @@ def _start(folder: Path, program: str, server: socket.socket) -> subprocess.Pope
         cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         pass_fds=[server.fileno()],
     )  # fmt: skip
-
-
-@contextmanager
-def served(folder: Path, program: str) -> Iterator[str]:
-    """Run a program that serves the socket whose number it is given; stop it, which is quiet."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        process = _start(folder, program, server)
-        try:
-            yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        finally:
-            process.terminate()
-            _, err = process.communicate(timeout=30)
-    assert (process.returncode in (0, -signal.SIGTERM), err) == (True, "")
-
-
-def not_started(folder: Path, program: str) -> tuple[int, str]:
-    """Return how a program ends that can't serve, and what it says."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        process = _start(folder, program, server)
-        try:
-            _, err = process.communicate(timeout=30)
-        finally:
-            process.kill()
-            process.communicate()
-    return process.returncode, err
-
-
-@dataclass
-class Load:
-    """A process that sends requests, many at a time.
-
-    Attributes:
-        process: it ends by itself, a while after `finish`.
-    """
-
-    process: subprocess.Popen[str]
-
-    def finish(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Return how often which answer came, to what was asked before this call, and after."""
-        out, _ = self.process.communicate("go on\n", timeout=60)
-        seen: dict[str, Any] = json.loads(out)
-        return seen["before"], seen["after"]
-
-
-@contextmanager
-def load(url: str) -> Iterator[Load]:
-    """Send requests from another process; it is well under way when this begins."""
-    command = [sys.executable, "-c", HAMMER, url]
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
-        try:
-            assert process.stdout
-            assert process.stdout.readline() == "busy\n"
-            yield Load(process)
-        finally:
-            process.kill()

@@ -1,19 +1,19 @@
-"""FastAPI: a lifespan that reads ahead, secrets as dependencies, what clients see of failures."""
+"""FastAPI: a lifespan that preloads, secrets as dependencies, and what clients see of failures."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import subprocess
-import sys
+import threading
 import traceback
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import boto3
+import httpx2
 import pytest
-from _support.serving import all_closed, fetch, load, not_started, served
+from _support.serving import all_closed, answers_around, fetch, not_started, served
 from _support.wire import Wire, parameter, refusal
 from fastapi import Depends, FastAPI, HTTPException, Request, Response, WebSocket
 from fastapi.routing import APIRouter
@@ -34,9 +34,9 @@ if TYPE_CHECKING:
 
 NAME, VALUE = "/prod/db", "canary-5e0c"
 DB = {"user": "fake-user", "password": VALUE}
-EVERYWHERE = {"region": "us-east-1", "there": "fake-other-region"}
+ELSEWHERE = {"region": "us-east-1", "there": "fake-other-region"}
 PROGRAM = """
-import sys, threading
+import sys
 from typing import Annotated
 
 import uvicorn
@@ -45,39 +45,13 @@ from fastapi import FastAPI
 from s1crets.integrations.fastapi import Preload, Secret, lifespan
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
-ps, sm = AsyncParameterStore(), AsyncSecretsManager()
-app = FastAPI(lifespan=lifespan({preloads}))
+preload = Preload(AsyncParameterStore(), names={names})
+app = FastAPI(lifespan=lifespan(preload, Preload(AsyncSecretsManager(), names=["prod/key"])))
 
 
-class WrongPasswordError(Exception): ...
-
-
-@ps.refresh_on(WrongPasswordError, path="/prod/db", keypath="password")
-async def connect(password: str) -> str:
-    with open("password") as database:
-        if password != database.read():
-            raise WrongPasswordError
-    return password
-
-
-@app.get("/password")
+@app.get("/")
 async def show(password: Annotated[str, Secret("/prod/db", keypath="password")]) -> str:
     return password
-
-
-@app.get("/login")
-async def login() -> str:
-    return await connect()
-
-
-@app.get("/threads")
-async def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate()]
-
-
-@app.post("/rotated")
-async def rotated() -> None:
-    await ps.invalidate("/prod/db")
 
 
 uvicorn.run(app, fd=int(sys.argv[1]), log_level="warning")
@@ -90,13 +64,13 @@ def aws(s1crets_aws: LoopbackAws) -> LoopbackAws:
     return s1crets_aws
 
 
-def asked(aws: LoopbackAws) -> list[str]:
-    return [one.operation for one in aws.requests]
+def operations(aws: LoopbackAws) -> list[str]:
+    return [request.operation for request in aws.requests]
 
 
-def app_with(*dependencies: Any, lives: Any = None) -> FastAPI:
-    """Return an app that answers `/0`, `/1` … with what its dependencies are given."""
-    app = FastAPI(lifespan=lives)
+def app_with(*dependencies: Any, lifespan: Any = None) -> FastAPI:
+    """Return an app that answers `/0`, `/1` … with the values of its dependencies."""
+    app = FastAPI(lifespan=lifespan)
     for number, dependency in enumerate(dependencies):
 
         async def show(value: Any = dependency) -> Any:
@@ -107,10 +81,10 @@ def app_with(*dependencies: Any, lives: Any = None) -> FastAPI:
 
 
 class TestDependency:
-    """A `Secret` is what FastAPI hands to an endpoint, in every form of a dependency."""
+    """A `Secret` is a dependency, in every form that FastAPI has."""
 
     def test_annotated(self) -> None:
-        """With a key of it or whole; in endpoints that are async and that are not."""
+        """The whole secret or a key of it, in async and sync endpoints."""
         app = FastAPI()
 
         @app.get("/async")
@@ -126,7 +100,7 @@ class TestDependency:
             assert client.get("/sync").json() == VALUE
 
     def test_other_forms(self) -> None:
-        """`Depends(Secret(…))`, as a default value, with a list of keys, of a dependency's own."""
+        """`Depends(Secret(…))`, a default value, a list of keys, a dependency of a dependency."""
 
         async def user(db: Annotated[dict[str, str], Secret(NAME)]) -> str:
             return db["user"]
@@ -142,15 +116,15 @@ class TestDependency:
 
         assert answers == [DB, DB, VALUE, "fake-user"]
 
-    def test_of_a_router(self) -> None:
-        """An app whose routes all need one does not answer without it."""
+    def test_a_dependency_of_the_app(self) -> None:
+        """It applies to all routes."""
         app = FastAPI(dependencies=[Secret("/prod/none")])
         app.get("/")(lambda: None)
         with TestClient(app) as client:
             assert client.get("/").status_code == 500
 
     def test_websocket(self) -> None:
-        """A WebSocket gets one too; without it, it is not accepted, with the same answer."""
+        """A WebSocket whose secret can't be read is not accepted, with the same answer."""
         app = FastAPI()
 
         @app.websocket("/{name}")
@@ -171,8 +145,8 @@ class TestDependency:
         assert denied.value.status_code == 500
         assert denied.value.json() == {"detail": "Internal Server Error"}
 
-    def test_a_value_is_the_requests_own(self, aws: LoopbackAws) -> None:
-        """What an endpoint does to it, no other request sees; within one, equal ones are one."""
+    def test_a_value_belongs_to_its_request(self, aws: LoopbackAws) -> None:
+        """Other requests don't see changes. Equal secrets of a request are the same object."""
         app = FastAPI()
 
         @app.get("/")
@@ -187,10 +161,10 @@ class TestDependency:
             answers = [client.get("/").json() for _ in range(2)]
 
         assert answers == [{"user": "fake-user"}] * 2
-        assert asked(aws) == ["GetParameter"]
+        assert operations(aws) == ["GetParameter"]
 
-    def test_nothing_tells_clients_of_it(self) -> None:
-        """It is in no schema, and an error of validation does not repeat it."""
+    def test_clients_do_not_see_it(self) -> None:
+        """Neither in the schema nor in validation errors."""
         app = FastAPI()
 
         @app.get("/{number}")
@@ -208,36 +182,25 @@ class TestDependency:
             assert VALUE not in answer
             assert NAME not in answer
 
-    def test_a_test_replaces_it(self) -> None:
-        """`dependency_overrides` takes an equal one; nothing is asked of AWS, not at start either.
-
-        There are no credentials, no region and no endpoint here.
-        """
-        script = f"""
-        from fastapi import FastAPI
-        from fastapi.testclient import TestClient
-        from s1crets.integrations.fastapi import Secret, lifespan
-        from s1crets.providers.aws import AsyncParameterStore
-        app = FastAPI(lifespan=lifespan(AsyncParameterStore()))
-
-        @app.get("/")
-        async def show(one=Secret({NAME!r}, keypath="x"), two=Secret({NAME!r}, keypath=["y", 0])):
-            return one + two
-
-        app.dependency_overrides[Secret({NAME!r}, keypath=("x",))] = lambda: "fake-"
-        app.dependency_overrides[Secret({NAME!r}, keypath=("y", 0))] = lambda: "both"
+    def test_a_test_replaces_it(self, aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch) -> None:
+        """`dependency_overrides` accepts an equal secret. Neither region nor AWS are needed."""
+        for name in ("AWS_DEFAULT_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        app = app_with(
+            Secret(NAME, keypath="x"),
+            Secret(NAME, keypath=["y", 0]),
+            lifespan=lifespan(AsyncParameterStore()),
+        )
+        app.dependency_overrides[Secret(NAME, keypath=("x",))] = lambda: "fake-x"
+        app.dependency_overrides[Secret(NAME, keypath=("y", 0))] = lambda: "fake-y"
         with TestClient(app) as client:
-            print(client.get("/").json())
-        """
-        done = subprocess.run(
-            [sys.executable, "-c", "\n".join(line[8:] for line in script.splitlines())],
-            capture_output=True, text=True, check=False, env={"PATH": ""},
-        )  # fmt: skip
+            answers = [client.get(f"/{number}").json() for number in range(2)]
 
-        assert (done.returncode, done.stdout, done.stderr) == (0, "fake-both\n", "")
+        assert answers == ["fake-x", "fake-y"]
+        assert operations(aws) == []
 
-    def test_equal_ones(self) -> None:
-        """The same arguments make the same dependency."""
+    def test_equality(self) -> None:
+        """Secrets with the same arguments are equal."""
         ps = AsyncParameterStore()
         different = [
             Secret(NAME),
@@ -252,8 +215,8 @@ class TestDependency:
         assert Secret(NAME, keypath="a", provider=ps) == Secret(NAME, keypath=["a"], provider=ps)
         assert [different.index(one) for one in different] == list(range(len(different)))
 
-    def test_its_repr_says_what_it_reads(self) -> None:
-        """It refers to itself, which a dataclass's own repr would follow."""
+    def test_repr(self) -> None:
+        """It shows the arguments, but not the reference to itself that `Depends` would show."""
         assert repr(Secret(NAME)) == "Secret('/prod/db', provider='aws.ps')"
         assert (
             repr(Secret("x", keypath="a", provider="aws.sm"))
@@ -262,39 +225,39 @@ class TestDependency:
 
 
 class TestProvider:
-    """Where a `Secret` is read from."""
+    """The provider that a `Secret` is read from."""
 
     @pytest.fixture
     def ps(self) -> AsyncParameterStore:
-        """Return a store in another region, which has another value."""
+        """Return a provider for another region, where the secret has another value."""
         boto3.client("ssm", region_name="us-east-1").put_parameter(
-            Name=NAME, Value=json.dumps(EVERYWHERE), Type="SecureString"
+            Name=NAME, Value=json.dumps(ELSEWHERE), Type="SecureString"
         )
         return AsyncParameterStore(sts_args={"aws_region": "us-east-1"})
 
-    def test_the_apps_one(self, ps: AsyncParameterStore) -> None:
-        """That of the lifespan, of the first two of a kind, also in apps mounted on the app."""
-        app = app_with(Secret(NAME), lives=lifespan(ps, AsyncParameterStore()))
+    def test_the_apps_provider(self, ps: AsyncParameterStore) -> None:
+        """The first of a kind in the lifespan, also for apps mounted on the app."""
+        app = app_with(Secret(NAME), lifespan=lifespan(ps, AsyncParameterStore()))
         app.mount("/static", Response())
         app.mount("/v1", inner := app_with(Secret(NAME)))
         inner.mount("/deep", app_with(Secret(NAME)))
         with TestClient(app) as client:
             answers = [client.get(path).json() for path in ("/0", "/v1/0", "/v1/deep/0")]
 
-        assert answers == [EVERYWHERE] * 3
+        assert answers == [ELSEWHERE] * 3
 
-    def test_the_processes_own(self, aws: LoopbackAws) -> None:
-        """Where the lifespan has none of that kind, or there is no lifespan of ours."""
+    def test_the_process_wide_provider(self, aws: LoopbackAws) -> None:
+        """If the lifespan has no provider of that kind, or is not ours."""
         wanted = Secret(NAME), Secret("prod/key", provider="aws.sm")
-        for app in (app_with(*wanted), app_with(*wanted, lives=lifespan(AsyncSecretsManager()))):
+        for app in (app_with(*wanted), app_with(*wanted, lifespan=lifespan(AsyncSecretsManager()))):
             with TestClient(app) as client:
                 assert client.get("/0").json() == DB
                 assert client.get("/1").json() == VALUE
         assert s1crets.get("aws.ps", NAME) == DB
-        assert asked(aws) == ["GetParameter", "GetSecretValue", "GetSecretValue"]
+        assert operations(aws) == ["GetParameter", "GetSecretValue", "GetSecretValue"]
 
-    def test_other_stores(self, tmp_path: Path) -> None:
-        """Those that are not AWS's too: a folder of files, and what other packages add."""
+    def test_other_services(self, tmp_path: Path) -> None:
+        """A folder of files, and a provider from another package."""
 
         class AsyncVault(AsyncSimpleProvider):
             service = "a vault"
@@ -311,24 +274,24 @@ class TestProvider:
         lives = lifespan(
             Preload(AsyncFiles(folder=tmp_path), names=["token"]), Preload(vault, paths=["key"])
         )
-        with TestClient(app_with(*wanted, lives=lives)) as client:
+        with TestClient(app_with(*wanted, lifespan=lives)) as client:
             assert client.get("/0").json() == "fake"
             assert client.get("/1").json() == "fake-key"
 
-    def test_one_that_is_given(self, ps: AsyncParameterStore) -> None:
-        """Whatever the app has."""
-        app = app_with(Secret(NAME, provider=ps), Secret(NAME), lives=lifespan("aws.ps"))
+    def test_an_explicit_provider(self, ps: AsyncParameterStore) -> None:
+        """It takes precedence over the app's."""
+        app = app_with(Secret(NAME, provider=ps), Secret(NAME), lifespan=lifespan("aws.ps"))
         with TestClient(app) as client:
-            assert client.get("/0").json() == EVERYWHERE
+            assert client.get("/0").json() == ELSEWHERE
             assert client.get("/1").json() == DB
             client.portal.call(ps.aclose)  # type: ignore[union-attr]  # it is there by now
 
 
 class TestLifespan:
-    """Providers are there with the app."""
+    """Providers are opened and closed with the app."""
 
-    def test_what_is_preloaded_needs_no_request_later(self, aws: LoopbackAws) -> None:
-        """Names are read in batches of ten, paths fill the cache for each name below."""
+    def test_preloaded_secrets_need_no_further_request(self, aws: LoopbackAws) -> None:
+        """Names are read in batches of ten; a path fills the cache for every name under it."""
         names = {f"/many/{number:02}": str(number) for number in range(12)}
         below = {"/app/url": "fake-url", "/app/deep/key": "fake-key"}
         aws.seed({"aws.ps": {**names, **below}})
@@ -336,25 +299,25 @@ class TestLifespan:
             Secret("/many/11"),
             Secret("/app/deep/key"),
             Secret("prod/key", provider="aws.sm"),
-            lives=lifespan(
+            lifespan=lifespan(
                 Preload(AsyncParameterStore(), names=list(names), paths={"/app"}),
                 Preload("aws.sm", names=["prod/key"]),
             ),
         )
         with TestClient(app) as client:
-            before = asked(aws)
+            before = operations(aws)
             answers = [client.get(f"/{number}").json() for number in range(3)]
 
         assert answers == ["11", "fake-key", VALUE]
-        assert asked(aws) == before
+        assert operations(aws) == before
         assert sorted(before) == [
             *["GetParameters"] * 2,
             "GetParametersByPath",
             "GetSecretValue",
         ]
 
-    async def test_within_a_lifespan_of_ones_own(self, ps: AsyncParameterStore) -> None:
-        """As a context manager, in the loop of the test, on which nothing is left open."""
+    async def test_inside_your_own_lifespan(self, ps: AsyncParameterStore) -> None:
+        """As a context manager; it leaves nothing open on the event loop."""
 
         @contextlib.asynccontextmanager
         async def own(app: FastAPI) -> AsyncIterator[dict[str, str]]:
@@ -365,8 +328,8 @@ class TestLifespan:
         async with app.router.lifespan_context(app) as state:
             assert state == {"password": VALUE}
 
-    async def test_they_are_closed_with_the_app(self, scripted: Wire) -> None:
-        """Their connections are, while the providers themselves live on."""
+    async def test_connections_are_closed_with_the_app(self, scripted: Wire) -> None:
+        """The provider itself remains usable."""
         scripted.answers["GetParameter"] = parameter(NAME, VALUE)
         ps = AsyncParameterStore()
         async with lifespan(Preload(ps, names=[NAME]))(FastAPI()):
@@ -375,27 +338,27 @@ class TestLifespan:
         assert await all_closed(scripted)
         assert ps.peek(NAME) == VALUE
 
-    def test_of_a_router_too(self, aws: LoopbackAws) -> None:
-        """Those of an app and of its routers add up."""
+    def test_a_router_may_have_a_lifespan_too(self, aws: LoopbackAws) -> None:
+        """The providers of an app and its routers add up."""
         ps, sm = AsyncParameterStore(), AsyncSecretsManager()
-        app = app_with(Secret(NAME), Secret("prod/key", provider="aws.sm"), lives=lifespan(ps))
+        app = app_with(Secret(NAME), Secret("prod/key", provider="aws.sm"), lifespan=lifespan(ps))
         app.include_router(APIRouter(lifespan=lifespan(Preload(sm, names=["prod/key"]))))
         with TestClient(app) as client:
-            assert asked(aws) == ["GetSecretValue"]
+            assert operations(aws) == ["GetSecretValue"]
             assert client.get("/0").json() == DB
             assert client.get("/1").json() == VALUE
         assert (ps.stats.misses, sm.stats.hits) == (1, 1)
 
-    def test_again_and_again(self) -> None:
-        """Each start has an event loop of its own, as in a user's tests."""
-        app = app_with(Secret(NAME), lives=lifespan(Preload("aws.ps", names=[NAME])))
+    def test_an_app_may_start_several_times(self) -> None:
+        """Each start has its own event loop, as in a user's tests."""
+        app = app_with(Secret(NAME), lifespan=lifespan(Preload("aws.ps", names=[NAME])))
         for _ in range(2):
             with TestClient(app) as client:
                 assert client.get("/0").json() == DB
 
     def test_a_server_without_state(self) -> None:
-        """Mangum, which runs apps on Lambda, has no state for lifespans to put something into."""
-        app = app_with(Secret(NAME), lives=lifespan("aws.ps"))
+        """Mangum, which runs apps on Lambda, has no lifespan state."""
+        app = app_with(Secret(NAME), lifespan=lifespan("aws.ps"))
 
         async def bare(scope: Any, receive: Any, send: Any) -> None:
             scope.pop("state", None)
@@ -406,10 +369,12 @@ class TestLifespan:
 
 
 class TestFailedStart:
-    """An app whose secrets are not all there does not start."""
+    """An app does not start if some of its secrets can't be read."""
 
-    async def test_one_error_names_all(self, aws: LoopbackAws, ps: AsyncParameterStore) -> None:
-        """What is missing, denied or empty, of all providers; and it shows no value."""
+    async def test_a_single_error_names_everything(
+        self, aws: LoopbackAws, ps: AsyncParameterStore
+    ) -> None:
+        """Whatever is missing, denied or empty, of all providers; it shows no value."""
         aws.seed({"aws.ps": {"/denied": VALUE}, "aws.sm": {"below/denied": VALUE}})
         aws.deny("ssm:GetParameter*", "/denied")
         aws.deny("secretsmanager:GetSecretValue", "below/denied")
@@ -426,11 +391,11 @@ class TestFailedStart:
             "the app is not started",
             "Parameter Store (eu-west-1): GetParameter '/none'",
             "Parameter Store (eu-west-1): GetParameter '/denied'",
-            "Parameter Store: there is nothing below '/empty'",
+            "Parameter Store: there is nothing under '/empty'",
             "Parameter Store (eu-west-1): GetParametersByPath '/forbidden'",
             "Secrets Manager (eu-west-1): BatchGetSecretValue 'absent'",
             "Secrets Manager (eu-west-1): GetSecretValue 'below/denied'",
-            "Secrets Manager: there is nothing below 'empty'",
+            "Secrets Manager: there is nothing under 'empty'",
         ]
         assert [word in line for word, line in zip(words, lines, strict=True)] == [True] * 8
         assert {name: type(one) for name, one in caught.value.errors.items()} == {
@@ -446,7 +411,7 @@ class TestFailedStart:
         assert caught.value.values == {}
 
     async def test_nothing_stays_open(self, scripted: Wire) -> None:
-        """What was opened for the first reads is closed."""
+        """Connections opened to preload are closed."""
         scripted.answers["GetParameter"] = refusal("ParameterNotFound")
         ps = AsyncParameterStore()
         with pytest.raises(s1crets.BatchError):
@@ -456,10 +421,10 @@ class TestFailedStart:
         assert await all_closed(scripted)
         assert ps.stats.misses == 1
 
-    async def test_a_reason_is_told_once(
+    async def test_a_common_reason_is_reported_once(
         self, ps: AsyncParameterStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """Where it is the same for all."""
+        """If it is the same for all names."""
         monkeypatch.delenv("AWS_DEFAULT_REGION")
         with pytest.raises(s1crets.BatchError) as caught:
             await lifespan(Preload(ps, names=["/a", "/b"], paths=["/c"]))(FastAPI()).__aenter__()
@@ -467,20 +432,9 @@ class TestFailedStart:
         assert str(caught.value).count("there is no region") == 1
         assert set(caught.value.errors) == {"/a", "/b", "/c"}
 
-    def test_the_server_exits(self, tmp_path: Any) -> None:
-        """Uvicorn says why, and ends with its code for that; no value is in what it prints."""
-        preloads = 'Preload(ps, names=["/none", "/prod/db"]), Preload(sm, names=["absent"])'
-        code, said = not_started(tmp_path, PROGRAM.replace("{preloads}", preloads))
-
-        assert code == 3
-        assert "'/none'" in said
-        assert "'absent'" in said
-        assert "Application startup failed. Exiting." in said
-        assert VALUE not in said
-
 
 def shown(error: BaseException) -> str:
-    """Return what a tool shows of an error that shows all: messages, notes, foreign locals."""
+    """Return everything that tools show of an error: messages, notes, locals of other files."""
     parts = []
     while error:
         report = traceback.TracebackException.from_exception(error, capture_locals=True)
@@ -502,35 +456,37 @@ FAILURES: dict[str, tuple[int, Callable[[LoopbackAws], None]]] = {
 
 
 class TestFailedRequest:
-    """A client sees that the service fails, and nothing of a secret."""
+    """A client sees the kind of failure, and nothing of the secret."""
 
     @pytest.mark.parametrize("kind", FAILURES)
     def test_status(self, aws: LoopbackAws, caplog: pytest.LogCaptureFixture, kind: str) -> None:
-        """503 where another try may do, else 500; the name is in the log, the value nowhere."""
+        """503 if another attempt may succeed, otherwise 500. Only the log has the name."""
         status, go_wrong = FAILURES[kind]
         go_wrong(aws)
         caplog.set_level(logging.DEBUG)
         ps = AsyncParameterStore(retry=1)
-        app = app_with(Secret(NAME, keypath="password"), lives=lifespan(ps))
+        app = app_with(Secret(NAME, keypath="password"), lifespan=lifespan(ps))
         with TestClient(app) as client:
             answer = client.get("/0")
 
         words = {500: "Internal Server Error", 503: "Service Unavailable"}[status]
         assert (answer.status_code, answer.json()) == (status, {"detail": words})
         assert NAME not in str(answer.headers)
-        told = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
-        assert [NAME in one for one in told] == [True]
-        assert told[0].startswith(f"answered with {status}: ")
+        (logged,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
+        assert NAME in logged
+        assert logged.startswith(f"answered with {status}: ")
         assert VALUE not in caplog.text
 
-    def test_too_slow(self) -> None:
-        """503 too: the call's deadline has passed."""
+    def test_too_slow(self, aws: LoopbackAws) -> None:
+        """503 as well, after the deadline of the call."""
+        aws.delay(60)
         ps = AsyncParameterStore(deadline=0.001)
-        with TestClient(app_with(Secret(NAME), lives=lifespan(ps))) as client:
+        with TestClient(app_with(Secret(NAME), lifespan=lifespan(ps))) as client:
             assert client.get("/0").status_code == 503
+        aws.heal()
 
-    def test_an_apps_handlers_of_builtins_are_not_asked(self) -> None:
-        """An app that answers a `KeyError` with its message would tell the secret's name."""
+    def test_handlers_of_builtin_errors_are_not_called(self) -> None:
+        """An app that answers a `KeyError` with its message would reveal the secret's name."""
         app = FastAPI(debug=True)
 
         @app.get("/")
@@ -545,10 +501,10 @@ class TestFailedRequest:
         with TestClient(app) as client:
             assert client.get("/").json() == {"detail": "Internal Server Error"}
 
-    def test_an_apps_handler_of_its_own(self) -> None:
-        """It gets the error as the cause, which shows no value, not in its frames' locals either.
+    def test_an_apps_handler_gets_the_cause(self) -> None:
+        """It shows no value, not even in its frames' locals.
 
-        The secret is there and was read, but has no such key.
+        The secret exists and was read, but has no such key.
         """
         app = app_with(Secret(NAME, keypath="none"))
         caught = []
@@ -564,50 +520,90 @@ class TestFailedRequest:
         assert VALUE not in shown(caught[0])
 
 
-class TestUnderLoad:
-    """Served by uvicorn, in a process of its own, while another process sends requests."""
+class TestRotation:
+    """A rotation while many requests are being served.
 
-    @pytest.fixture
-    def program(self, tmp_path: Any) -> str:
-        (tmp_path / "password").write_text(VALUE)
-        return PROGRAM.replace("{preloads}", 'Preload(ps, names=["/prod/db"]), sm')
+    No request fails, none sent later gets the old value, and a single read is enough for all.
+    """
 
-    def rotate(self, aws: LoopbackAws, tmp_path: Any) -> None:
-        """Store a new password, and let the database take that one only."""
-        aws.seed({"aws.ps": {NAME: {**DB, "password": "fake-new"}}})
-        (tmp_path / "new").write_text("fake-new")
-        (tmp_path / "new").rename(tmp_path / "password")
+    async def test_by_invalidation(self, aws: LoopbackAws, ps: AsyncParameterStore) -> None:
+        """The app learns of the rotation. No thread is needed."""
+        app = app_with(
+            Secret(NAME, keypath="password"), lifespan=lifespan(Preload(ps, names=[NAME]))
+        )
 
-    def test_a_rotation_that_the_app_is_told_of(
-        self, aws: LoopbackAws, tmp_path: Any, program: str
-    ) -> None:
-        """No request fails, none gets the old value after `invalidate`; no thread was needed.
+        async def send() -> Any:
+            answer = await client.get("/0")
+            return answer.status_code, answer.json()
 
-        One request to AWS at the start, and one after: hundreds of clients wait for the same.
-        """
-        with served(tmp_path, program) as url:
-            threads = fetch(f"{url}/threads")
-            with load(f"{url}/password") as clients:
-                self.rotate(aws, tmp_path)
-                fetch(f"{url}/rotated", data=b"")
-                before, after = clients.finish()
-            assert fetch(f"{url}/threads") == threads
+        async def rotate() -> None:
+            aws.seed({"aws.ps": {NAME: {**DB, "password": "fake-new"}}})
+            await ps.invalidate(NAME)
 
-        assert set(before) - {'200 "fake-new"'} == {f'200 "{VALUE}"'}
-        assert set(after) == {'200 "fake-new"'}
-        assert asked(aws) == ["GetParameter"] * 2
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            threads = set(threading.enumerate())
+            before, after = await answers_around(rotate, send)
+            assert set(threading.enumerate()) <= threads
 
-    def test_a_rotation_that_the_database_tells(
-        self, aws: LoopbackAws, tmp_path: Any, program: str
-    ) -> None:
-        """`refresh_on`: the first login that is refused reads it anew, and all go on with that."""
-        with served(tmp_path, program) as url, load(f"{url}/login") as clients:
-            self.rotate(aws, tmp_path)
-            before, after = clients.finish()
+        assert set(before) - {(200, "fake-new")} == {(200, VALUE)}
+        assert set(after) == {(200, "fake-new")}
+        assert operations(aws) == ["GetParameter"] * 2
 
-        assert set(before) - {'200 "fake-new"'} == {f'200 "{VALUE}"'}
-        assert set(after) == {'200 "fake-new"'}
-        assert asked(aws) == ["GetParameter"] * 2
+    async def test_by_a_refused_login(self, aws: LoopbackAws, ps: AsyncParameterStore) -> None:
+        """`refresh_on`: the first refused login reads the secret again, and all others use it."""
+        app = FastAPI(lifespan=lifespan(Preload(ps, names=[NAME])))
+        database = {"password": VALUE}
+
+        class WrongPasswordError(Exception): ...
+
+        @ps.refresh_on(WrongPasswordError, path=NAME, keypath="password")
+        async def connect(password: str) -> str:
+            if password != database["password"]:
+                raise WrongPasswordError
+            return password
+
+        @app.get("/")
+        async def login() -> str:
+            return await connect()
+
+        async def send() -> Any:
+            answer = await client.get("/")
+            return answer.status_code, answer.json()
+
+        async def rotate() -> None:
+            aws.seed({"aws.ps": {NAME: {**DB, "password": "fake-new"}}})
+            database["password"] = "fake-new"
+
+        async with app.router.lifespan_context(app), client_of(app) as client:
+            before, after = await answers_around(rotate, send)
+
+        assert set(before) - {(200, "fake-new")} == {(200, VALUE)}
+        assert set(after) == {(200, "fake-new")}
+        assert operations(aws) == ["GetParameter"] * 2
+
+
+def client_of(app: FastAPI) -> httpx2.AsyncClient:
+    """Return a client that calls the app on this event loop."""
+    return httpx2.AsyncClient(transport=httpx2.ASGITransport(app=app), base_url="http://app")
+
+
+class TestProcess:
+    """Uvicorn in a process of its own."""
+
+    def test_it_serves_until_a_signal(self, tmp_path: Path) -> None:
+        """Then it stops, and nothing that is still open is reported."""
+        with served(tmp_path, PROGRAM.replace("{names}", "['/prod/db']")) as url:
+            assert fetch(url) == f'"{VALUE}"'
+
+    def test_it_exits_if_a_secret_is_missing(self, tmp_path: Path) -> None:
+        """With uvicorn's exit code for that. The output contains the error, and no value."""
+        program = PROGRAM.replace("{names}", "['/none', '/prod/db']")
+        code, output = not_started(tmp_path, program)
+
+        assert code == 3
+        assert "'/none'" in output
+        assert "Application startup failed. Exiting." in output
+        assert VALUE not in output
 
 
 WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
@@ -626,22 +622,8 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_wrong_arguments_are_told_where_they_are_given(kind: str) -> None:
-    """When the app is made, not when the first request comes."""
+def test_invalid_arguments(kind: str) -> None:
+    """They are refused when the app is created, not when the first request comes."""
     error, words, call = WRONG[kind]
     with pytest.raises(error, match=words):
         call()
-
-
-def test_without_fastapi() -> None:
-    """The import says what to install."""
-    script = "import sys; sys.modules['fastapi'] = None\nimport s1crets.integrations.fastapi"
-    done = subprocess.run(
-        [sys.executable, "-c", script], stderr=subprocess.PIPE, text=True, check=False
-    )
-
-    assert done.returncode == 1
-    assert done.stderr.endswith(
-        "ConfigurationError: s1crets.integrations.fastapi needs FastAPI:"
-        " pip install 's1crets[fastapi]'\n"
-    )

@@ -13,16 +13,15 @@ import os
 import secrets
 import stat
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, TypeAlias
 
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from s1crets._redaction import Redacted
 
-R = TypeVar("R")
 Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
 _Place: TypeAlias = "tuple[int, bytes, os.stat_result]"
 """Descriptor of the containing folder, name in it, status; a folder is `.` in itself."""
@@ -37,7 +36,11 @@ _DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
 
 def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
     """Return the content of a file, at most one byte more than `limit`, and its status."""
-    return _retry(_read, root, parts, limit)
+    # Kubernetes replaces the folder that symlinks lead to, and then removes the old folder.
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(FileNotFoundError):
+            return _read(root, parts, limit)
+    return _read(root, parts, limit)
 
 
 def list_files(root: str, parts: Sequence[bytes], limit: int) -> Listing:
@@ -152,17 +155,6 @@ def _relative(root: str, target: bytes) -> bytes:
     raise PermissionError(errno.EPERM, _OUTSIDE)
 
 
-def _retry(function: Callable[..., R], *args: Any) -> R:
-    """Return the result of `function`, which is called again if something was not found.
-
-    Kubernetes replaces the folder that symlinks lead to, and then removes the old folder.
-    """
-    for _ in range(_ATTEMPTS - 1):
-        with suppress(FileNotFoundError):
-            return function(*args)
-    return function(*args)
-
-
 def _read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
     with _resolved(root, parts) as (folder, name, info):
         _check_file(info)
@@ -197,7 +189,7 @@ def _list(root: str, start: tuple[bytes, ...], limit: int) -> Listing:
         parts, above = ahead.pop()
         name = b"/".join(parts).decode()
         try:
-            info, inside = _retry(_look, root, parts)
+            info, inside = _look(root, parts)
         except (FileNotFoundError, NotADirectoryError):
             continue  # it has just been removed, or is a symlink that leads nowhere
         except PermissionError:
