@@ -22,6 +22,7 @@ import logging
 import os
 import random
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -126,6 +127,7 @@ class SharedTier:
         self._seen: dict[Hashable, Seen] = {}
         self._tokens = tokens
         self._undelivered: set[str] = set()
+        self._delivery: asyncio.Task[Any] | None = None
         self._locked: set[str] = set()
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
         self.spawn: Spawn = spawn_task
@@ -436,6 +438,7 @@ class SharedTier:
             self.spawn(self._deliver_repeatedly)
 
     async def _deliver_repeatedly(self) -> None:
+        self._delivery = asyncio.current_task()
         pause = _RETRY
         while self._undelivered and not await self._deliver():
             await asyncio.sleep(pause)
@@ -483,6 +486,9 @@ class SharedTier:
 
     async def aclose(self) -> None:
         """Deliver what is undelivered, if possible, and close the backend."""
+        if self._delivery is not None and not self._delivery.done():
+            with suppress(RuntimeError):  # its loop is closed
+                self._delivery.get_loop().call_soon_threadsafe(self._delivery.cancel)
         if self._undelivered:
             await self._deliver()
         await self.backend.aclose()

@@ -5,102 +5,29 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import sqlite3
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.wire import Wire, parameter
+from _support.world import A, Clock, World
 from aiocache import SimpleMemoryCache
 
-from s1crets.cache import DiskCache, MemoryCache
+from s1crets.cache import MemoryCache
+from s1crets.cache.keys import CacheKey
 from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
+    from _support.wire import Wire
+
     from s1crets.cache import CacheArgs
-
-
-class Clock:
-    """A clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    return tmp_path / "deep" / "cache"
-
-
-@pytest.mark.parametrize("damage", ["directory", "not a folder"])
-async def test_a_disk_that_fails_is_a_miss_and_one_warning(
-    folder: Path, damage: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nothing is lost but speed."""
-    if damage == "not a folder":
-        folder.parent.mkdir(parents=True)
-        folder.parent.chmod(0o700)
-        (folder.parent / "file").write_text("")
-        folder = folder.parent / "file" / "cache"
-    else:
-        folder.mkdir(parents=True)
-        folder.chmod(0o700)
-        (folder / "cache.db").mkdir()
-    cache = DiskCache(folder)
-
-    assert not await cache.set("k", "v", ttl=10)
-    assert await cache.get("k") is None
-    assert not await cache.delete("k")
-    assert len(cache) == 0
-    assert caplog.text.count("going on without it") == 1
-    await cache.close()
-
-
-async def test_a_file_that_others_lock_is_passed_by(
-    folder: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Opened or not, within the busy limit; an hour's lock costs nobody an hour."""
-    timer = Clock()
-    async with DiskCache(folder, timer=timer) as cache, DiskCache(folder, timer=timer) as late:
-        await cache.set("k", "v", ttl=100)
-        foreign = sqlite3.connect(folder / "cache.db", isolation_level=None)
-        foreign.execute("BEGIN EXCLUSIVE")
-        try:
-            assert cache.peek("k") == "v"
-            assert not await asyncio.wait_for(cache.set("k", "w", ttl=100), 5)
-            assert await asyncio.wait_for(late.get("k"), 5) is None
-        finally:
-            foreign.execute("ROLLBACK")
-            foreign.close()
-        assert not await cache.set("k", "w", ttl=100)
-        timer.now += 5
-        assert await cache.set("k", "w", ttl=100)
-        assert await late.get("k") == "w"
-    assert caplog.text.count("going on without it") == 2
-
-
-async def test_a_read_that_fails_is_a_miss(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """As when the table is gone."""
-    async with DiskCache(folder) as cache:
-        await cache.set("k", "v", ttl=100)
-        with sqlite3.connect(folder / "cache.db") as db:
-            db.execute("DROP TABLE Cache")
-        db.close()
-
-        assert cache.peek("k") is None
-    assert "can't be read" in caplog.text
 
 
 def on_disk(path: Path, **more: Any) -> Any:
@@ -271,26 +198,6 @@ async def test_a_backend_of_the_callers_own(ssm: Any, top: str, clock: Clock) ->
             assert one.stats.requests["GetParameter"] == 2
 
 
-async def test_a_foreign_backend_does_not_keep_what_was_updated_meanwhile(scripted: Wire) -> None:
-    """It can't ask at the last moment, so it is asked afterwards."""
-    go = threading.Event()
-
-    def slow(_: Any) -> Any:
-        go.wait(30)
-        return parameter("/a", "old")
-
-    scripted.answers["GetParameter"] = slow
-    async with AsyncParameterStore(cache_args={"backend": SimpleMemoryCache()}) as ps:
-        reading = asyncio.ensure_future(ps.get("/a"))
-        while not scripted.count("GetParameter"):
-            await asyncio.sleep(0.01)
-        await ps.invalidate("/a")
-        go.set()
-        assert await reading == "old"
-        scripted.answers["GetParameter"] = parameter("/a", "new")
-        assert await ps.get("/a") == "new"
-
-
 async def test_time_to_live(ssm: Any, top: str, clock: Clock) -> None:
     """A hit before it, a request after it; the clock is injected, no test waits."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
@@ -323,14 +230,15 @@ async def test_the_cache_is_bounded(ssm: Any, top: str) -> None:
         assert [ps.peek(f"{top}/{i}") for i in range(4)] == [None, None, "v", "v"]
 
 
-async def test_what_s1crets_did_not_write_is_a_miss(ssm: Any, top: str) -> None:
-    """A shared backend may have anything under a key of ours."""
+async def test_foreign_content_is_a_miss(ssm: Any, top: str) -> None:
+    """A shared backend may have anything under a key of s1crets."""
     ssm.put_parameter(Name=top, Value="v", Type="SecureString")
     backend = SimpleMemoryCache()
     async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
         await ps.get(top)
-        (row,) = (row for row in backend._cache if row.endswith(top))
-        head = base64.b64decode(str(backend._cache[row]))[:24]
+        (row,) = (row for row in backend._cache if row.startswith("s1crets:plain:"))
+        whole = base64.b64decode(str(backend._cache[row]))
+        head = whole[: whole.index(b"tv")]
         bodies = (b"x", b"b*", b"m[]", b"m{", b'm{"a": 1}', b'm{"a": "mx"}', b"\xff")
         broken = [base64.b64encode(head + body).decode() for body in bodies]
         for foreign in ("", "tv", 5, b"\xff", base64.b64encode(head[:20]).decode(), *broken):
@@ -339,86 +247,29 @@ async def test_what_s1crets_did_not_write_is_a_miss(ssm: Any, top: str) -> None:
     assert ps.stats.requests == {"GetParameter": 13}
 
 
-class Broken(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
-    """A cache that fails, as one on a server that has gone."""
+async def test_decoded_entries_are_bounded() -> None:
+    """Though the store behind them holds more."""
+    world = World(backend=MemoryCache(size=9999))
+    keys = [CacheKey.of_secret(f"/{i}") for i in range(1500)]
+    await world.cache.read_many(keys, {}, cached=True)
+    assert all(world.cache.peek(key) for key in keys)
+    tier: Any = world.cache._keys
 
-    async def _get(self, *_: Any, **__: Any) -> Any:
-        raise ConnectionError("canary")
-
-    _set = _delete = _clear = _multi_get = _close = _get
-
-
-async def test_a_backend_that_fails_is_passed_by(
-    scripted: Wire, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Values come from AWS; one warning."""
-    scripted.answers["GetParameter"] = parameter("/a", "v")
-    async with AsyncParameterStore(cache_args={"backend": Broken()}) as ps:
-        for _ in range(3):
-            assert await ps.get("/a") == "v"
-        await ps.invalidate("/a")
-        await ps.invalidate()
-        assert ps.stats.requests == {"GetParameter": 3}
-    assert caplog.text.count("going on without it") == 1
-    assert "canary" not in caplog.text
+    assert len(world.fetched) == 1500
+    assert max(len(tier._seen), len(tier._rows)) <= 1000
 
 
-class Slow(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
-    """A cache that tells when it is written to, and waits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.writing, self.go = asyncio.Event(), asyncio.Event()
-
-    async def _set(self, *args: Any, **kwargs: Any) -> Any:
-        if args[0].endswith(":/a") and not self.writing.is_set():
-            self.writing.set()
-            await self.go.wait()
-        return await super()._set(*args, **kwargs)
-
-
-async def test_what_is_updated_while_it_is_stored_elsewhere_goes(scripted: Wire) -> None:
-    """A store that can't ask at the last moment is asked to forget it afterwards."""
-    scripted.answers["GetParameter"] = [parameter("/a", "old"), parameter("/a", "new")]
-    backend = Slow()
-    async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
-        reading = asyncio.ensure_future(ps.get("/a"))
-        await backend.writing.wait()
-        await ps.invalidate("/a")
-        backend.go.set()
-        assert await reading == "old"
-        assert await ps.get("/a") == "new"
-
-
-async def test_what_is_kept_decoded_is_bounded(scripted: Wire) -> None:
-    """Though the store behind it holds more."""
-    scripted.answers["GetParameters"] = lambda asked: {
-        "Parameters": [{"Name": name, "Value": name} for name in asked.body["Names"]]
-    }
-    names = [f"/{i}" for i in range(1500)]
-    async with AsyncParameterStore(cache_args={"backend": MemoryCache(size=9999)}) as ps:
-        for _ in "ab":
-            assert list(await ps.get_many(names)) == names
-        assert all(ps.peek(name) == name for name in names)
-        assert ps.stats.requests == {"GetParameters": 150}
-        tier: Any = ps._cache._keys
-        assert len(tier._seen) <= 1000
-
-
-@pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
-async def test_a_readers_own_time_to_live_counts_too(scripted: Wire, clock: Clock) -> None:
-    """However long the one that has stored it would keep it."""
-    from _support.world import World
-
+async def test_a_readers_own_time_to_live_counts_too() -> None:
+    """However long whoever stored the entry would keep it."""
     backend = SimpleMemoryCache()
     patient, hasty = (World(backend=backend, cache_ttl=ttl, jitter=0) for ttl in (900, 10))
     await patient.get()
     for world in (patient, hasty):
-        world.now += 10
+        world.wait(10)
     assert await patient.get() == "v1"
-    assert patient.loads == ["/a"]
+    assert patient.fetched == [A]
     await hasty.get()
-    assert hasty.loads == ["/a"]
+    assert hasty.fetched == [A]
 
 
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
@@ -437,57 +288,3 @@ async def test_a_closed_cache_has_no_database_open(ssm: Any, top: str, tmp_path:
         await ps.get(top)
         assert await asyncio.to_thread(opened)
     assert await asyncio.to_thread(opened) == []
-
-
-class Hanging(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
-    """A cache on a server that does not answer."""
-
-    async def _get(self, *_: Any, **__: Any) -> Any:
-        await asyncio.sleep(3600)
-
-    _set = _delete = _clear = _multi_get = _get
-
-
-async def test_a_backend_that_hangs_costs_a_second_now_and_then(scripted: Wire) -> None:
-    """And then it is left alone for a while."""
-    scripted.answers["GetParameter"] = parameter("/a", "v")
-    backend = Hanging(timeout=0)
-    async with AsyncParameterStore(cache_args={"backend": backend}, deadline=15) as ps:
-        for _ in range(20):
-            assert await ps.get("/a") == "v"
-        await ps.invalidate("/a")
-
-
-class Odd(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
-    """A cache that answers with something else."""
-
-    async def _multi_get(self, *_: Any, **__: Any) -> Any:
-        return ["one"]
-
-
-async def test_a_backend_that_answers_with_something_else(scripted: Wire) -> None:
-    """Is a miss."""
-    scripted.answers["GetParameter"] = parameter("/a", "v")
-    async with AsyncParameterStore(cache_args={"backend": Odd()}) as ps:
-        assert [await ps.get("/a"), await ps.get("/a")] == ["v", "v"]
-
-
-class Keeping(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
-    """A cache that can't forget what begins with something, as memcached."""
-
-    async def _clear(self, *_: Any, **__: Any) -> Any:
-        return False
-
-
-async def test_a_backend_that_does_not_clear(ssm: Any, top: str) -> None:
-    """A mark says from when on what it has counts, for everybody."""
-    ssm.put_parameter(Name=f"{top}/a", Value="old", Type="String")
-    backend = Keeping()
-    async with (
-        AsyncParameterStore(cache_args={"backend": backend}) as one,
-        AsyncParameterStore(cache_args={"backend": backend}) as other,
-    ):
-        assert await other.get_by_path(top) == {f"{top}/a": "old"}
-        await one.update(f"{top}/a", "new")
-        assert await other.get_by_path(top) == {f"{top}/a": "new"}
-        assert await one.get_by_path(top) == {f"{top}/a": "new"}

@@ -12,7 +12,6 @@ import traceback
 import uuid
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,7 +27,8 @@ from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+    from pathlib import Path
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 CIPHER = AesCipher(Redacted(KEY))

@@ -143,6 +143,8 @@ class AiocacheBackend:
 
     async def get_many(self, keys: Sequence[str]) -> list[str | None] | None:
         """Return texts, None for a missing text; None altogether if the backend fails."""
+        if await self._cache_here() is None:
+            return None
         found: list[str | None] = []
         for chunk in _chunks(keys):
             texts = await self._call(self._reads, "multi_get", chunk)
