@@ -52,14 +52,13 @@ class AsyncProvider:
         cache_args: the caller's, checked.
         deadline: seconds that a public call may take in total, or None.
         counters: the numbers behind `stats`; the store counts its requests in the same object.
-
-    Attributes:
-        service: the service's name in error messages.
-        deadline: see the argument.
     """
 
     service: str
+    """The service's name in error messages."""
+
     deadline: float | None
+    """Seconds that a public call may take in total, or None."""
 
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -21,13 +20,13 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
+from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
 from s1crets.providers.aws._identity import Identity
 from s1crets.providers.aws._retry import RateLimits
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
@@ -52,6 +51,25 @@ _OF_WHOLE_REQUEST = (
 """Errors that any other name would get too. All others may be the fault of one name."""
 
 
+class _Refusal:
+    """The result of names that must be requested singly: the batch was refused, or left them out.
+
+    Args:
+        names: the names that may be the reason.
+        error: AWS's refusal.
+    """
+
+    def __init__(self, names: Sequence[str], error: S1cretsError | None = None) -> None:
+        self._suspects = set(names)
+        self._is_denied = isinstance(error, AccessDeniedError)
+
+    def cleared(self, name: str, batcher: Batcher[str, Any]) -> None:
+        """Note that a name is not the reason. If none is, batches are not allowed at all."""
+        self._suspects.discard(name)
+        if self._is_denied and not self._suspects:
+            batcher.size = 1
+
+
 class AwsStore:
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
 
@@ -71,7 +89,7 @@ class AwsStore:
         self.title = self.row.title
         self.clients = clients
         self._identity = Identity(clients.spec, namespace)
-        self._batcher: Batcher[str, Fetched] = Batcher(
+        self._batcher: Batcher[str, Fetched | _Refusal] = Batcher(
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
         )
 
@@ -128,41 +146,38 @@ class AwsStore:
         raise NotImplementedError
 
     async def _batched(self, name: str, group: Any = None) -> Fetched:
-        """Return a secret; names of a group that are requested in the same tick share a request."""
-        return await self._batcher.submit(name, group)
+        """Return a secret; names of a group that are requested in the same tick share a request.
+
+        One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal each
+        caller requests its name singly. If all single requests are allowed and the batch is not,
+        the permission for batches is missing, and there are no further ones.
+        """
+        outcome = await self._batcher.submit(name, group)
+        if isinstance(outcome, Fetched):
+            return outcome
+        try:
+            fetched = await self.fetch_one(name, group)
+        except (AccessDeniedError, *_OF_WHOLE_REQUEST):
+            raise
+        except S1cretsError:
+            outcome.cleared(name, self._batcher)
+            raise
+        outcome.cleared(name, self._batcher)
+        return fetched
 
     async def _fetch_names(
         self, names: Sequence[str], group: Any
-    ) -> Mapping[str, Fetched | Exception]:
-        """Handle a call of the batcher.
-
-        One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal the names
-        are requested singly. If single requests are allowed and the batch is not, the permission
-        for batches is missing, and there are no further ones.
-        """
+    ) -> Mapping[str, Fetched | _Refusal | Exception]:
+        """Handle a call of the batcher."""
         if len(names) == 1:
             return {names[0]: await self.fetch_one(names[0], group)}
-        refusal = None
-        found: dict[str, Fetched | Exception] = {}
         try:
-            found.update(await self.fetch_batch(names, group))
+            found = await self.fetch_batch(names, group)
         except _OF_WHOLE_REQUEST as error:
             return {name: _about(error, names[0], name) for name in names}
         except S1cretsError as error:
-            refusal = error
-        single = [name for name in names if name not in found]
-        outcomes = await asyncio.gather(*(self._outcome(name, group) for name in single))
-        if isinstance(refusal, AccessDeniedError) and not any(
-            isinstance(outcome, (AccessDeniedError, *_OF_WHOLE_REQUEST)) for outcome in outcomes
-        ):
-            self._batcher.size = 1
-        return {**found, **dict(zip(single, outcomes, strict=True))}
-
-    async def _outcome(self, name: str, group: Any) -> Fetched | S1cretsError:
-        try:
-            return await self.fetch_one(name, group)
-        except S1cretsError as error:
-            return error
+            return dict.fromkeys(names, _Refusal(names, error))
+        return {**dict.fromkeys(names, _Refusal([])), **found}
 
     # Writing
 

@@ -21,6 +21,7 @@ from s1crets.errors import (
     S1cretsError,
     SecretNotFoundError,
 )
+from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._responses import listed, malformed, moment
 from s1crets.providers.aws._services import PARAMETER_STORE
 from s1crets.providers.aws._store import (
@@ -38,7 +39,6 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
 )
 from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.async_provider import distinct
 from s1crets.providers.store import batch_error, check_name, fetched_path
 
 if TYPE_CHECKING:
