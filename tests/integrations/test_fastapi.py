@@ -68,6 +68,9 @@ def operations(aws: LoopbackAws) -> list[str]:
     return [request.operation for request in aws.requests]
 
 
+secret = partial(Secret, "db", provider="files")
+
+
 def app_with(*dependencies: Any, lifespan: Any = None) -> FastAPI:
     """Return an app that answers `/0`, `/1` … with the values of its dependencies."""
     app = FastAPI(lifespan=lifespan)
@@ -83,16 +86,23 @@ def app_with(*dependencies: Any, lifespan: Any = None) -> FastAPI:
 class TestDependency:
     """A `Secret` is a dependency, in every form that FastAPI has."""
 
+    @pytest.fixture(autouse=True)
+    def file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+        """Return a file that is a secret: these tests are not about AWS."""
+        (tmp_path / "db").write_text(json.dumps(DB))
+        monkeypatch.setenv("S1CRETS_FILES", str(tmp_path))
+        return tmp_path / "db"
+
     def test_annotated(self) -> None:
         """The whole secret or a key of it, in async and sync endpoints."""
         app = FastAPI()
 
         @app.get("/async")
-        async def whole(db: Annotated[dict[str, str], Secret(NAME)]) -> Any:
+        async def whole(db: Annotated[dict[str, str], secret()]) -> Any:
             return db
 
         @app.get("/sync")
-        def part(password: Annotated[str, Secret(NAME, keypath="password")]) -> Any:
+        def part(password: Annotated[str, secret(keypath="password")]) -> Any:
             return password
 
         with TestClient(app) as client:
@@ -102,13 +112,13 @@ class TestDependency:
     def test_other_forms(self) -> None:
         """`Depends(Secret(…))`, a default value, a list of keys, a dependency of a dependency."""
 
-        async def user(db: Annotated[dict[str, str], Secret(NAME)]) -> str:
+        async def user(db: Annotated[dict[str, str], secret()]) -> str:
             return db["user"]
 
         app = app_with(
-            Depends(Secret(NAME)),
-            Secret(NAME),
-            Secret(NAME, keypath=["password"]),
+            Depends(secret()),
+            secret(),
+            secret(keypath=["password"]),
             Depends(user),
         )
         with TestClient(app) as client:
@@ -118,17 +128,17 @@ class TestDependency:
 
     def test_a_dependency_of_the_app(self) -> None:
         """It applies to all routes."""
-        app = FastAPI(dependencies=[Secret("/prod/none")])
+        app = FastAPI(dependencies=[Secret("none", provider="files")])
         app.get("/")(lambda: None)
         with TestClient(app) as client:
             assert client.get("/").status_code == 500
 
-    def test_websocket(self) -> None:
+    def test_websocket(self, file: Path) -> None:
         """A WebSocket whose secret can't be read is not accepted, with the same answer."""
         app = FastAPI()
 
         @app.websocket("/{name}")
-        async def talk(socket: WebSocket, key: Annotated[str, Depends(Secret(NAME))]) -> None:
+        async def talk(socket: WebSocket, key: Annotated[str, Depends(secret())]) -> None:
             await socket.accept()
             await socket.send_json(key)
             await socket.close()
@@ -136,7 +146,7 @@ class TestDependency:
         with TestClient(app) as client:
             with client.websocket_connect("/ws") as socket:
                 assert socket.receive_json() == DB
-            s1crets.delete("aws.ps", NAME)
+            file.unlink()
             with (
                 pytest.raises(WebSocketDenialResponse) as denied,
                 client.websocket_connect("/ws"),
@@ -145,15 +155,14 @@ class TestDependency:
         assert denied.value.status_code == 500
         assert denied.value.json() == {"detail": "Internal Server Error"}
 
-    def test_a_value_belongs_to_its_request(self, aws: LoopbackAws) -> None:
+    def test_a_value_belongs_to_its_request(self) -> None:
         """Other requests don't see changes. Equal secrets of a request are the same object."""
         app = FastAPI()
+        files = AsyncFiles(cache_args={"cache_ttl": 600})
+        first, second = (Depends(Secret("db", provider=files)) for _ in range(2))
 
         @app.get("/")
-        async def spoil(
-            one: Annotated[dict[str, str], Secret(NAME)],
-            same: Annotated[dict[str, str], Secret(NAME)],
-        ) -> Any:
+        async def change(one: Any = first, same: Any = second) -> Any:
             one.pop("password")
             return same
 
@@ -161,18 +170,18 @@ class TestDependency:
             answers = [client.get("/").json() for _ in range(2)]
 
         assert answers == [{"user": "fake-user"}] * 2
-        assert operations(aws) == ["GetParameter"]
+        assert files.stats.requests == {"fetch": 1}
 
     def test_clients_do_not_see_it(self) -> None:
         """Neither in the schema nor in validation errors."""
         app = FastAPI()
 
         @app.get("/{number}")
-        async def show(number: int, db: Annotated[dict[str, str], Secret(NAME)]) -> Any:
+        async def show(number: int, value: Annotated[dict[str, str], secret()]) -> Any:
             return number
 
         with TestClient(app) as client:
-            schema, wrong = client.get("/openapi.json"), client.get("/text?connection=x&db=y")
+            schema, wrong = client.get("/openapi.json"), client.get("/text?connection=x&name=y")
 
         parameters = schema.json()["paths"]["/{number}"]["get"]["parameters"]
         assert [one["name"] for one in parameters] == ["number"]
@@ -180,7 +189,7 @@ class TestDependency:
         assert [one["loc"] for one in wrong.json()["detail"]] == [["path", "number"]]
         for answer in (schema.text, wrong.text):
             assert VALUE not in answer
-            assert NAME not in answer
+            assert "db" not in answer
 
     def test_a_test_replaces_it(self, aws: LoopbackAws, monkeypatch: pytest.MonkeyPatch) -> None:
         """`dependency_overrides` accepts an equal secret. Neither region nor AWS are needed."""
@@ -490,7 +499,7 @@ class TestFailedRequest:
         app = FastAPI(debug=True)
 
         @app.get("/")
-        async def show(value: Annotated[str, Secret("/prod/none")]) -> Any:
+        async def show(value: Annotated[str, Secret("none", provider="files")]) -> Any:
             return value
 
         @app.exception_handler(KeyError)

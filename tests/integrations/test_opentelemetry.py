@@ -265,26 +265,24 @@ class TestCounts:
         }
 
     async def test_counts_outlive_their_provider(
-        self, s1crets_aws: LoopbackAws, telemetry: Telemetry, top: str
+        self, telemetry: Telemetry, tmp_path: Path
     ) -> None:
         """The provider is not kept alive, and counters never decrease."""
-        s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
-        provider = AsyncParameterStore()
+        (tmp_path / "a").write_text("fake")
+        provider = AsyncFiles(folder=tmp_path)
         telemetry.instrument(provider)
-        await provider.get(f"{top}/a")
-        await provider.aclose()
+        await provider.get("a")
         alive, counting = weakref.ref(provider), weakref.ref(provider.counters)
         del provider
         await until(lambda: gc.collect() is not None and alive() is None)
         counted = [telemetry.counts("s1crets.requests") for _ in range(2)]
-        gc.collect()
-        assert counting() is None
-        async with AsyncParameterStore() as another:
-            telemetry.instrument(another)
-            await another.get(f"{top}/a")
-            counted.append(telemetry.counts("s1crets.requests"))
+        await until(lambda: gc.collect() is not None and counting() is None)
+        another = AsyncFiles(folder=tmp_path)
+        telemetry.instrument(another)
+        await another.get("a")
+        counted.append(telemetry.counts("s1crets.requests"))
 
-        assert counted == [{"aws.ps": 1}, {"aws.ps": 1}, {"aws.ps": 2}]
+        assert counted == [{"Files": 1}, {"Files": 1}, {"Files": 2}]
 
     async def test_counts_from_before_the_region_was_known(
         self,
@@ -752,19 +750,18 @@ class TestLeaks:
         assert "s1crets.names" in exported
         assert "AccessDeniedError" in exported
 
-    async def test_hashes_are_keyed(
-        self, s1crets_aws: LoopbackAws, telemetry: Telemetry, top: str
-    ) -> None:
+    async def test_hashes_are_keyed(self, telemetry: Telemetry, tmp_path: Path) -> None:
         """Hashes depend on the key and on the name, and on nothing else."""
-        s1crets_aws.seed({"aws.ps": {f"{top}/a": "v", f"{top}/b": "v"}})
         hashes = []
         for key in ("fake-key", b"fake-key", "another"):
-            async with AsyncParameterStore() as ps:
-                telemetry.instrument(ps, names="hash", key=key)
-                await ps.get_many([f"{top}/a", f"{top}/b"])
-            request, call = telemetry.spans()[-2:]
-            hashes.append(attributes(call)["s1crets.names"])
-            assert attributes(request)["s1crets.names"] == hashes[-1]
+            files = AsyncFiles(folder=tmp_path)
+            telemetry.instrument(files, names="hash", key=key)
+            for name in ("a", "b"):
+                await files.get(name, default=None)
+            spans = telemetry.spans("Files.fetch")[-2:] + telemetry.spans("s1crets.get")[-2:]
+            first, second, *same = [attributes(span)["s1crets.names"][0] for span in spans]
+            assert [first, second] == same
+            hashes.append([first, second])
 
         assert hashes[0] == hashes[1]
         assert len({*hashes[0], *hashes[2]}) == 4
@@ -784,28 +781,29 @@ class TestUninstrument:
                 telemetry.instrument(one)
 
     async def test_it_counts_from_its_beginning_to_its_end(
-        self, s1crets_aws: LoopbackAws, telemetry: Telemetry, ps: AsyncParameterStore, top: str
+        self, telemetry: Telemetry, tmp_path: Path
     ) -> None:
         """It may begin again. Undoing the first twice does not affect the second."""
-        s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
+        (tmp_path / "a").write_text("fake")
+        files = AsyncFiles(folder=tmp_path)
         counted = []
 
         async def miss() -> None:
-            await ps.get(f"{top}/a", cached=False)
-            counted.append(telemetry.counts("s1crets.requests").get("aws.ps", 0))
+            await files.get("a")
+            counted.append(telemetry.counts("s1crets.requests").get("Files", 0))
 
         await miss()
-        with telemetry.instrument(ps) as first:
+        with telemetry.instrument(files) as first:
             await miss()
         await miss()
-        second = telemetry.instrument(ps)
+        second = telemetry.instrument(files)
         first.uninstrument()
         await miss()
         second.uninstrument()
         await miss()
 
         assert counted == [0, 1, 1, 2, 2]
-        assert len(telemetry.spans("s1crets.get")) == len(telemetry.spans("SSM.GetParameter")) == 2
+        assert len(telemetry.spans("s1crets.get")) == len(telemetry.spans("Files.fetch")) == 2
 
     async def test_it_may_begin_and_end_during_a_call(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, ps: AsyncParameterStore, top: str
