@@ -50,6 +50,7 @@ _KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the othe
 _TOKEN = 8  # bytes of a token, of which the first says how it came about:
 _CREATED, _REPLACED = b"c", b"r"  # with the first entry, or by an invalidation
 _TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
+_STORE_ATTEMPTS = 3  # while other processes create the same tombstones
 _LOCK_TTL = 5.0  # seconds after which the fetch lock of a process that died is free
 _REMEMBERED = 1000  # keys whose rows and decoded entries are kept
 _RETRY, _RETRY_LONGEST = 0.05, 5.0  # seconds between attempts to deliver an invalidation
@@ -325,12 +326,15 @@ class SharedTier:
         life = self._freshness.life(random.random())  # noqa: S311  # not a secret
         if self._scope is None or token.is_void or token.tombstones is None:
             return life
-        seen = await self._reads.submit(token.key)
-        if not _is_unchanged(token.tombstones, seen.tombstones) or token.yields_to(
-            seen.record, value.version
-        ):
-            return 0.0
-        return life if await self._store(token.key, value, seen.tombstones, life) else 0.0
+        for _ in range(_STORE_ATTEMPTS):
+            seen = await self._reads.submit(token.key)
+            if not _is_unchanged(token.tombstones, seen.tombstones):
+                return 0.0
+            if token.yields_to(seen.record, value.version):
+                return 0.0
+            if await self._store(token.key, value, seen.tombstones, life):
+                return life
+        return 0.0
 
     async def _store(
         self,
@@ -339,10 +343,11 @@ class SharedTier:
         tombstones: Mapping[bytes, bytes | None],
         life: float,
     ) -> bool:
-        """Store an entry with these tombstones; return whether they are still the current ones.
+        """Store an entry with these tombstones; return whether they are the current ones.
 
         A tombstone that does not exist yet is created: an entry without it would count again when
-        a later tombstone was lost. If it exists after all, that may be due to an invalidation.
+        a later tombstone was lost. If it exists after all, somebody has just created or replaced
+        it, and nothing is stored.
         """
         assert self._scope is not None
         assert value.fetch is not None

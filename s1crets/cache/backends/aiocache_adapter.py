@@ -120,7 +120,7 @@ class AiocacheBackend:
         self._timer = timer
         self._reads = CircuitBreaker(_REST, timer)
         self._writes = CircuitBreaker(_REST, timer)
-        self._budget = None if self.sync else TimeBudget(timer)
+        self._budget = None if self.sync is not None else TimeBudget(timer)
 
     @property
     def is_available(self) -> bool:
@@ -138,7 +138,9 @@ class AiocacheBackend:
 
     def peek_many(self, keys: Sequence[str]) -> Sequence[str | None]:
         """Return texts of a backend with `sync`, None for a missing text. Does not wait."""
-        texts = self._guarded_sync(self.sync.peek_many, keys) if self.sync else None
+        texts = None
+        if self.sync is not None:
+            texts = self._guarded_sync(self.sync.peek_many, keys)
         return texts or [None] * len(keys)
 
     async def get_many(self, keys: Sequence[str]) -> list[str | None] | None:
@@ -279,7 +281,8 @@ class AiocacheBackend:
         if self._budget:
             self._budget.reset()
         # Messages about files contain no secrets; those of other caches might.
-        self._warn(f"{type(error).__name__}: {error}" if self.sync else type(error).__name__)
+        words = "" if self.sync is None else f": {error}"
+        self._warn(f"{type(error).__name__}{words}")
 
     def _warn(self, problem: str) -> None:
         if not self._warned:
@@ -330,9 +333,10 @@ def _create(factory: Callable[[], BaseCache]) -> BaseCache:
 
 
 async def _close(cache: Any) -> None:
-    await cache.close()
-    if _is_redis(cache):  # whose `close` leaves the pool open
+    if _is_redis(cache):  # whose `close` leaves the pool open, and is deprecated
         await cache.client.aclose(close_connection_pool=True)
+    else:
+        await cache.close()
 
 
 def _is_redis(cache: Any) -> bool:
