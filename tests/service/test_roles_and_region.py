@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.clients import opened
 from _support.wire import Asked, Reply, Wire, assumed, parameter, refusal
 from aiobotocore.session import AioSession
 from botocore.loaders import Loader
@@ -255,11 +256,6 @@ async def test_a_session_of_the_callers_own(scripted: Wire) -> None:
     assert seen == ["before-send.ssm.GetParameter"]
 
 
-async def client_of(store: AsyncParameterStore | AsyncSecretsManager) -> Any:
-    """Return botocore's client."""
-    return (await store._store.clients._per_loop.get("GetParameter", "/a")).api  # type: ignore[attr-defined]
-
-
 async def test_botocores_models_are_loaded_once() -> None:
     """For all providers, also with a session of the caller's own, which stays as it is."""
     session = AioSession()
@@ -275,7 +271,7 @@ async def test_botocores_models_are_loaded_once() -> None:
         AsyncParameterStore(session=session) as third,
         AsyncParameterStore(**role) as fourth,
     ):
-        clients = [await client_of(store) for store in (first, second, third, fourth)]
+        clients = [await opened(store) for store in (first, second, third, fourth)]
 
     assert len({id(client._loader) for client in clients}) == 1
     assert loader is not clients[0]._loader
@@ -284,7 +280,7 @@ async def test_botocores_models_are_loaded_once() -> None:
     assert clients[2]._request_signer._credentials is await session.get_credentials()
 
 
-class OwnLoader(Loader):
+class OwnLoader(Loader):  # type: ignore[misc]  # botocore has no types
     pass
 
 
@@ -296,7 +292,7 @@ async def test_a_session_with_its_own_loader_keeps_it(kind: str, tmp_path: Path)
     loader = OwnLoader() if kind == "class" else Loader([str(tmp_path)])
     session.register_component("data_loader", loader)
     async with AsyncParameterStore(session=session) as store:
-        client = await client_of(store)
+        client = await opened(store)
 
     assert client._loader is loader
 

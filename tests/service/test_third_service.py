@@ -10,6 +10,7 @@ from _support.wire import Asked, Wire, refusal
 
 import s1crets
 from s1crets.cache.entry import Fetched
+from s1crets.providers.aws import AsyncSecretsManager
 from s1crets.providers.aws._responses import malformed
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._store import AwsProvider, AwsStore
@@ -25,7 +26,7 @@ class Table(AwsStore):
 
     row = DYNAMODB
 
-    async def fetch_one(self, name: str, group: Any) -> Fetched:
+    async def fetch_one(self, name: str, group: Any) -> Fetched:  # noqa: ARG002
         key = {"TableName": "secrets", "Key": {"name": {"S": name}}}
         return await self.clients.call("GetItem", name, self.parse, key)
 
@@ -108,7 +109,7 @@ async def test_methods_that_it_lacks(table: AsyncTable, scripted: Wire) -> None:
         table.delete("a"),
         table.describe(),
     ):
-        with pytest.raises(s1crets.ConfigurationError, match="DynamoDB: .* is not supported"):
+        with pytest.raises(s1crets.ConfigurationError, match=r"DynamoDB: .* is not supported"):
             await call
     assert scripted.asked == []
 
@@ -136,6 +137,6 @@ async def test_entries_on_disk_belong_to_the_service(scripted: Wire, tmp_path: A
     for _ in ("cold", "warm"):
         async with AsyncTable(cache_args=args) as table:
             assert await table.get("a") == "fake-item"
-        async with s1crets.providers.aws.AsyncSecretsManager(cache_args=args) as sm:
+        async with AsyncSecretsManager(cache_args=args) as sm:
             assert await sm.get("a") == "fake-secret"
     assert [asked.operation for asked in scripted.asked] == ["GetItem", "GetSecretValue"]
