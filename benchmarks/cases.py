@@ -399,6 +399,35 @@ def stall(*, bare: bool) -> float:
     return asyncio.run(main())
 
 
+def first_get(*, bare: bool, second_loop: bool) -> float:
+    """Return the CPU time of the first get of a second provider, or on a second event loop."""
+
+    async def read(source: Any) -> None:
+        if bare:
+            async with source.create_client("ssm") as client:
+                await client.get_parameter(Name=TEXT)
+        else:
+            assert await source.get(TEXT, cached=False) == f"fake {TEXT}"
+            await source.aclose()
+
+    def source() -> Any:
+        if bare:
+            from aiobotocore.session import get_session
+
+            return get_session()
+        from s1crets.providers.aws import AsyncParameterStore
+
+        return AsyncParameterStore()
+
+    first = source()
+    asyncio.run(read(first))
+    second = first if second_loop else source()
+    gc.collect()
+    start = time.process_time()
+    asyncio.run(read(second))
+    return time.process_time() - start
+
+
 def distinct(count: int) -> float:
     """Return how many MB a hundred thousand names leave in a cache of a thousand."""
     import resource
@@ -452,6 +481,14 @@ CASES: dict[str, dict[str, Callable[[], float]]] = {
     "worst stall in the first get": {
         "s1crets": lambda: stall(bare=False),
         "aiobotocore": lambda: stall(bare=True),
+    },
+    "CPU of the first get, second provider": {
+        "s1crets": lambda: first_get(bare=False, second_loop=False),
+        "aiobotocore": lambda: first_get(bare=True, second_loop=False),
+    },
+    "CPU of the first get, second event loop": {
+        "s1crets": lambda: first_get(bare=False, second_loop=True),
+        "aiobotocore": lambda: first_get(bare=True, second_loop=True),
     },
     "MB more after 100,000 names": {"s1crets": lambda: distinct(100_000)},
     "1,000 cold names": {

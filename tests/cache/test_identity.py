@@ -19,6 +19,8 @@ from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, Para
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from s1crets.cache.scope import Scope
+
 KEY = b"k" * 32
 
 
@@ -342,3 +344,46 @@ async def test_without_a_home(server: Wire, shared: Any, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_CONFIG_FILE", "~nobody-at-all/config")
     async with AsyncParameterStore(cache_args=shared) as ps:
         assert await ps.get("/a")
+
+
+async def scope_of(**options: Any) -> Scope:
+    async with AsyncParameterStore(**options) as ps:
+        return await ps._store.scope()
+
+
+async def test_a_place_does_not_depend_on_who_reads_it(
+    server: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that an invalidation by a role reaches the entries of another, on all machines."""
+    scopes = [
+        await scope_of(),
+        await scope_of(sts_args={"RoleArn": ROLE_A}),
+        await scope_of(cache_args={"namespace": "mine"}),
+    ]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "fake-other-account")
+    config = Path.home() / "config"
+    config.write_text("[profile other]\nregion = eu-west-1\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    monkeypatch.setenv("AWS_USE_DUALSTACK_ENDPOINT", "true")
+    scopes.append(await scope_of())
+
+    assert len({scope.place for scope in scopes}) == 1
+    assert len({scope.owner for scope in scopes}) == 4
+
+
+async def test_a_configured_endpoint_is_another_place(
+    environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the environment or from the config file, unless the file's endpoints are ignored."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    args: Any = {"cache_args": {"namespace": "mine"}}
+    plain = await scope_of(**args)
+    config = Path.home() / "config"
+    config.write_text("[default]\nendpoint_url = http://127.0.0.1:9\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    from_file = await scope_of(**args)
+    monkeypatch.setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true")
+
+    assert from_file.place == f"{plain.place}http://127.0.0.1:9"
+    assert await scope_of(**args) == plain

@@ -39,6 +39,7 @@ from s1crets.providers.aws import (
     SecretsManager,
 )
 from s1crets.providers.files import AsyncFiles
+from s1crets.providers.simple import AsyncSimpleProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
@@ -521,13 +522,26 @@ class TestParents:
     async def test_a_call_within_a_call_is_its_child(
         self, s1crets_aws: LoopbackAws, telemetry: Telemetry, ps: AsyncParameterStore, top: str
     ) -> None:
-        """For example a reference to a secret, of which `path_exists` reads the secret."""
-        s1crets_aws.seed({"aws.sm": {f"{top[1:]}": "v"}})
-        telemetry.instrument(ps)
-        assert await ps.path_exists(f"/aws/reference/secretsmanager/{top[1:]}")
-        outer, inner = telemetry.one("s1crets.path_exists"), telemetry.one("s1crets.get")
+        """For example of a provider that reads its secrets from another provider."""
 
-        assert parent(inner) == ident(outer)
+        class Renamed(AsyncSimpleProvider):
+            service = "Renamed"
+
+            async def fetch(self, name: str) -> str:
+                return str(await ps.get(top + name))
+
+            async def names(self, path: str) -> list[str]:
+                return []
+
+        s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
+        telemetry.instrument(ps)
+        async with Renamed() as outer:
+            telemetry.instrument(outer)
+            assert await outer.get("/a") == "v"
+        inner, call = telemetry.spans("s1crets.get")
+
+        assert parent(telemetry.one("Renamed.fetch")) == ident(call)
+        assert parent(inner) == ident(telemetry.one("Renamed.fetch"))
         assert parent(telemetry.one("SSM.GetParameter")) == ident(inner)
 
 

@@ -10,6 +10,7 @@ import traceback
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.clients import clients_of
 from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
 
 import s1crets
@@ -123,7 +124,7 @@ async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore, scripted: Wi
 
     scripted.answers["GetParameter"] = parameter("/a", "v")
     with pytest.raises(ZeroDivisionError):
-        await ps._store.clients.call("GetParameter", "/a", bug, {"Name": "/a"})
+        await clients_of(ps).call("GetParameter", "/a", bug, {"Name": "/a"})
 
 
 def shown(error: BaseException) -> str:

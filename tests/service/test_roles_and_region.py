@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.clients import opened
 from _support.wire import Asked, Reply, Wire, assumed, parameter, refusal
 from aiobotocore.session import AioSession
+from botocore.loaders import Loader
 
 import s1crets
-from s1crets.providers.aws import AsyncParameterStore, ParameterStore
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s1crets.providers.aws.session import StsArgs
+    from s1crets.providers.aws.options import StsArgs
 
 ROLE = "arn:aws:iam::123456789012:role/reader"
 STS: StsArgs = {"RoleArn": ROLE, "RoleSessionName": "myscript"}
@@ -238,17 +240,61 @@ async def test_no_region_anywhere(nowhere: None) -> None:
             await ps.get("/a")
 
 
-async def test_a_session_of_the_callers_own(scripted: Wire, tmp_path: Path) -> None:
-    """Its credentials and its region are used."""
+async def test_a_session_of_the_callers_own(scripted: Wire) -> None:
+    """Its credentials, region and event handlers are used."""
     session = AioSession()
     session.set_credentials("session-key", "fake")
     session.set_config_variable("region", "me-south-1")
+    seen: list[str] = []
+    session.register("before-send", lambda event_name, **_: seen.append(event_name))
     scripted.answers["GetParameter"] = parameter("/a", "v")
     async with AsyncParameterStore(session=session) as ps:
         await ps.get("/a")
 
     assert keys_used(scripted) == ["session-key"]
     assert region_of(scripted.asked[0]) == "me-south-1"
+    assert seen == ["before-send.ssm.GetParameter"]
+
+
+async def test_botocores_models_are_loaded_once() -> None:
+    """For all providers, also with a session of the caller's own, which stays as it is."""
+    session = AioSession()
+    session.set_credentials("session-key", "fake")
+    role: Any = {"session": session, "sts_args": STS}
+    loader, resolver = (
+        session.get_component("data_loader"),
+        session._get_internal_component("endpoint_resolver"),
+    )
+    async with (
+        AsyncParameterStore() as first,
+        AsyncSecretsManager() as second,
+        AsyncParameterStore(session=session) as third,
+        AsyncParameterStore(**role) as fourth,
+    ):
+        clients = [await opened(store) for store in (first, second, third, fourth)]
+
+    assert len({id(client._loader) for client in clients}) == 1
+    assert loader is not clients[0]._loader
+    assert session.get_component("data_loader") is loader
+    assert session._get_internal_component("endpoint_resolver") is resolver
+    assert clients[2]._request_signer._credentials is await session.get_credentials()
+
+
+class OwnLoader(Loader):  # type: ignore[misc]  # botocore has no types
+    pass
+
+
+@pytest.mark.parametrize("kind", ["class", "search path"])
+async def test_a_session_with_its_own_loader_keeps_it(kind: str, tmp_path: Path) -> None:
+    """It may load other models."""
+    session = AioSession()
+    session.set_credentials("session-key", "fake")
+    loader = OwnLoader() if kind == "class" else Loader([str(tmp_path)])
+    session.register_component("data_loader", loader)
+    async with AsyncParameterStore(session=session) as store:
+        client = await opened(store)
+
+    assert client._loader is loader
 
 
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")

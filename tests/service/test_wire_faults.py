@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
+from _support.clients import opened
 from _support.leftovers import left_on
 from _support.wire import HANG_UP, RESET, Asked, Reply, Wire, assumed, parameter, refusal, wire
 from aiobotocore.config import AioConfig
@@ -313,7 +314,7 @@ class TestConnections:
         for url, words in cases.items():
             monkeypatch.setenv("AWS_ENDPOINT_URL", url)
             ps = AsyncParameterStore(retry=2)
-            await ps._store.clients._per_loop.get("", "")  # it has the endpoint
+            await opened(ps)  # it has the endpoint
             going.append(read(ps, words))
         await asyncio.gather(*going)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from s1crets._batcher import Batcher
 from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import VALUE, CacheKey
+from s1crets.cache.keys import PATH, VALUE, CacheKey
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -70,7 +71,7 @@ class _Refusal:
             batcher.size = 1
 
 
-class AwsStore:
+class AwsStore(ABC):
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
 
     Args:
@@ -122,9 +123,12 @@ class AwsStore:
 
     async def fetch(self, key: CacheKey) -> Fetched:
         """Return the value of a secret, or whether it exists. Services with paths override this."""
+        if key.kind == PATH:
+            raise self._unsupported("get_by_path")
         fetched = await self._batched(key.name)
         return fetched if key.kind == VALUE else FOUND
 
+    @abstractmethod
     async def fetch_one(self, name: str, group: Any) -> Fetched:
         """Request one secret.
 
@@ -132,10 +136,11 @@ class AwsStore:
             name: its name.
             group: as passed to `_batched`.
         """
-        raise NotImplementedError
 
     async def fetch_batch(
-        self, names: Sequence[str], group: Any
+        self,
+        names: Sequence[str],  # noqa: ARG002  # for subclasses
+        group: Any,  # noqa: ARG002
     ) -> Mapping[str, Fetched | S1cretsError]:
         """Request several secrets at once. Names that are left out are requested singly.
 
@@ -143,7 +148,7 @@ class AwsStore:
             names: distinct names, at most as many as the service's row says.
             group: as passed to `_batched`.
         """
-        raise NotImplementedError
+        return {}
 
     async def _batched(self, name: str, group: Any = None) -> Fetched:
         """Return a secret; names of a group that are requested in the same tick share a request.
