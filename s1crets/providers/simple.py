@@ -52,6 +52,7 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
+from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
 from s1crets.providers.metadata import SecretMetadata, is_under
 from s1crets.providers.options import (
@@ -60,7 +61,6 @@ from s1crets.providers.options import (
     checked_cache_args,
     redact_options,
 )
-from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.store import check_name, fetched_path
 
 if TYPE_CHECKING:

@@ -307,7 +307,10 @@ async def test_a_refresh_by_another_process_is_not_repeated(server: Wire, tmp_pa
     """A due hit is a hit; whoever holds the lock refreshes the entry."""
     due = {"cache_ttl": 1000, "refresh_ahead": 999.999, "jitter": 0}
     args = on_disk(tmp_path, **due)
-    async with AsyncParameterStore(cache_args=args) as ps, AsyncParameterStore(cache_args=args) as o:
+    async with (
+        AsyncParameterStore(cache_args=args) as ps,
+        AsyncParameterStore(cache_args=args) as o,
+    ):
         await o.get("/x")
         key, tier = o.key_of("/1"), o._cache._keys
         assert await tier.lock(key)

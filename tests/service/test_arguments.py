@@ -192,7 +192,11 @@ async def test_the_tier_bounds_a_parameter(
         ({"cache_args": {"cache_ttl": -1}}, ValueError, "cache_ttl is -1"),
         ({"cache_args": {"cache_ttl": float("nan")}}, ValueError, "cache_ttl is nan"),
         ({"cache_args": {"cache_on_disk": 1}}, TypeError, "cache_on_disk must be bool, not int"),
-        ({"cache_args": {"key_cache_dir": 1}}, TypeError, "key_cache_dir must be str or PathLike, not int"),
+        (
+            {"cache_args": {"key_cache_dir": 1}},
+            TypeError,
+            "key_cache_dir must be str or PathLike, not int",
+        ),
         ({"cache_args": {"jitter": 1.1}}, ValueError, "jitter is 1.1"),
         ({"cache_args": {"refresh_ahead": 900}}, ValueError, "less than cache_ttl"),
         ({"cache_args": {"refresh_ahead": 60, "cache_ttl": 60}}, ValueError, "less than cache_ttl"),
