@@ -51,8 +51,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from s1crets._sync import Facade
 from s1crets._version import __version__
 from s1crets.errors import ConfigurationError
-from s1crets.providers.instrumentation import Observer
 from s1crets.providers.async_provider import AsyncProvider
+from s1crets.providers.instrumentation import Observer
 
 try:
     from opentelemetry.trace import get_tracer
