@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from s1crets._keypath import keys_of
-from s1crets.cache.outages import passes
+from s1crets.cache.freshness import is_outage
 from s1crets.errors import ConfigurationError, S1cretsError
 from s1crets.integrations._lifespan import Preload, check_provider, opened, preloads, resolve
 from s1crets.providers.store import check_name
@@ -131,7 +131,7 @@ class Secret(Depends):
             return await provider.get(path, keypath=keypath)
         except S1cretsError as error:
             status = HTTPStatus.INTERNAL_SERVER_ERROR
-            if passes(error):
+            if is_outage(error):
                 status = HTTPStatus.SERVICE_UNAVAILABLE
             _log.error("answered with %d: %s", status, error)
             raise HTTPException(status.value) from error
