@@ -57,7 +57,7 @@ _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
 
 
-class ParameterStore(AwsStore):
+class SsmStore(AwsStore):
     """The operations of Parameter Store."""
 
     row = PARAMETER_STORE
@@ -128,11 +128,11 @@ class ParameterStore(AwsStore):
         def parse(answer: Any) -> dict[str, Fetched | S1cretsError]:
             found: dict[str, Fetched | S1cretsError] = {}
             for parameter in listed(answer, "Parameters"):
-                fetched, selector = _fetched(parameter), str(parameter.get("Selector") or "")
-                selector = selector if is_selected else ""
+                fetched = _fetched(parameter)
+                selector = str(parameter.get("Selector") or "") if is_selected else ""
                 found[parameter["Name"] + selector] = fetched
                 found[f"{parameter.get('ARN')}{selector}"] = fetched
-            for name in [] if is_selected else answer.get("InvalidParameters") or []:
+            for name in [] if is_selected else map(str, answer.get("InvalidParameters") or []):
                 found[name] = self.clients.refused("GetParameters", name, "ParameterNotFound")
             return {name: found[name] for name in names if name in found}
 
@@ -346,7 +346,7 @@ class AsyncParameterStore(AwsProvider):
     """
 
     service = PARAMETER_STORE.title
-    _store_type = ParameterStore
+    _store_type = SsmStore
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         options = redacted(options)

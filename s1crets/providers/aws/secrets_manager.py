@@ -50,7 +50,7 @@ _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
-class SecretsManager(AwsStore):
+class SecretsManagerStore(AwsStore):
     """The operations of Secrets Manager."""
 
     row = SECRETS_MANAGER
@@ -272,7 +272,7 @@ class AsyncSecretsManager(AwsProvider):
     """
 
     service = SECRETS_MANAGER.title
-    _store_type = SecretsManager
+    _store_type = SecretsManagerStore
 
     async def get(
         self,
