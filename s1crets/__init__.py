@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets import aio
+from s1crets import _aliases, aio
 from s1crets._redaction import redact
 from s1crets._version import __version__
 from s1crets.errors import (
@@ -63,6 +63,8 @@ __all__ = [
     "put",
     "update",
 ]
+
+_aliases.register()
 
 
 def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:

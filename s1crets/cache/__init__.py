@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from s1crets.cache import tiers
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.options import CacheArgs
 
@@ -24,3 +25,6 @@ def __getattr__(name: str) -> Any:
         return DiskCache
     message = f"module {__name__!r} has no attribute {name!r}"
     raise AttributeError(message)
+
+
+tiers.CacheArgs = CacheArgs  # type: ignore[attr-defined]  # its former place

@@ -82,7 +82,7 @@ __all__ = [
     "in_thread",
 ]
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 Concealed = Redacted
 """The former name of `Redacted`."""
@@ -297,10 +297,10 @@ class _SimpleStore:
         self,
         operation: str,
         subject: str,
-        hook: Callable[..., Coroutine[Any, Any, R]],
+        hook: Callable[..., Coroutine[Any, Any, _R]],
         *args: Any,
         **kwargs: Any,
-    ) -> R:
+    ) -> _R:
         slots = self._slots.setdefault(
             asyncio.get_running_loop(), asyncio.Semaphore(self._hooks.concurrency)
         )
@@ -360,10 +360,10 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         return f"<{type(self).__name__} of {self.service}>"
 
 
-S = TypeVar("S", bound=AsyncSimpleProvider)
+_S = TypeVar("_S", bound=AsyncSimpleProvider)
 
 
-class SimpleProvider(Facade[S]):
+class SimpleProvider(Facade[_S]):
     """The blocking API of a simple provider; an entry point names this class.
 
     Args:
@@ -373,7 +373,7 @@ class SimpleProvider(Facade[S]):
         async_class: the class that does the work.
     """
 
-    async_class: type[S]
+    async_class: type[_S]
 
     def __init__(self, **options: Any) -> None:
         options = redact_options(options)

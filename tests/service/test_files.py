@@ -153,7 +153,7 @@ class TestFolder:
     @pytest.mark.parametrize("folder", [5, ["a"]])
     def test_a_folder_of_another_type(self, folder: Any) -> None:
         """It is a `TypeError`."""
-        with pytest.raises(TypeError, match="folder must be a path, not (int|list)"):
+        with pytest.raises(TypeError, match=r"folder must be a path, not (int|list)"):
             Files(folder=folder)
 
     @pytest.mark.parametrize("folder", ["", "a\0b"])

@@ -26,9 +26,9 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
-from s1crets.providers.aws.entries import Entry
 from s1crets.providers.files import AsyncFiles, Files
 from s1crets.providers.instrumentation import Stats
+from s1crets.providers.metadata import SecretMetadata
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
 
 
@@ -52,7 +52,7 @@ def blocking() -> None:
     ps.create("/a", {"x": 1}, type="String", tier="Advanced", tags={"team": "a"})
     ps.put("/a", value, kms_key_id="alias/k", description="d")
     ps.delete("/a")
-    assert_type(ps.describe("/a"), list[Entry])
+    assert_type(ps.describe("/a"), list[SecretMetadata])
     ps.peek("/a", default=0)
     ps.invalidate()
     ps.close()
@@ -119,7 +119,7 @@ async def others() -> None:
     """Providers that are not on AWS."""
     files = Files(folder="/run/secrets", cache_args={"cache_ttl": 60}, deadline=None)
     assert_type(files.get_by_path("db"), dict[str, Any])
-    assert_type(files.describe(), list[Entry])
+    assert_type(files.describe(), list[SecretMetadata])
     assert_type(files.awaited, AsyncFiles)
     files.update("db/password", b"bytes")
     async with AsyncFiles() as store:

@@ -15,6 +15,7 @@ from _support.wire import Wire, parameter
 from blockbuster import BlockingError
 
 import s1crets
+from s1crets import _aliases
 from s1crets.providers.aws import AsyncParameterStore
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ MODULES = [
     *sorted(found.name for found in pkgutil.walk_packages(s1crets.__path__, "s1crets.")),
 ]
 LAYERS = [
-    ["s1crets.errors", "s1crets._sentinels", "s1crets._version"],
+    ["s1crets.errors", "s1crets._sentinels", "s1crets._version", "s1crets._aliases"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker"],
     ["s1crets._codec", "s1crets._runtime", "s1crets._batcher"],
     ["s1crets.cache.keys", "s1crets.cache.entry", "s1crets.cache.freshness"],
@@ -38,7 +39,6 @@ LAYERS = [
         "s1crets.providers.metadata",
         "s1crets.providers.options",
         "s1crets.providers.rotation",
-        "s1crets.providers.stats",
         "s1crets.providers.store",
     ],
     ["s1crets.providers.async_provider"],
@@ -96,6 +96,33 @@ def test_imports_go_one_way(name: str) -> None:
     above = [one for one in imported if one and layer(one) > layer(name)]
 
     assert above == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "place"),
+    [
+        (module, name, place)
+        for module, names in _aliases.MOVED.items()
+        for name, place in names.items()
+    ]
+    + [
+        ("s1crets.cache.tiers", "CacheArgs", "s1crets.cache.options:CacheArgs"),
+        ("s1crets.providers.simple", "Entry", "s1crets.providers.metadata:SecretMetadata"),
+        ("s1crets.providers.simple", "Concealed", "s1crets._redaction:Redacted"),
+    ],
+)
+def test_moved_names_are_found_in_their_former_places(module: str, name: str, place: str) -> None:
+    """Imports that worked before the restructuring work."""
+    new, _, attribute = place.partition(":")
+    moved = getattr(importlib.import_module(module), name)
+
+    assert moved is getattr(importlib.import_module(new), attribute)
+
+
+def test_former_modules_have_nothing_else() -> None:
+    """As any module."""
+    with pytest.raises(AttributeError, match="no attribute 'Missing'"):
+        importlib.import_module("s1crets.cache.disk").Missing  # noqa: B018
 
 
 def test_every_public_name_is_documented() -> None:

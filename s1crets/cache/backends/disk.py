@@ -13,7 +13,7 @@ from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 
 from s1crets._runtime import run_in_thread
-from s1crets.cache.backends._sqlite import FAILURES, Database, select
+from s1crets.cache.backends._sqlite import Database, select
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
 from s1crets.cache.backends.memory import already_exists, apply_raw, incremented
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterable, Sequence
 
-__all__ = ["FAILURES", "DiskCache"]
+__all__ = ["DiskCache"]
 
 R = TypeVar("R")
 
