@@ -1,4 +1,4 @@
-"""The fixtures that several files share: a real AWS on loopback, and providers that talk to it."""
+"""Shared fixtures: an isolated environment, local AWS, providers, and checks after every test."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import boto3
 import pytest
 from _support.leftovers import left_on
 from _support.wire import Wire, wire
@@ -21,60 +20,81 @@ from s1crets.providers.aws import (
     ParameterStore,
     SecretsManager,
 )
+from s1crets.testing._server import client_environment
+from s1crets.testing.plugin import isolate
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
-    from s1crets.testing import LoopbackAws
 
 pytest_plugins = ["_support.servers"]  # the fixture `redis`
+
+NO_AWS = "http://127.0.0.1:9"  # connections to it are refused
 
 
 @pytest.fixture(autouse=True)
 def environment(
-    s1crets_aws: LoopbackAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, str]:
-    """Every test sees an AWS on loopback, and nothing of this machine's own settings."""
+    """Hide this machine's settings, and use a local AWS if the test may need it.
+
+    moto takes two seconds of CPU to start, so tests in `tests/unit`, and tests that only use a
+    scripted AWS, get no local AWS unless they ask for it.
+    """
+    fixtures = set(request.fixturenames)
+    scripted = "scripted" in fixtures or "unit" in request.path.parts
+    if fixtures & {"s1crets_aws", "ssm", "asm"} or not scripted:
+        settings = request.getfixturevalue("s1crets_aws").environment
+    else:
+        isolate(monkeypatch)
+        settings = client_environment(NO_AWS, "eu-west-1")
     home = tmp_path / "home"
     home.mkdir()
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):  # HOME has its own
         monkeypatch.delenv(name)
-    settings = {"HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
+    settings = {**settings, "HOME": str(home), "XDG_CACHE_HOME": str(home / "cache")}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    return {**s1crets_aws.environment, **settings}
+    return settings
 
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """Run on asyncio, which aiobotocore is made for; on uvloop if S1CRETS_TEST_LOOP is `uvloop`."""
+    """Run on asyncio, which aiobotocore needs; on uvloop if S1CRETS_TEST_LOOP is `uvloop`."""
     return "asyncio", {"use_uvloop": os.environ.get("S1CRETS_TEST_LOOP") == "uvloop"}
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def _nothing_blocks_the_loop() -> Iterator[None]:
     """Fail a test in which something blocks the event loop."""
     with blockbuster_ctx("s1crets") as blockbuster:
-        # A disk cache is read where it is asked for: 5 µs, where a thread takes 130 µs.
         for name, function in blockbuster.functions.items():
+            # A disk cache is read inline: that takes 5 µs, and a thread hop 130 µs.
             if name.startswith(("sqlite3.", "os.stat")):
                 function.can_block_in("s1crets/cache/backends/_sqlite.py", "read")
-            # aiobotocore reads the credentials file where it looks for credentials: 0.1 ms, once.
             if name.startswith(("threading.", "lock")):  # coverage's own
                 function.can_block_in("coverage/collector.py", "lock_data")
+            # aiobotocore reads the credentials file inline, once: that takes 0.1 ms.
             if name.startswith(("io.", "os.stat")):
                 function.can_block_in("botocore/configloader.py", "raw_config_parse")
         yield
 
 
 @pytest.fixture(autouse=True)
-async def _nothing_is_left_on_the_loop(anyio_backend: str) -> AsyncIterator[None]:
+def _nothing_is_left_on_the_loop(request: pytest.FixtureRequest) -> None:
+    """Check the event loop of a test that has one; to start one takes a millisecond."""
+    if "anyio_backend" in request.fixturenames:
+        request.getfixturevalue("_a_clean_loop")
+
+
+@pytest.fixture
+async def _a_clean_loop(anyio_backend: str) -> AsyncIterator[None]:
     """Fail a test after which one of its tasks runs on, or a connection of its loop is open."""
     loop, current = asyncio.get_running_loop(), asyncio.current_task()
     before = {current, *left_on(loop)}
     yield
-    # What was closed takes some turns of the loop to go.
+    # Closed connections take some iterations of the loop to disappear.
     own = {*before, asyncio.current_task()}
     until = time.monotonic() + 3
     while (left := [one for one in left_on(loop) if one not in own]) and time.monotonic() < until:
@@ -84,7 +104,7 @@ async def _nothing_is_left_on_the_loop(anyio_backend: str) -> AsyncIterator[None
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_on_the_portal(environment: dict[str, str]) -> Iterator[None]:
-    """Fail a test after which the facades' thread has something to do, or open connections."""
+    """Fail a test after which the portal thread has tasks or open connections."""
     yield
     providers.reset()
     loop = _sync._portal._loop
@@ -96,13 +116,17 @@ def _nothing_is_left_on_the_portal(environment: dict[str, str]) -> Iterator[None
 
 @pytest.fixture
 def ssm(environment: dict[str, str]) -> Any:
-    """Another client of the same Parameter Store."""
+    """Return a boto3 client of the same Parameter Store."""
+    import boto3
+
     return boto3.client("ssm")
 
 
 @pytest.fixture
 def asm(environment: dict[str, str]) -> Any:
-    """Another client of the same Secrets Manager."""
+    """Return a boto3 client of the same Secrets Manager."""
+    import boto3
+
     return boto3.client("secretsmanager")
 
 
@@ -142,7 +166,7 @@ def blocking_sm() -> Iterator[SecretsManager]:
 
 @pytest.fixture
 def scripted(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Wire]:
-    """Yield a server that answers as the test says, and point everything at it."""
+    """Yield a scripted AWS that all providers use."""
     with wire() as server:
         monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
         yield server

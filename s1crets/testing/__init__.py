@@ -1,12 +1,31 @@
-"""An AWS on loopback, for tests and for the demo. Needs the extra `testing`.
+"""Local AWS for tests and programs.
 
-`loopback_aws` starts one; the pytest fixture `s1crets_aws` (see `s1crets.testing.plugin`) hands one
-to a test. It is moto, with what moto is lax about put right, and faults on demand.
+`local_aws` starts an AWS that stores values, is as strict as AWS, and fails on demand; it needs the
+extra `testing`. The pytest fixture `s1crets_aws` (see `s1crets.testing.plugin`) is one for a test.
+`scripted_aws` starts an AWS that responds as a test says.
 """
 
 from __future__ import annotations
 
-from s1crets.testing._aws import LoopbackAws, loopback_aws
-from s1crets.testing._calls import Asked
+from s1crets.testing._protocol import AwsError, Call, Request
+from s1crets.testing._protocol import Request as Asked
+from s1crets.testing._server import Disconnect, Response
+from s1crets.testing.aws import LocalAws, local_aws
+from s1crets.testing.aws import LocalAws as LoopbackAws
+from s1crets.testing.aws import local_aws as loopback_aws
+from s1crets.testing.scripted import ScriptedAws, scripted_aws
 
-__all__ = ["Asked", "LoopbackAws", "loopback_aws"]
+__all__ = [
+    "Asked",  # former name of Request
+    "AwsError",
+    "Call",
+    "Disconnect",
+    "LocalAws",
+    "LoopbackAws",  # former name of LocalAws
+    "Request",
+    "Response",
+    "ScriptedAws",
+    "local_aws",
+    "loopback_aws",  # former name of local_aws
+    "scripted_aws",
+]

@@ -1,23 +1,37 @@
-"""moto, as the store behind: asked through WSGI, in this process."""
+"""moto as the storage behind the local AWS: called through WSGI, in this process."""
 
 from __future__ import annotations
 
-import io
+import json
 import threading
-import urllib.parse
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
-from s1crets.testing._calls import Incoming, Reply
+from s1crets.testing import _aws_rules
+from s1crets.testing._protocol import signed
+from s1crets.testing._server import HttpRequest, Response
 
-SERVICES = ("ssm", "secretsmanager", "sts")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from s1crets.testing._protocol import AwsError, Call
+
+_SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
+_OK, _NOT_FOUND = 200, 404
 _accounts: set[int] = set()
 _lock = threading.Lock()
 
 
 class Moto:
-    """What one account of moto's holds: two of these share nothing.
+    """One of moto's accounts; two instances share nothing.
+
+    It is not for two threads at once, as moto takes no locks.
+
+    Attributes:
+        account: the account's number.
 
     Raises:
         ConfigurationError: moto is not installed.
@@ -31,84 +45,89 @@ class Moto:
                 create_backend_app,
             )
         except ImportError as error:
-            message = "an AWS on loopback needs the extra `testing`: pip install 's1crets[testing]'"
+            message = "a local AWS needs the extra `testing`: pip install 's1crets[testing]'"
             raise ConfigurationError(message) from error
-        # The dispatcher lists a folder for each request, so what is asked most goes past it.
+        # The dispatcher lists a folder for each request, so frequent requests bypass it.
         create: Any = create_backend_app
-        self._apps = {service: create(service) for service in SERVICES}
+        self._apps = {service: create(service) for service in _SERVICES}
         self._others = DomainDispatcherApplication(create)
-        self._backend: Any = get_backend
+        self._get_backend: Any = get_backend
         with _lock:
-            self._number = next(
-                number for number in range(_FIRST_ACCOUNT, 10**12) if number not in _accounts
-            )
+            numbers = range(_FIRST_ACCOUNT, 10**12)
+            self._number = next(number for number in numbers if number not in _accounts)
             _accounts.add(self._number)
         self.account = str(self._number)
-        self._warm()
+        # moto reads its files now: a later seed may be stored by a coroutine, which must not block.
+        self._ask(signed("ssm", "GetParameter", "us-east-1", {"Name": "/a"}))
+        self._ask(signed("secretsmanager", "ListSecrets", "us-east-1", {}))
 
     def close(self) -> None:
-        """Forget what is stored, and leave the account to the next one."""
+        """Delete everything that is stored, and release the account."""
         self.reset()
         with _lock:
             _accounts.discard(self._number)
 
     def reset(self) -> None:
-        """Forget what is stored."""
-        for service in SERVICES:
-            for backend in list(self._backend(service)[self.account].values()):
+        """Delete everything that is stored."""
+        for service in _SERVICES:
+            for backend in list(self._get_backend(service)[self.account].values()):
                 backend.reset()
 
     def backend(self, service: str, region: str) -> Any:
-        """Return what a service holds in a region."""
-        return self._backend(service)[self.account][region]
+        """Return moto's model of a service in a region; none for STS."""
+        return None if service == "sts" else self._get_backend(service)[self.account][region]
 
-    def reply(self, incoming: Incoming, service: str = "") -> Reply:
-        """Return moto's answer; not for two threads at once, as moto takes no locks.
+    def execute(self, call: Call, denied: Callable[[str], AwsError | None]) -> Response:
+        """Return the response to a call, by AWS's rules where moto's differ.
 
         Args:
-            incoming: what came.
-            service: whom it is for, if it is one of `SERVICES`.
+            call: the call.
+            denied: returns the error if reading one secret of a batch is denied.
+
+        Raises:
+            AwsError: AWS would respond with this error; other errors are returned.
         """
-        from werkzeug.test import run_wsgi_app
+        if call.service == "sts":
+            return self._ask(call)
+        backend = self.backend(call.service, call.region)
+        _aws_rules.check(call, backend)
+        if call.operation == "BatchGetSecretValue":
+            found = _aws_rules.read_batch(call, backend, denied)
+            if found is not None:
+                return Response(found)
+        response = self._ask(call)
+        if response.status == _NOT_FOUND:
+            return replace(response, status=400)
+        body = json.loads(response.body) if response.status == _OK else None
+        if body and _aws_rules.correct(call, backend, body):
+            return Response(body)
+        return response
 
+    def forward(self, request: HttpRequest, service: str = "") -> Response:
+        """Return moto's response to any request.
+
+        Args:
+            request: the request.
+            service: its service, if it is known.
+        """
+        from werkzeug.test import create_environ, run_wsgi_app
+
+        own = {"content-length": str(len(request.body)), "x-moto-account-id": self.account}
+        environ = create_environ(
+            request.path,
+            "http://127.0.0.1",
+            method=request.method,
+            headers={**request.headers, **own},
+            data=request.body,
+        )
         app = self._apps.get(service, self._others)
-        chunks, status, headers = run_wsgi_app(app, self._environ(incoming), buffered=True)
-        return Reply(int(status.split()[0]), list(headers), b"".join(chunks))
+        chunks, status, headers = run_wsgi_app(app, environ, buffered=True)
+        return Response(b"".join(chunks), int(status.split()[0]), headers=dict(headers))
 
-    def _warm(self) -> None:
-        """Let moto read its files now: a seed is stored in the caller's thread, maybe a loop's."""
-        for service, target in (
-            ("ssm", "AmazonSSM.GetParameter"),
-            ("secretsmanager", "x.ListSecrets"),
-        ):
-            scope = f"Credential=loopback/20260101/us-east-1/{service}/aws4_request"
-            headers = {"Authorization": f"AWS4-HMAC-SHA256 {scope}", "X-Amz-Target": target}
-            self.reply(Incoming("POST", "/", headers, b'{"Name": "/a"}'), service)
-
-    def _environ(self, incoming: Incoming) -> dict[str, Any]:
-        path, _, query = incoming.path.partition("?")
-        headers = {
-            f"HTTP_{name.upper().replace('-', '_')}": value
-            for name, value in incoming.headers.items()
-        }
-        return {
-            **headers,
-            "HTTP_X_MOTO_ACCOUNT_ID": self.account,
-            "CONTENT_LENGTH": str(len(incoming.body)),
-            "CONTENT_TYPE": incoming.headers.get("Content-Type", ""),
-            "PATH_INFO": urllib.parse.unquote(path),
-            "QUERY_STRING": query,
-            "REMOTE_ADDR": "127.0.0.1",
-            "REQUEST_METHOD": incoming.method,
-            "SCRIPT_NAME": "",
-            "SERVER_NAME": "127.0.0.1",
-            "SERVER_PORT": "80",
-            "SERVER_PROTOCOL": "HTTP/1.1",
-            "wsgi.errors": io.StringIO(),
-            "wsgi.input": io.BytesIO(incoming.body),
-            "wsgi.multiprocess": False,
-            "wsgi.multithread": True,
-            "wsgi.run_once": False,
-            "wsgi.url_scheme": "http",
-            "wsgi.version": (1, 0),
-        }
+    def _ask(self, call: Call) -> Response:
+        if call.service == "sts":
+            headers, text = call.headers, urlencode(call.body)
+        else:  # a request without a signature or content type is fine with us, but not with moto
+            headers = signed(call.service, call.operation, call.region, {}).headers
+            text = json.dumps(call.body)
+        return self.forward(HttpRequest("POST", "/", headers, text.encode()), call.service)

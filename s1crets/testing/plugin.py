@@ -1,4 +1,4 @@
-"""The pytest plugin: the fixture `s1crets_aws`, there as soon as s1crets is installed.
+"""Pytest plugin with the fixture `s1crets_aws`; it is active as soon as s1crets is installed.
 
 ```python
 def test_it_reads_the_password(s1crets_aws):
@@ -6,7 +6,7 @@ def test_it_reads_the_password(s1crets_aws):
 
     assert s1crets.get("aws.ps", "/prod/db", "password") == "fake"
 ```
-For all tests, or with values of their own, in `conftest.py`:
+For all tests, in `conftest.py`:
 
 ```python
 @pytest.fixture(autouse=True)
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from s1crets.testing import LoopbackAws
+    from s1crets.testing import LocalAws
 
 
 @pytest.fixture(scope="session")
-def _s1crets_aws() -> Iterator[LoopbackAws]:
-    from s1crets.testing import loopback_aws
+def _s1crets_aws() -> Iterator[LocalAws]:
+    from s1crets.testing import local_aws
 
     with pytest.MonkeyPatch.context() as patch:
-        _forget_machine(patch)  # moto has a session of boto3's, which looks at the profile
-        with loopback_aws() as aws:
+        isolate(patch)  # moto creates a boto3 session, which reads the profile
+        with local_aws() as aws:
             patch.undo()
             yield aws
 
 
 @pytest.fixture
 def s1crets_aws(
-    _s1crets_aws: LoopbackAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[LoopbackAws]:
-    """An empty AWS on loopback, which this process and its children use; gone after the test.
+    _s1crets_aws: LocalAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[LocalAws]:
+    """An empty local AWS, used by this process and its children until the test ends.
 
-    Nothing of this machine's AWS settings is seen, no cache of this user's is read, and the
-    providers of `s1crets.get` and its like are made anew.
+    The machine's AWS settings and the user's disk cache are hidden, and the providers of
+    `s1crets.get` and the other module-level functions are created again.
     """
     from s1crets.providers import reset
 
     reset()
-    _forget_machine(monkeypatch)
+    isolate(monkeypatch)
     settings = {**_s1crets_aws.environment, "XDG_CACHE_HOME": str(tmp_path / "s1crets-cache")}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
@@ -62,7 +62,8 @@ def s1crets_aws(
     _s1crets_aws.reset()
 
 
-def _forget_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def isolate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide this machine's AWS settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.delenv("S1CRETS_CACHE_KEY", raising=False)

@@ -16,8 +16,8 @@ from _support.command import run, told
 
 import s1crets
 from s1crets import aio, providers
-from s1crets.providers.aws import ParameterStore, SecretsManager
-from s1crets.providers.files import AsyncFiles, Files
+from s1crets.providers.aws import ParameterStore
+from s1crets.providers.files import Files
 from s1crets.providers.simple import (
     AsyncSimpleProvider,
     Concealed,
@@ -26,87 +26,10 @@ from s1crets.providers.simple import (
     SimpleProvider,
     in_thread,
 )
-from s1crets.testing.contract import ProviderContract
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
-
-    from s1crets.testing import LoopbackAws
-
-
-class TestParameterStore(ProviderContract):
-    """Keeps the promises."""
-
-    top = "/contract"
-
-    @pytest.fixture
-    def make(self) -> Any:
-        return ParameterStore
-
-    @pytest.fixture
-    def seed(self, s1crets_aws: LoopbackAws) -> Any:
-        return lambda values: s1crets_aws.seed({"aws.ps": values})
-
-    @pytest.fixture
-    def hang(self, s1crets_aws: LoopbackAws) -> Any:
-        return lambda: s1crets_aws.delay(60)
-
-
-class TestSecretsManager(ProviderContract):
-    """Keeps the promises."""
-
-    @pytest.fixture
-    def make(self) -> Any:
-        return SecretsManager
-
-    @pytest.fixture
-    def seed(self, s1crets_aws: LoopbackAws) -> Any:
-        return lambda values: s1crets_aws.seed({"aws.sm": values})
-
-    @pytest.fixture
-    def hang(self, s1crets_aws: LoopbackAws) -> Any:
-        return lambda: s1crets_aws.delay(60)
-
-
-class AsyncSlowFiles(AsyncFiles):
-    """As on a network that has gone away."""
-
-    gone = False
-
-    async def fetch(self, name: str) -> Fetched:
-        if type(self).gone:
-            await anyio.sleep_forever()
-        return await super().fetch(name)
-
-
-class SlowFiles(SimpleProvider[AsyncSlowFiles]):
-    async_class = AsyncSlowFiles
-
-
-class TestFiles(ProviderContract):
-    """Keeps the promises."""
-
-    @pytest.fixture
-    def make(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-        folder = tmp_path / "secrets"
-        folder.mkdir()
-        monkeypatch.setenv("S1CRETS_FILES", str(folder))
-        return SlowFiles
-
-    @pytest.fixture
-    def seed(self, tmp_path: Path) -> Callable[[Mapping[str, str]], None]:
-        def seed(values: Mapping[str, str]) -> None:
-            for name, value in values.items():
-                path = tmp_path / "secrets" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(value)
-
-        return seed
-
-    @pytest.fixture
-    def hang(self, monkeypatch: pytest.MonkeyPatch) -> Any:
-        return lambda: monkeypatch.setattr(AsyncSlowFiles, "gone", True)
 
 
 class AsyncDict(AsyncSimpleProvider):
@@ -124,26 +47,6 @@ class AsyncDict(AsyncSimpleProvider):
 
 class Dict(SimpleProvider[AsyncDict]):
     async_class = AsyncDict
-
-
-class TestDict(ProviderContract):
-    """Keeps the promises, with two methods; it only reads, and never hangs."""
-
-    writable = False
-
-    @pytest.fixture(autouse=True)
-    def values(self, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        monkeypatch.setattr(AsyncDict, "values", values, raising=False)
-        return values
-
-    @pytest.fixture
-    def make(self) -> Any:
-        return Dict
-
-    @pytest.fixture
-    def seed(self, values: dict[str, Any]) -> Any:
-        return values.update
 
 
 CANARY = "canary-3d0e"
@@ -573,89 +476,3 @@ class Poor(Facade[AsyncDict]):
             done = run(command, *poor, *args)
             assert done.returncode == 2
             assert told(done).endswith(f"the provider 'my.poor' can't do that: it has no `{verb}`")
-
-
-BROKEN = """
-import pytest
-from demo_provider import VALUES, AsyncDict, Dict
-from s1crets.providers.simple import SimpleProvider
-from s1crets.testing.contract import ProviderContract
-
-
-class AsyncBroken(AsyncDict):
-    async def fetch(self, name):
-        return VALUES.get(name, "")
-
-    async def get(self, path, **options):
-        held = await self._read(self._key_of(path), cached=False)
-        print(held.raw)
-        return held.raw
-
-    def __repr__(self):
-        return f"<{VALUES}>"
-
-    def __reduce__(self):
-        return AsyncBroken, ()
-
-
-class Broken(SimpleProvider[AsyncBroken]):
-    async_class = AsyncBroken
-
-
-class TestBroken(ProviderContract):
-    writable = False
-
-    @pytest.fixture
-    def make(self):
-        VALUES.clear()
-        return Broken
-
-    @pytest.fixture
-    def seed(self):
-        return VALUES.update
-
-
-class TestNothing(ProviderContract):
-    pass
-
-
-class TestHalf(ProviderContract):
-    @pytest.fixture
-    def make(self):
-        return Dict
-"""
-
-
-class TestTheContract:
-    """In another project, with pytest alone."""
-
-    def outcome(self, folder: Path, *args: str) -> dict[str, str]:
-        (folder / "demo_provider.py").write_text(DEMO)
-        (folder / "test_it.py").write_text(BROKEN)
-        options = ["-p", "no:cacheprovider", "-rA", "--tb=no", *args]
-        done = subprocess.run(
-            [sys.executable, "-m", "pytest", *options],
-            cwd=folder, capture_output=True, text=True, timeout=120, check=False,
-        )  # fmt: skip
-        lines = [line.split() for line in done.stdout.splitlines() if "test_it.py::" in line]
-        return {line[1].rpartition("::")[2]: line[0] for line in lines if len(line) > 1}
-
-    def test_it_finds_what_is_broken(self, tmp_path: Path) -> None:
-        """And only that."""
-        found = self.outcome(tmp_path, "-k", "TestBroken")
-        failed = {name.partition("[")[0] for name, one in found.items() if one == "FAILED"}
-
-        assert failed >= {
-            "test_a_missing_name_is_a_key_error", "test_objects_and_arrays_come_parsed",
-            "test_a_keypath_looks_into_the_value", "test_no_repr_shows_a_value",
-            "test_it_is_not_copied_or_pickled", "test_a_cache_answers_unless_told_otherwise",
-            "test_some_of_several_that_can_not_be_read",
-        }  # fmt: skip
-        assert found["test_all_below_a_path"] == "PASSED"
-        assert found["test_what_several_can_not_be"] == "PASSED"
-
-    def test_it_says_what_it_needs(self, tmp_path: Path) -> None:
-        """A class that overrides nothing runs nothing."""
-        found = self.outcome(tmp_path, "-k", "TestNothing or (TestHalf and test_text_comes)")
-
-        assert set(found.values()) == {"ERROR"}

@@ -11,7 +11,7 @@ import pytest
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
-from s1crets.testing._faults import actions
+from s1crets.testing.faults import actions
 
 if TYPE_CHECKING:
     from s1crets.testing import LoopbackAws

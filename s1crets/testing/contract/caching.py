@@ -1,29 +1,31 @@
-"""The contract: what is kept, for how long, and what is asked."""
+"""Contract of caches, single flight, deadlines and rotation."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import pytest
 
 from s1crets.errors import DeadlineExceededError
-from s1crets.testing._contract import Contract
+from s1crets.testing.contract.fixtures import Contract
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+HANGS = 20  # seconds that a test never takes unless it hangs
+BAD_OPTIONS: list[tuple[dict[str, Any], type[Exception]]] = [
+    ({"no_such_option": 1}, TypeError),
+    ({"cache_args": {"ttl": 5}}, TypeError),
+    ({"cache_args": {"cache_ttl": "5"}}, TypeError),
+    ({"cache_args": {"cache_size": 0}}, ValueError),
+    ({"deadline": 0}, ValueError),
+]
 
-    from s1crets.testing._contract import Given, Make
 
-_SOON = 20  # seconds in which a test is over that does not hang
+class CachingContract(Contract):
+    """What is cached, how long, and what is requested."""
 
-
-class KeepingContract(Contract):
-    """Caches, single flight, deadlines, rotation."""
-
-    async def test_a_cache_answers_unless_told_otherwise(self, kept: Any, given: Given) -> None:
-        """What is read past it is kept in it."""
+    async def test_values_are_cached(self, kept: Any, given: Any) -> None:
+        """Until a call bypasses the cache and updates it."""
         (name,) = await given(a="old")
         assert await kept.get(name) == "old"
         await given(a="new")
@@ -32,8 +34,8 @@ class KeepingContract(Contract):
         assert await kept.get(name, cached=False) == "new"
         assert await kept.get(name) == "new"
 
-    async def test_paths_are_kept_too(self, kept: Any, given: Given) -> None:
-        """And what is below them, by itself."""
+    async def test_paths_are_cached(self, kept: Any, given: Any) -> None:
+        """And each value under them."""
         (name,) = await given(a="old")
         assert await kept.get_by_path(self.top) == {name: "old"}
         await given(a="new")
@@ -42,16 +44,16 @@ class KeepingContract(Contract):
         assert await kept.get(name) == "old"
         assert await kept.get_by_path(self.top, cached=False) == {name: "new"}
 
-    async def test_a_yes_is_kept(self, kept: Any, given: Given) -> None:
-        """That there is such a secret is asked once."""
+    async def test_existence_is_cached(self, kept: Any, given: Any) -> None:
+        """The second call sends no request."""
         (name,) = await given(a="fake")
         assert await kept.path_exists(name) is True
-        asked = kept.stats.requests
+        requests = kept.stats.requests
 
         assert await kept.path_exists(name) is True
-        assert kept.stats.requests == asked
+        assert kept.stats.requests == requests
 
-    async def test_without_caching_nothing_is_kept(self, make: Make, given: Given) -> None:
+    async def test_nothing_is_cached_without_a_ttl(self, make: Any, given: Any) -> None:
         """With `cache_ttl=0`."""
         async with make(cache_args={"cache_ttl": 0}).awaited as store:
             (name,) = await given(a="old")
@@ -61,8 +63,8 @@ class KeepingContract(Contract):
             assert await store.get(name) == "new"
             assert store.peek(name) is None
 
-    async def test_a_peek_asks_for_nothing(self, kept: Any, given: Given) -> None:
-        """It has what a cache holds, or the default."""
+    async def test_peek_sends_no_request(self, kept: Any, given: Any) -> None:
+        """It returns the cached value, or the default."""
         (name,) = await given(a='{"k": 1}')
 
         assert kept.peek(name, default=7) == 7  # noqa: PLR2004
@@ -71,8 +73,8 @@ class KeepingContract(Contract):
         assert kept.peek(name) == {"k": 1}
         assert kept.peek(name, keypath="k") == 1
 
-    async def test_what_is_invalidated_is_read_anew(self, kept: Any, given: Given) -> None:
-        """One name, or all; paths either way."""
+    async def test_an_invalidated_name_is_read_again(self, kept: Any, given: Any) -> None:
+        """A name or all names, and in both cases the paths above."""
         a, b = await given(a="old", b="old")
         await kept.get_many([a, b])
         await kept.get_by_path(self.top)
@@ -85,15 +87,15 @@ class KeepingContract(Contract):
         assert (kept.peek(a), kept.peek(b)) == (None, None)
         assert await kept.get_many([a, b]) == {a: "new", b: "new"}
 
-    async def test_many_tasks_ask_once(self, store: Any, given: Given) -> None:
-        """For what they want in the same moment."""
+    async def test_concurrent_calls_send_a_single_request(self, store: Any, given: Any) -> None:
+        """All of them get its result."""
         (name,) = await given(a="fake")
 
         assert await asyncio.gather(*(store.get(name) for _ in range(50))) == ["fake"] * 50
         assert sum(store.stats.requests.values()) == 1
 
-    async def test_what_was_done_is_counted(self, kept: Any, given: Given) -> None:
-        """Hits, misses, requests."""
+    async def test_statistics(self, kept: Any, given: Any) -> None:
+        """Hits, misses and requests are counted."""
         (name,) = await given(a="fake")
         for _ in range(3):
             await kept.get(name)
@@ -101,30 +103,18 @@ class KeepingContract(Contract):
         stats = kept.stats
         assert (stats.hits, stats.misses, sum(stats.requests.values())) == (2, 1, 1)
 
-    @pytest.mark.parametrize(
-        ("options", "kind"),
-        [
-            ({"no_such_option": 1}, TypeError),
-            ({"cache_args": {"ttl": 5}}, TypeError),
-            ({"cache_args": {"cache_ttl": "5"}}, TypeError),
-            ({"cache_args": {"cache_size": 0}}, ValueError),
-            ({"deadline": 0}, ValueError),
-        ],
-        ids=str,
-    )
-    def test_a_bad_option_is_refused(self, make: Make, options: Any, kind: Any) -> None:
+    @pytest.mark.parametrize(("options", "error"), BAD_OPTIONS, ids=str)
+    def test_an_invalid_option_is_refused(self, make: Any, options: Any, error: Any) -> None:
         """By the constructor."""
-        with pytest.raises(kind):
+        with pytest.raises(error):
             make(**options)
 
-    async def test_a_call_ends_within_its_deadline(
-        self, make: Make, given: Given, hang: Callable[[], object]
-    ) -> None:
-        """Whatever the store does; with a timeout error, for each name of several."""
+    async def test_a_call_ends_within_its_deadline(self, make: Any, given: Any, hang: Any) -> None:
+        """With a timeout error; in a batch, for each name."""
         (name,) = await given(a="fake")
         hang()
         async with make(deadline=0.2).awaited as store:
-            with anyio.fail_after(_SOON):
+            with anyio.fail_after(HANGS):
                 with pytest.raises(DeadlineExceededError) as caught:
                     await store.get(name)
                 (outcome,) = (await store.get_many([name], errors="return")).values()
@@ -132,10 +122,8 @@ class KeepingContract(Contract):
         assert isinstance(caught.value, TimeoutError)
         assert isinstance(outcome, DeadlineExceededError)
 
-    async def test_a_cancelled_call_leaves_nothing(
-        self, store: Any, given: Given, hang: Callable[[], object]
-    ) -> None:
-        """No task goes on, whichever call it was."""
+    async def test_a_cancelled_call_leaves_no_task(self, store: Any, given: Any, hang: Any) -> None:
+        """Whichever call it was."""
         (name,) = await given(a="fake")
         before = asyncio.all_tasks()
         hang()
@@ -143,18 +131,18 @@ class KeepingContract(Contract):
             with anyio.move_on_after(0.1) as scope:
                 await call
             assert scope.cancelled_caught
-        with anyio.fail_after(_SOON):
-            while asyncio.all_tasks() - before:  # noqa: ASYNC110  # nothing tells of a task's end
+        with anyio.fail_after(HANGS):
+            while asyncio.all_tasks() - before:  # noqa: ASYNC110  # a task's end is not signalled
                 await anyio.sleep(0.01)
 
-    async def test_a_rotated_secret_is_read_anew(self, kept: Any, given: Given) -> None:
-        """When what it is used for fails, once; what was not rotated fails as it did."""
+    async def test_refresh_on_reads_a_rotated_secret_again(self, kept: Any, given: Any) -> None:
+        """And calls the function once more; if the secret is the same, the error stands."""
         rotated, same = await given(a="old", b="old")
         used = []
 
         async def login(secret: str) -> str:
             used.append(secret)
-            if secret == "old":  # noqa: S105  # no secret
+            if secret == "old":  # noqa: S105  # not a secret
                 raise PermissionError
             return "in"
 
@@ -166,8 +154,8 @@ class KeepingContract(Contract):
             await kept.refresh_on(PermissionError, path=same)(login)()
         assert used == ["old", "new", "old"]
 
-    async def test_a_watch_yields_what_a_secret_changes_to(self, kept: Any, given: Given) -> None:
-        """And nothing for as long as it stays what it is."""
+    async def test_watch_yields_changed_values(self, kept: Any, given: Any) -> None:
+        """And nothing while the value stays the same."""
         (name,) = await given(a="old")
         await kept.get(name)
         watching = kept.watch(name, interval=0.01)
@@ -175,6 +163,6 @@ class KeepingContract(Contract):
         await anyio.sleep(0.1)
         assert not first.done()
         await given(a="new")
-        with anyio.fail_after(_SOON):
+        with anyio.fail_after(HANGS):
             assert await first == "new"
         await watching.aclose()

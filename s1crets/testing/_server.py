@@ -1,0 +1,224 @@
+"""HTTP/1.1 server on loopback: keep-alive like AWS, one thread per connection, broken responses."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import struct
+import threading
+import uuid
+from abc import ABC, abstractmethod
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_HOST = "127.0.0.1"
+_JSON = "application/x-amz-json-1.1"
+
+
+class Headers(dict[str, str]):
+    """HTTP headers; names are case-insensitive and stored in lower case."""
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def get(self, name: str, default: str = "") -> str:  # type: ignore[override]
+        """Return a header's value, or the default."""
+        return super().get(name.lower(), default)
+
+
+@dataclass(frozen=True, repr=False)
+class HttpRequest:
+    """A request; the repr does not show it, as it may contain secrets."""
+
+    method: str
+    path: str
+    headers: Headers
+    body: bytes
+
+
+@dataclass(frozen=True, repr=False)
+class Response:
+    """A response; the repr does not show it, as it may contain secrets.
+
+    Attributes:
+        body: bytes, or a value that is sent as JSON.
+        status: the HTTP status.
+        missing: number of bytes that are announced in addition to the body but never sent.
+        then_close: whether the connection is closed afterwards, without announcing it.
+        headers: headers in addition to the usual ones, or replacing them.
+    """
+
+    body: Any
+    status: int = 200
+    missing: int = 0
+    then_close: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+class Disconnect(Enum):
+    """Ways to end a connection without a response."""
+
+    HANG_UP = "close it (FIN)"
+    RESET = "abort it (RST)"
+
+
+class Server(ABC):
+    """An AWS endpoint on one port of loopback; a subclass says what it responds.
+
+    Attributes:
+        region: the region of `environment`, and of requests that are not signed for another.
+    """
+
+    def __init__(self, region: str, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        self.region = region
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._connections: set[socket.socket] = set()
+        self._thread: threading.Thread | None = None
+        self._bind(port)
+        self._port: int = self._socket.getsockname()[1]
+        self.up()
+
+    @abstractmethod
+    def _respond(self, request: HttpRequest) -> Response | Disconnect:
+        """Return the response to a request; called in the connection's thread."""
+
+    @property
+    def url(self) -> str:
+        """The endpoint of all services; it stays the same while the server is down."""
+        return f"http{'s' if self._tls else ''}://{_HOST}:{self._port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables that point every AWS client here; the credentials are not secrets."""
+        return client_environment(self.url, self.region)
+
+    @property
+    def open_connections(self) -> int:
+        """The number of connections that clients keep open."""
+        return len(self._connections)
+
+    def up(self) -> None:
+        """Accept connections again."""
+        if self._thread is None:
+            self._listening = True
+            self._socket.listen(1024)
+            self._thread = threading.Thread(target=self._accept, daemon=True)
+            self._thread.start()
+
+    def down(self) -> None:
+        """Break all connections off and refuse new ones; the port stays the same."""
+        if self._thread is not None:
+            self._listening = False
+            _shut_down(self._socket)  # wakes the thread, except on macOS
+            self._thread.join()
+            self._thread = None
+            self._socket.close()
+            with self._lock:
+                for connection in self._connections:
+                    _shut_down(connection)
+            self._bind(self._port)
+
+    def close(self) -> None:
+        """Stop for good."""
+        self.down()
+        self._socket.close()
+
+    def _bind(self, port: int) -> None:
+        """Reserve the port: connections are refused until the socket listens."""
+        bound = socket.socket()
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # Inherited by connections: the end of a large response must not wait for an ACK (40 ms).
+        bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        bound.bind((_HOST, port))
+        bound.settimeout(0.1)
+        if self._tls:
+            # The handshake is part of the first read, in the connection's thread.
+            bound = self._tls.wrap_socket(bound, server_side=True, do_handshake_on_connect=False)
+        self._socket = bound
+
+    def _accept(self) -> None:
+        while self._listening:
+            with suppress(OSError):  # nothing came in time, or the client is gone already
+                connection, _ = self._socket.accept()
+                with self._lock:
+                    self._connections.add(connection)
+                threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, connection.makefile("rb") as stream:
+            last: Response | Disconnect | None = None
+            try:
+                with suppress(ConnectionError, ssl.SSLError):  # the client is gone
+                    if not stream.peek(1)[:1].isupper():  # not HTTP: a TLS handshake, say
+                        _send(connection, Response({}, 400))
+                        return
+                    while _keeps_open(last) and (request := _read(stream)):
+                        last = self._respond(request)
+                        _send(connection, last)
+            finally:
+                with self._lock:
+                    self._connections.discard(connection)
+                if last is not Disconnect.RESET:
+                    _shut_down(connection)
+
+
+def client_environment(url: str, region: str) -> dict[str, str]:
+    """Return the environment variables that point every AWS client to an endpoint."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "fake-access-key",
+        "AWS_SECRET_ACCESS_KEY": "fake-secret-key",
+        "AWS_DEFAULT_REGION": region,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+def _keeps_open(last: Response | Disconnect | None) -> bool:
+    if isinstance(last, Response):
+        return not (last.missing or last.then_close)
+    return last is None
+
+
+def _read(stream: IO[bytes]) -> HttpRequest | None:
+    """Return the next request, or None after the last one."""
+    first = stream.readline().decode("latin-1").split()
+    if len(first) != 3:  # noqa: PLR2004  # method, path, version
+        return None
+    headers = Headers()
+    while line := stream.readline().strip():
+        name, _, value = line.decode("latin-1").partition(":")
+        headers[name.lower()] = value.strip()
+    size = int(headers.get("Content-Length", "0"))
+    body = stream.read(size)
+    return HttpRequest(first[0], first[1], headers, body) if len(body) == size else None
+
+
+def _send(connection: socket.socket, response: Response | Disconnect) -> None:
+    if response is Disconnect.RESET:  # sent when the socket is closed
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if isinstance(response, Disconnect):
+        return
+    body = response.body
+    if not isinstance(body, bytes):
+        body = json.dumps(body).encode()
+    headers = {
+        "content-type": _JSON,
+        "x-amzn-requestid": str(uuid.uuid4()),
+        **{name.lower(): value for name, value in response.headers.items()},
+        "content-length": str(len(body) + response.missing),
+    }
+    lines = [f"HTTP/1.1 {response.status} "]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+
+
+def _shut_down(connection: socket.socket) -> None:
+    with suppress(OSError):  # it is not connected any more, or macOS: it listens
+        connection.shutdown(socket.SHUT_RDWR)

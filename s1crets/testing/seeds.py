@@ -1,0 +1,103 @@
+"""Seeds: the values that a local AWS holds at first."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from s1crets.errors import ConfigurationError, InvalidValueError
+from s1crets.testing._protocol import AwsError, Call, signed
+
+if TYPE_CHECKING:
+    from s1crets.testing._moto import Moto
+
+Seed: TypeAlias = Mapping[str, Mapping[str, Any]] | str | PathLike[str]
+_BINARY = "$base64"
+
+
+def store(moto: Moto, region: str, seed: Seed) -> None:
+    """Store a seed's values: see `LocalAws.seed`.
+
+    Raises:
+        TypeError: the seed has another shape.
+        ValueError: AWS would refuse a name or a value, or the seed has an unknown part.
+    """
+    calls = {"aws.ps": _parameter, "aws.sm": _secret}
+    for provider, values in _read(seed).items():
+        if provider not in calls:
+            known = ", ".join(map(repr, calls))
+            message = f"a seed can't contain {provider!r}: known are {known}"
+            raise ConfigurationError(message)
+        for name, value in values.items():
+            call = calls[provider](name, value, region)
+            try:
+                _execute(moto, call)
+            except AwsError as error:
+                message = f"{provider} {name!r} can't be stored: {error.message} [{error.code}]"
+                raise InvalidValueError(message) from None
+
+
+def _execute(moto: Moto, call: Call) -> None:
+    backend = moto.backend(call.service, call.region)
+    if call.operation == "CreateSecret" and call.body["Name"] in backend.secrets:
+        call.body["SecretId"] = call.body.pop("Name")
+        call = signed(call.service, "PutSecretValue", call.region, call.body)
+    response = moto.execute(call, lambda _: None)
+    if response.status != 200:  # noqa: PLR2004
+        error = json.loads(response.body)
+        raise AwsError(error["__type"], error.get("message", ""))
+
+
+def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
+    found: Any = seed
+    if not hasattr(seed, "items"):
+        path = Path(found)
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:  # it contains the text, and so the values
+            message = f"{path} can't be read as a seed: not valid JSON [{type(error).__name__}]"
+            raise ConfigurationError(message) from None
+    if hasattr(found, "items") and all(hasattr(values, "items") for values in found.values()):
+        return dict(found)
+    message = "a seed is a dict of providers ('aws.ps', 'aws.sm'), each a dict of names and values"
+    raise TypeError(message)
+
+
+def _parameter(name: str, value: Any, region: str) -> Call:
+    text = _text("aws.ps", name, value)
+    if isinstance(text, bytes):
+        message = f"aws.ps {name!r} can't be stored: Parameter Store does not store bytes"
+        raise InvalidValueError(message)
+    body = {"Name": name, "Value": text, "Type": "SecureString", "Overwrite": True}
+    return signed("ssm", "PutParameter", region, {**body, "Tier": "Intelligent-Tiering"})
+
+
+def _secret(name: str, value: Any, region: str) -> Call:
+    text = _text("aws.sm", name, value)
+    if isinstance(text, bytes):
+        stored = {"SecretBinary": base64.b64encode(text).decode()}
+    else:
+        stored = {"SecretString": text}
+    return signed("secretsmanager", "CreateSecret", region, {"Name": name, **stored})
+
+
+def _text(provider: str, name: str, value: Any) -> str | bytes:
+    """Return a value as it is stored."""
+    if isinstance(value, dict) and set(value) == {_BINARY}:
+        try:
+            return base64.b64decode(value[_BINARY], validate=True)
+        except (TypeError, ValueError):
+            message = f"{provider} {name!r} can't be stored: its {_BINARY} is not valid base64"
+            raise InvalidValueError(message) from None
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(name, str) and isinstance(value, (str, bytes)):
+        return value
+    kinds = f"{type(name).__name__} and {type(value).__name__}"
+    rule = "names are text, values text, bytes or JSON"
+    message = f"{provider} {name!r} can't be stored: {rule}; these are {kinds}"
+    raise TypeError(message)
