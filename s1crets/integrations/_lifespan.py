@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING, TypeAlias
 from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers import provider as process_wide
 from s1crets.providers import provider_class
+from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 from s1crets.providers.files import AsyncFiles
-from s1crets.providers.simple import AsyncSimpleProvider
 from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-Provider: TypeAlias = AsyncParameterStore | AsyncSecretsManager | AsyncSimpleProvider
-_KINDS: dict[str, type[Provider]] = {
+    _Wanted: TypeAlias = Collection[str] | str  # names, or a path
+
+_KINDS: dict[str, type[AsyncProvider]] = {
     "aws.ps": AsyncParameterStore,
     "aws.sm": AsyncSecretsManager,
     "files": AsyncFiles,
@@ -44,7 +45,7 @@ class Preload:
         ValueError: there is no provider of that name, or a name is invalid.
     """
 
-    provider: Provider | str
+    provider: AsyncProvider | str
     names: Collection[str] = ()
     paths: Collection[str] = ()
 
@@ -61,7 +62,7 @@ def check_provider(provider: object) -> None:
     """Refuse an unknown name (`ValueError`), and anything but async providers (`TypeError`)."""
     if isinstance(provider, str):
         provider_class(provider)
-    elif not isinstance(provider, (AsyncParameterStore, AsyncSecretsManager, AsyncSimpleProvider)):
+    elif not isinstance(provider, AsyncProvider):
         message = (
             "a provider must be an async provider, the .awaited of a sync provider, or a name such"
             f" as 'aws.ps', not {type(provider).__name__}"
@@ -69,25 +70,25 @@ def check_provider(provider: object) -> None:
         raise TypeError(message)
 
 
-def preloads(providers: Sequence[Provider | str | Preload]) -> list[Preload]:
+def preloads(providers: Sequence[AsyncProvider | str | Preload]) -> list[Preload]:
     """Return a `Preload` for every provider, which is checked."""
     return [item if isinstance(item, Preload) else Preload(item) for item in providers]
 
 
-def resolve(provider: Provider | str) -> Provider:
+def resolve(provider: AsyncProvider | str) -> AsyncProvider:
     """Return the process-wide provider of a name; return an instance as it is."""
-    found: Provider = process_wide(provider).awaited if isinstance(provider, str) else provider
+    found: AsyncProvider = process_wide(provider).awaited if isinstance(provider, str) else provider
     return found
 
 
 @asynccontextmanager
-async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, Provider]]:
+async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProvider]]:
     """Preload, yield the providers by kind (the first of each), and close them at the end.
 
     If something can't be read, a `BatchError` lists everything that can't be, and why.
     """
-    by_kind: dict[str, Provider] = {}
-    reads: list[tuple[Provider, Collection[str] | str]] = []
+    by_kind: dict[str, AsyncProvider] = {}
+    reads: list[tuple[AsyncProvider, _Wanted]] = []
     async with AsyncExitStack() as stack:
         for preload in wanted:
             provider = resolve(preload.provider)
@@ -98,14 +99,14 @@ async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, Provider]
         yield by_kind
 
 
-def _kind(provider: Provider | str) -> str:
+def _kind(provider: AsyncProvider | str) -> str:
     if isinstance(provider, str):
         return provider
     names = (name for name, kind in _KINDS.items() if isinstance(provider, kind))
     return next(names, type(provider).__name__)
 
 
-async def _read_all(reads: Sequence[tuple[Provider, Collection[str] | str]]) -> None:
+async def _read_all(reads: Sequence[tuple[AsyncProvider, _Wanted]]) -> None:
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_errors(*read)) for read in reads]
     failed = [task.result() for task in tasks]
@@ -116,7 +117,7 @@ async def _read_all(reads: Sequence[tuple[Provider, Collection[str] | str]]) -> 
         raise BatchError(message, {}, errors)
 
 
-async def _errors(provider: Provider, wanted: Collection[str] | str) -> Mapping[str, S1cretsError]:
+async def _errors(provider: AsyncProvider, wanted: _Wanted) -> Mapping[str, S1cretsError]:
     """Read names or a path; return what went wrong, by name."""
     try:
         if not isinstance(wanted, str):

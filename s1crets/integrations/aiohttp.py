@@ -23,7 +23,7 @@ from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from s1crets.integrations._lifespan import Provider
+    from s1crets.providers.async_provider import AsyncProvider
 
 __all__ = ["PARAMETER_STORE", "Preload", "SECRETS_MANAGER", "secrets"]  # noqa: RUF022  # as sorted() does
 
@@ -35,7 +35,7 @@ SECRETS_MANAGER = web.AppKey("SECRETS_MANAGER", AsyncSecretsManager)
 
 
 def secrets(
-    *providers: Provider | str | Preload,
+    *providers: AsyncProvider | str | Preload,
 ) -> Callable[[web.Application], AsyncIterator[None]]:
     """Return a context for `app.cleanup_ctx` that adds providers to the app, and closes them.
 

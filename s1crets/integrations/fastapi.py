@@ -39,14 +39,14 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from s1crets._keypath import KeyPath
-    from s1crets.integrations._lifespan import Provider
+    from s1crets.providers.async_provider import AsyncProvider
 
 __all__ = ["Preload", "Secret", "lifespan"]
 
 _log = logging.getLogger("s1crets")
 # The providers of each app's lifespan, by kind. Not in the state of the lifespan, which some
 # servers lack (Mangum), and not in the app's state, which takes three times as long as a hit.
-_providers: WeakKeyDictionary[Any, dict[str, Provider]] = WeakKeyDictionary()
+_providers: WeakKeyDictionary[Any, dict[str, AsyncProvider]] = WeakKeyDictionary()
 # Older versions of FastAPI can't resolve the annotations of a callable object.
 _SIGNATURE = inspect.Signature(
     [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
@@ -54,7 +54,7 @@ _SIGNATURE = inspect.Signature(
 
 
 def lifespan(
-    *providers: Provider | str | Preload,
+    *providers: AsyncProvider | str | Preload,
 ) -> Callable[[Any], AbstractAsyncContextManager[None]]:
     """Return a lifespan for `FastAPI(lifespan=…)` that opens providers, and closes them.
 
@@ -109,7 +109,7 @@ class Secret(Depends):
     """
 
     def __init__(
-        self, path: str, *, keypath: KeyPath = (), provider: Provider | str = "aws.ps"
+        self, path: str, *, keypath: KeyPath = (), provider: AsyncProvider | str = "aws.ps"
     ) -> None:
         check_name(path)
         check_provider(provider)

@@ -622,7 +622,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "an unknown provider": (ValueError, "aws.s3", partial(Secret, "/a", provider="aws.s3")),
     "an unknown provider of an app": (ValueError, "aws.s3", partial(lifespan, "aws.s3")),
     "a blocking provider": (TypeError, ".awaited", partial(lifespan, ParameterStore())),  # type: ignore[arg-type]
-    "a class": (TypeError, "ABCMeta", partial(lifespan, AsyncParameterStore)),  # type: ignore[arg-type]
+    "a class": (TypeError, "not type", partial(lifespan, AsyncParameterStore)),  # type: ignore[arg-type]
     "one text": (TypeError, "lists of names", partial(Preload, "aws.ps", names="/a")),
     "one path": (TypeError, "lists of names", partial(Preload, "aws.ps", paths="/a")),
     "a generator": (TypeError, "lists", partial(Preload, "aws.ps", names=(n for n in ("/a",)))),  # type: ignore[arg-type]

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import resource
+import secrets
 import socket
 import stat
 import subprocess
@@ -311,6 +312,16 @@ class TestSymlinks:
         assert files.get("up/up/up/c") == "fake"
         assert files.get_by_path("/") == {"c": "fake"}  # `b` leads nowhere
 
+    def test_at_most_forty(self, folder: Path, files: Files) -> None:
+        """The same as Linux follows."""
+        (folder / "0").write_text("fake")
+        for number in range(1, 42):
+            (folder / str(number)).symlink_to(str(number - 1))
+
+        assert files.get("40") == "fake"
+        with pytest.raises(s1crets.AccessDeniedError, match="too many levels of symlinks"):
+            files.get("41")
+
     def test_dangling(self, folder: Path, files: Files) -> None:
         """The secret does not exist."""
         (folder / "a").symlink_to("none")
@@ -593,6 +604,17 @@ class TestWriting:
         files.put("a", "fake")
 
         assert seen == [{}]
+
+    def test_a_draft_is_a_new_file(
+        self, folder: Path, files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Even if somebody guesses its name, and puts a symlink there."""
+        monkeypatch.setattr(secrets, "token_hex", lambda _: "guessed")
+        (folder / "..s1crets-guessed").symlink_to(tmp_path / "outside" / "file")
+        with pytest.raises(s1crets.SecretExistsError):
+            files.put("a", "fake")
+
+        assert (tmp_path / "outside" / "file").read_text() == CANARY
 
     def test_update_and_delete_need_an_existing_file(self, folder: Path, files: Files) -> None:
         """Only `put` and `create` create a file."""

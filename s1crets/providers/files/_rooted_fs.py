@@ -31,7 +31,7 @@ _MAX_LINKS = 40  # Linux's own limit
 _FOLDER = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
 _OUTSIDE = "a symlink leads out of the folder"
-_DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+_DRAFT = os.O_WRONLY | os.O_CREAT | os.O_EXCL  # does not follow symlinks
 
 
 def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
