@@ -236,7 +236,7 @@ class AsyncProvider:
 
     async def invalidate(self, path: str | None = None) -> None:
         """Drop a secret and all paths from the caches, or everything."""
-        await self._cache.invalidate(None if path is None else self._store.aliases(path))
+        await self._cache.invalidate(None if path is None else list(self._store.aliases(path)))
 
     # Rotation
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NOTHING: AbstractContextManager[None] = nullcontext()
 NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
+"""The errors of a call that is not a batch."""
 
 
 class Observer:

@@ -33,7 +33,7 @@ async def place(
     namespace = uuid.uuid4().hex
 
     def make() -> dict[str, Any]:
-        return {
+        makers: dict[str, Callable[[], dict[str, Any]]] = {
             "memory": dict,
             "shared": lambda: {"backend": memory},
             "encrypted": lambda: {"backend": memory, "cache_key": KEY},
@@ -41,7 +41,8 @@ async def place(
             "disk": lambda: {"backend": DiskCache(tmp_path / "disk")},
             "redis": lambda: {"backend": on_redis(), "cache_key": KEY},
             "redis and memory": lambda: {"backend": on_redis(), "local_ttl": 5},
-        }[request.param]()
+        }
+        return makers[request.param]()
 
     def on_redis() -> Any:
         return partial(redis.cache, namespace=namespace)

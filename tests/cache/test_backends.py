@@ -36,7 +36,8 @@ from aiocache.serializers import (
 
 from s1crets.cache.backends._sqlite import FetchLocks, TextDisk
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
-from s1crets.cache.backends.disk import FAILURES, DiskCache
+from s1crets.cache.backends._sqlite import FAILURES
+from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
 
 if TYPE_CHECKING:
@@ -1393,7 +1394,8 @@ def run(script: str, *args: str) -> str:
 
 NURSERY = """
 import asyncio, os, pathlib, random, signal, sys, time
-from s1crets.cache.backends.disk import FAILURES, DiskCache
+from s1crets.cache.backends._sqlite import FAILURES
+from s1crets.cache.backends.disk import DiskCache
 folder = pathlib.Path(sys.argv[1])
 
 def fork(work):

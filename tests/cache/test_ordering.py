@@ -67,7 +67,7 @@ async def pair(place: Any) -> AsyncIterator[tuple[Service, SecretCache, SecretCa
     # Memory is not shared; with a memory in front, the updates of others are seen later.
     is_own = not place() or "local_ttl" in place()
     caches.append(caches[0] if is_own else service.cache(**place()))
-    yield service, *caches
+    yield service, caches[0], caches[1]
     for cache in caches:
         await cache.aclose()
 
@@ -179,7 +179,7 @@ async def test_a_read_after_a_cancelled_invalidation_joins_no_earlier_fetch(pair
 async def test_tombstones_are_not_evicted_by_size(tmp_path: Path, size: int) -> None:
     """However many other entries are stored after the invalidation."""
     service = Service()
-    args = {"cache_on_disk": True, "cache_size": size, "cache_key": OLD}
+    args: Any = {"cache_on_disk": True, "cache_size": size, "cache_key": OLD}
     folders = {"key_cache_dir": tmp_path / "k", "path_cache_dir": tmp_path / "p"}
     cache, other = (service.cache(**args, **folders) for _ in range(2))
     reading, answer = await service.read(cache, A)
@@ -370,7 +370,8 @@ async def test_the_wall_clock_of_this_machine_is_set_back(tmp_path: Path) -> Non
     args: Any = {"cache_ttl": 100, "stale_for": 100, "jitter": 0}
     in_memory = SecretCache(args, service, timer=service.clock, clock=wall)
     folder = DiskCache(tmp_path / "c", clock=lambda: 1000.0)
-    on_disk = SecretCache({**args, "backend": folder}, service, timer=service.clock, clock=wall)
+    args_on_disk: Any = {**args, "backend": folder}
+    on_disk = SecretCache(args_on_disk, service, timer=service.clock, clock=wall)
     for cache in (in_memory, on_disk):
         await service.store(cache, A, Fetched("v", 1))
     for step, expected in ((-3600, None), (0, "v"), (3600, None)):

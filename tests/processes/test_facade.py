@@ -234,72 +234,25 @@ def test_one_async_provider_on_several_loops(ssm: Any, top: str) -> None:
     assert ps.stats.requests == {"GetParameter": 7}
 
 
-def test_one_flight_for_several_loops(scripted: Wire) -> None:
-    """When the loop that fetched goes away, another one fetches."""
+def test_each_loop_has_a_fetch_of_its_own(scripted: Wire) -> None:
+    """A loop that goes away takes nobody's fetch along."""
     asked, go = threading.Event(), threading.Event()
 
     def slow(_: Any) -> Any:
-        first = not asked.is_set()
+        is_first = not asked.is_set()
         asked.set()
-        if first:
+        if is_first:
             go.wait(LIMIT)
         return parameter("/a", "v")
 
     scripted.answers["GetParameter"] = slow
     ps = AsyncParameterStore()
-
-    async def leader() -> None:
-        reading = asyncio.ensure_future(ps.get("/a"))
-        while sum(flight.waiting for flight in ps._cache._flights._flights.values()) < 3:
-            await asyncio.sleep(0.01)
-        assert not reading.done()
-
-    with ThreadPoolExecutor(3) as threads:
-        leading = threads.submit(asyncio.run, leader())
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(asyncio.run, ps.get("/a"))
         asked.wait(LIMIT)
-        others = [threads.submit(asyncio.run, ps.get("/a")) for _ in range(2)]
-        leading.result(LIMIT)
-        assert [one.result(LIMIT) for one in others] == ["v", "v"]
+        assert asyncio.run(ps.get("/a", cached=False)) == "v"
         go.set()
-
-
-def test_the_last_waiter_on_another_loop_cancels_the_fetch(scripted: Wire) -> None:
-    """On the loop that it runs on, which goes on."""
-    asked, left, done, go = (threading.Event() for _ in range(4))
-
-    def slow(_: Any) -> Any:
-        asked.set()
-        go.wait(LIMIT)
-        return parameter("/a", "v")
-
-    scripted.answers["GetParameter"] = slow
-    ps = AsyncParameterStore()
-
-    async def give_up(when: Callable[[], bool]) -> None:
-        reading = asyncio.ensure_future(ps.get("/a"))
-        while not when():
-            await asyncio.sleep(0.01)
-        assert not reading.done()
-        reading.cancel()
-        await asyncio.wait([reading])
-
-    def waiting() -> int:
-        return sum(flight.waiting for flight in ps._cache._flights._flights.values())
-
-    async def leader() -> int:
-        await give_up(lambda: waiting() == 2)
-        left.set()
-        await asyncio.to_thread(done.wait, LIMIT)
-        await asyncio.sleep(0)
-        return len(asyncio.all_tasks())
-
-    with ThreadPoolExecutor(2) as threads:
-        leading = threads.submit(asyncio.run, leader())
-        asked.wait(LIMIT)
-        threads.submit(asyncio.run, give_up(left.is_set)).result()
-        done.set()
-        assert leading.result() == 1
-        go.set()
+        assert first.result(LIMIT) == "v"
 
 
 async def test_closing_from_another_loop(ssm: Any, top: str) -> None:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DiskCache"]
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 
 _HEADER = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
 _INFINITY = float("inf")
@@ -49,6 +49,11 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
         serializer: aiocache's; it must return str or bytes.
         timeout: seconds that a call may take, or None.
         options: aiocache's other options: `plugins`, `namespace`, `key_builder`, `ttl`.
+
+    Attributes:
+        NAME: the backend's name in aiocache.
+        folder: see the argument.
+        size: see the argument.
 
     Raises:
         PermissionError: at first use: others than the owner can access the folder.
@@ -133,7 +138,7 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
         now = self._clock()
         return [_payload(record, now) for record in records]
 
-    async def _write(self, write: Callable[[Any], R]) -> R:
+    async def _write(self, write: Callable[[Any], _R]) -> _R:
         """Run a write in a worker thread: it may wait for locks of other processes."""
         # Writes of one loop wait for each other here, without a thread each.
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())

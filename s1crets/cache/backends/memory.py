@@ -39,6 +39,10 @@ class MemoryCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache ha
         serializer: aiocache's; the default stores values as they are.
         timeout: seconds that a call may take, or None.
         options: aiocache's other options: `plugins`, `namespace`, `key_builder`, `ttl`.
+
+    Attributes:
+        NAME: the backend's name in aiocache.
+        size: see the argument.
     """
 
     NAME = "s1crets-memory"
