@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -460,6 +461,31 @@ class TestListings:
         ):
             files.put("b", "new")
         folder.chmod(0o700)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="it takes Linux's /proc")
+def test_no_descriptor_stays_open(folder: Path, files: Files, tmp_path: Path) -> None:
+    """After success and after errors."""
+
+    def opened() -> list[str]:
+        paths = []
+        for link in Path("/proc/self/fd").iterdir():
+            with suppress(OSError):  # it has just been closed
+                paths.append(str(link.readlink()))
+        return [path for path in paths if path.startswith(str(tmp_path))]
+
+    (folder / "db").mkdir()
+    (folder / "up").symlink_to("db/../db")
+    (folder / "absolute").symlink_to(folder / "db")
+    (folder / "out").symlink_to("../outside")
+    for name in ("db/a", "up/a", "absolute/a", "out/file", "none", "db", "db/a/b"):
+        for call in (lambda name: files.put(name, "fake"), files.get, files.get_by_path):
+            with suppress(s1crets.S1cretsError):
+                call(name)
+    with suppress(s1crets.S1cretsError):
+        files.delete("db/a")
+
+    assert opened() == []
 
 
 class Mounted:
