@@ -1,4 +1,4 @@
-"""Whose entries a shared store holds: nobody sees another's values."""
+"""Scope of entries in a shared cache: nobody sees the values of another identity."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ from aiobotocore.session import AioSession
 from aiocache import SimpleMemoryCache
 
 from s1crets.errors import CredentialsError
-from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+from s1crets.providers.aws import (
+    AsyncParameterStore,
+    AsyncSecretsManager,
+    ParameterStore,
+    _identity,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +56,7 @@ def who(asked: Asked) -> Any:
 
 
 def told(asked: Asked) -> Any:
-    """Answer with all that decides the value."""
+    """Answer with everything that affects the value."""
     scope = re.search(r"Credential=([^,]+)/aws4", asked.headers["Authorization"])
     assert scope
     value = f"{scope.group(1)} {asked.headers['Host']} {asked.body}"
@@ -86,7 +91,7 @@ def elsewhere() -> Iterator[Wire]:
 
 @pytest.fixture(params=["disk", "sealed", "foreign"])
 def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """Return `cache_args` of one store."""
+    """Return `cache_args` of a shared cache."""
     if request.param == "foreign":
         return {"backend": SimpleMemoryCache()}
     found = {
@@ -95,6 +100,12 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
         "path_cache_dir": tmp_path / "paths",
     }
     return {**found, "cache_key": KEY} if request.param == "sealed" else found
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for STS also on a busy machine."""
+    monkeypatch.setattr(_identity, "_TIMEOUT", 60.0)
 
 
 pytestmark = pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
@@ -131,10 +142,10 @@ OTHER_ACCOUNT = "arn:aws:iam::222222222222:role/a"
     ids=str,
 )
 @pytest.mark.parametrize("shared", ["sealed"], indirect=True)
-async def test_nobody_sees_anothers_values(
+async def test_nobody_sees_the_values_of_another_identity(
     server: Wire, elsewhere: Wire, shared: Any, one: Any, other: Any
 ) -> None:
-    """Whoever differs in service, region, endpoint, account, role, decryption or version."""
+    """Service, region, endpoint, account, role, decryption and version separate entries."""
 
     async def read(about: Any) -> tuple[str, int]:
         with pytest.MonkeyPatch.context() as patch:
@@ -171,7 +182,7 @@ async def test_nobody_sees_anothers_values(
 async def test_the_same_caller_sees_its_values(
     server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch, one: str, other: str
 ) -> None:
-    """Also with another key, or in another session of its role: credentials come and go."""
+    """Also with another access key, or in another session of a role."""
     for key, requests in ((one, 1), (other, 0)):
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
         monkeypatch.setenv("AWS_SESSION_TOKEN", "fake-token")
@@ -181,7 +192,7 @@ async def test_the_same_caller_sees_its_values(
 
 
 async def test_aws_is_asked_once_and_the_answer_is_remembered(server: Wire, shared: Any) -> None:
-    """On disk also for the next process; not in somebody else's store."""
+    """A disk remembers it for the next process."""
     for _ in range(3):
         async with AsyncParameterStore(cache_args=shared) as ps:
             await asyncio.gather(*(ps.get(f"/{i}") for i in range(9)))
@@ -191,10 +202,10 @@ async def test_aws_is_asked_once_and_the_answer_is_remembered(server: Wire, shar
 
 
 @pytest.mark.parametrize("how", ["role", "namespace", "account", "memory"])
-async def test_where_it_is_known_aws_is_not_asked(
+async def test_a_known_identity_is_not_asked_for(
     server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """The role says it, the caller, or the credentials; and a memory has one owner only."""
+    """A role, a namespace or the credentials determine the identity; memory has a single owner."""
     args: Any = {} if how == "memory" else dict(shared)
     if how == "namespace":
         args["namespace"] = "mine"
@@ -209,7 +220,7 @@ async def test_where_it_is_known_aws_is_not_asked(
 
 @pytest.mark.parametrize("problem", [HANG_UP, Reply(b"<html>"), Reply({}, 500)])
 @pytest.mark.parametrize("token", ["", "fake-token"])
-async def test_where_sts_does_not_answer_the_access_key_says_it(  # noqa: PLR0917
+async def test_without_sts_the_access_key_is_the_identity(  # noqa: PLR0917
     server: Wire,
     shared: Any,
     monkeypatch: pytest.MonkeyPatch,
@@ -217,7 +228,7 @@ async def test_where_sts_does_not_answer_the_access_key_says_it(  # noqa: PLR091
     token: str,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It is nobody else's; one that came with a token is not remembered, as it does not last."""
+    """A key has one owner; but a key that came with a token is temporary, so not remembered."""
     server.answers["GetCallerIdentity"] = problem
     if token:
         monkeypatch.setenv("AWS_SESSION_TOKEN", token)
@@ -231,8 +242,8 @@ async def test_where_sts_does_not_answer_the_access_key_says_it(  # noqa: PLR091
     assert server.count("GetCallerIdentity") == (2 if remembered else 3)
 
 
-async def test_who_has_no_time_to_ask_goes_without(server: Wire, shared: Any) -> None:
-    """A service that hangs there costs one call its time, not each."""
+async def test_a_cancelled_question_is_not_repeated(server: Wire, shared: Any) -> None:
+    """A hung STS delays one call, not every call."""
     over = threading.Event()
 
     def hang(_: Any) -> Any:
@@ -255,7 +266,7 @@ async def test_who_has_no_time_to_ask_goes_without(server: Wire, shared: Any) ->
 
 
 async def test_a_session_of_the_callers_own(server: Wire, shared: Any) -> None:
-    """Its credentials count, and are asked about in every process."""
+    """Its credentials determine the identity, which every process asks for."""
     for key, requests in (
         ("fake-access-key", 1),
         ("fake-second-key", 0),
@@ -273,7 +284,7 @@ async def test_a_session_of_the_callers_own(server: Wire, shared: Any) -> None:
 async def test_without_credentials_the_error_is_the_fetchs(
     server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And when there are some, the store is used, a few seconds later at the latest."""
+    """When there are some, the cache is used, after a few seconds at the latest."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     async with AsyncParameterStore(cache_args=shared) as ps:
@@ -294,7 +305,7 @@ async def test_without_credentials_the_error_is_the_fetchs(
 def test_a_warm_folder_needs_neither_aws_nor_botocore(
     server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Sealed or not."""
+    """The disk has the entries and the scope."""
     import subprocess
     import sys
 
@@ -317,10 +328,10 @@ assert "botocore" not in sys.modules
     assert server.count("GetCallerIdentity") == 1
 
 
-async def test_who_gets_credentials_from_its_machine_is_asked_about_anew(
+async def test_credentials_from_a_container_are_asked_about_in_every_process(
     server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next process may have another role's, and nothing around it tells."""
+    """The next process may have another role, without any change in its environment."""
     key = ["fake-role-a1"]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
@@ -340,7 +351,7 @@ async def test_who_gets_credentials_from_its_machine_is_asked_about_anew(
 
 
 async def test_without_a_home(server: Wire, shared: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There are no files of AWS's."""
+    """The AWS files are missing then."""
     monkeypatch.setenv("AWS_CONFIG_FILE", "~nobody-at-all/config")
     async with AsyncParameterStore(cache_args=shared) as ps:
         assert await ps.get("/a")

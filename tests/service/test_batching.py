@@ -1,4 +1,4 @@
-"""Gets that wait together leave together, and nobody sees a difference."""
+"""Concurrent reads are batched, and the callers see no difference."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/n/1"
 
 
 def single(asked: Asked) -> Any:
-    """Answer GetParameter: each name has itself as its value."""
+    """Answer GetParameter; the value is made of the name."""
     return parameter(asked.body["Name"], f"v{asked.body['Name']}")
 
 
 def many(asked: Asked) -> Any:
-    """Answer GetParameters, not in order; what ends in `x` is not there."""
+    """Answer GetParameters, not in order; names that end with `x` don't exist."""
     found = [name for name in reversed(asked.body["Names"]) if not name.endswith("x")]
     return {
         "Parameters": [{"Name": name, "Value": f"v{name}"} for name in found],
@@ -40,10 +40,10 @@ def ssm_wire(scripted: Wire) -> Wire:
 
 
 @pytest.mark.parametrize("how", ["gets", "get_many"])
-async def test_names_of_one_tick_leave_together(
+async def test_names_of_one_tick_are_sent_together(
     ps: AsyncParameterStore, ssm_wire: Wire, how: str
 ) -> None:
-    """Ten a request; each caller gets its own value."""
+    """There are ten names per request; each caller gets its own value."""
     if how == "gets":
         found = await asyncio.gather(*map(ps.get, NAMES))
     else:
@@ -57,8 +57,8 @@ async def test_names_of_one_tick_leave_together(
     assert (ps.stats.hits, ps.stats.misses) == (25, 25)
 
 
-async def test_one_alone_is_a_single_request(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
-    """Which needs no permission for the batch."""
+async def test_a_single_name_is_a_single_request(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
+    """It needs no permission for batches."""
     await ps.get("/n/1")
     await ps.get_many(["/n/2"])
 
@@ -66,7 +66,7 @@ async def test_one_alone_is_a_single_request(ps: AsyncParameterStore, ssm_wire: 
 
 
 async def test_decryption_is_kept_apart(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
-    """It is said once for a whole request."""
+    """It applies to a whole request."""
     await asyncio.gather(
         *(ps.get(name, decrypt=decrypt) for name in NAMES[:4] for decrypt in (True, False))
     )
@@ -75,10 +75,8 @@ async def test_decryption_is_kept_apart(ps: AsyncParameterStore, ssm_wire: Wire)
     assert sent == {True: NAMES[:4], False: NAMES[:4]}
 
 
-async def test_one_that_is_not_there_is_that_ones_error(
-    ps: AsyncParameterStore, ssm_wire: Wire
-) -> None:
-    """With its own name in the message, as if it had been asked for alone."""
+async def test_a_missing_name_has_its_own_error(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
+    """The error has its own name in the message, as of a single request."""
     found = await ps.get_many(["/a", "/x", "/b"], errors="return")
     assert (found["/a"], found["/b"]) == ("v/a", "v/b")
     assert isinstance(found["/x"], s1crets.SecretNotFoundError)
@@ -93,7 +91,7 @@ async def test_one_that_is_not_there_is_that_ones_error(
 async def test_selectors_and_arns_are_found_by_what_aws_calls_them(
     ps: AsyncParameterStore, ssm_wire: Wire
 ) -> None:
-    """The answer has the parameter's own name and, beside it, the selector or the ARN."""
+    """The response has the parameter's own name and, separately, the selector or the ARN."""
     ssm_wire.answers["GetParameters"] = {
         "Parameters": [
             {"Name": "/n/1", "ARN": ARN, "Value": "by arn"},
@@ -114,17 +112,17 @@ async def test_selectors_and_arns_are_found_by_what_aws_calls_them(
 async def test_selectors_do_not_mix_with_plain_names(
     ps: AsyncParameterStore, ssm_wire: Wire
 ) -> None:
-    """Of `/a` and `/a:1` in one answer nobody could tell which is which."""
+    """`/a` and `/a:1` could not be told apart in a response."""
     await ps.get_many(["/a", "/b", "/a:1", "/b:1"], errors="return")
 
     sent = [sorted(body["Names"]) for body in ssm_wire.bodies("GetParameters")]
     assert sorted(sent) == [["/a", "/b"], ["/a:1", "/b:1"]]
 
 
-async def test_what_an_answer_leaves_out_is_asked_for_alone(
+async def test_names_that_a_response_leaves_out_are_requested_singly(
     ps: AsyncParameterStore, ssm_wire: Wire
 ) -> None:
-    """It may be there all the same."""
+    """It may exist nevertheless."""
     ssm_wire.answers["GetParameters"] = {"Parameters": [{"Name": "/a", "Value": "v/a"}]}
 
     assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
@@ -135,7 +133,7 @@ async def test_what_an_answer_leaves_out_is_asked_for_alone(
 async def test_one_bad_name_fails_only_itself(
     ps: AsyncParameterStore, ssm_wire: Wire, code: str
 ) -> None:
-    """AWS refuses the whole request for it, so its names are asked for one by one."""
+    """AWS refuses the whole request for it, so its names are requested singly."""
 
     def refuse(asked: Asked) -> Any:
         return refusal(code) if asked.body["Name"] == "/b d" else single(asked)
@@ -150,10 +148,10 @@ async def test_one_bad_name_fails_only_itself(
     assert ssm_wire.count("GetParameters") == 2
 
 
-async def test_where_the_batch_is_denied_it_is_not_tried_again(
+async def test_a_denied_batch_operation_is_not_tried_again(
     ps: AsyncParameterStore, ssm_wire: Wire
 ) -> None:
-    """Single reads are another permission."""
+    """Single reads have a permission of their own."""
     ssm_wire.answers["GetParameters"] = refusal("AccessDeniedException")
 
     assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
@@ -168,10 +166,10 @@ async def test_where_the_batch_is_denied_it_is_not_tried_again(
         ({"Parameter": "none"}, s1crets.BadResponseError),  # it may be the denied one
     ],
 )
-async def test_where_one_name_is_denied_batches_go_on(
+async def test_batches_go_on_if_one_name_is_denied(
     ps: AsyncParameterStore, ssm_wire: Wire, alone: Any, error: type[Exception]
 ) -> None:
-    """A request with a name in it that may not be read is denied as a whole."""
+    """A batch with a denied name is denied as a whole."""
 
     def refuse(asked: Asked) -> Any:
         return alone if asked.body["Name"] == "/b" else single(asked)
@@ -196,8 +194,10 @@ ALL: dict[str, tuple[Any, type[Exception]]] = {
 
 
 @pytest.mark.parametrize("kind", ALL)
-async def test_what_fails_for_all_fails_for_each(ssm_wire: Wire, kind: str) -> None:
-    """No single requests after it; an object each, with its own name; nothing is cached."""
+async def test_an_error_of_the_whole_request_is_copied_for_each_name(
+    ssm_wire: Wire, kind: str
+) -> None:
+    """No single requests follow; each name has its own error object; nothing is cached."""
     ssm_wire.answers["GetParameters"], error = ALL[kind]
     async with AsyncParameterStore(retry=1) as ps:
         found = await ps.get_many(["/a", "/b", "/c"], errors="return")
@@ -210,7 +210,7 @@ async def test_what_fails_for_all_fails_for_each(ssm_wire: Wire, kind: str) -> N
         assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
 
 
-async def test_a_name_that_is_asked_for_twice_uncached(
+async def test_uncached_reads_of_the_same_name_share_a_request(
     ps: AsyncParameterStore, ssm_wire: Wire
 ) -> None:
     """AWS takes no duplicates in a request, which was sent after both calls and answers both."""
@@ -221,8 +221,8 @@ async def test_a_name_that_is_asked_for_twice_uncached(
     assert ps.stats.requests == {"GetParameters": 1}
 
 
-async def test_while_requests_are_under_way_names_gather(ssm_wire: Wire) -> None:
-    """With one connection, what comes meanwhile leaves together afterwards."""
+async def test_names_accumulate_while_requests_are_under_way(ssm_wire: Wire) -> None:
+    """With one connection, names that arrive meanwhile are sent together afterwards."""
     go = threading.Event()
 
     def slow(asked: Asked) -> Any:
@@ -243,7 +243,7 @@ async def test_while_requests_are_under_way_names_gather(ssm_wire: Wire) -> None
 
 
 class TestCancellation:
-    """Of those who wait for a batch."""
+    """Cancelled callers of a batch."""
 
     async def start(self, ps: AsyncParameterStore, wire: Wire) -> tuple[list[Any], threading.Event]:
         go = threading.Event()
@@ -258,10 +258,10 @@ class TestCancellation:
             await asyncio.sleep(0.01)
         return reading, go
 
-    async def test_one_who_leaves_does_not_take_the_others(
+    async def test_the_others_get_their_values(
         self, ps: AsyncParameterStore, ssm_wire: Wire
     ) -> None:
-        """They get their values."""
+        """Their request goes on."""
         reading, go = await self.start(ps, ssm_wire)
         reading[1].cancel()
         go.set()
@@ -270,7 +270,7 @@ class TestCancellation:
         assert [found[0], found[2]] == ["v/n/0", "v/n/2"]
         assert isinstance(found[1], asyncio.CancelledError)
 
-    async def test_when_all_have_left_the_request_is_cancelled(
+    async def test_a_request_without_callers_is_cancelled(
         self, ps: AsyncParameterStore, ssm_wire: Wire
     ) -> None:
         """Its task is gone, and the next call works."""
@@ -285,10 +285,10 @@ class TestCancellation:
         go.set()
         assert await ps.get("/n/1") == "v/n/1"
 
-    async def test_one_who_leaves_before_it_is_sent(
+    async def test_a_caller_that_is_cancelled_before_the_request(
         self, ps: AsyncParameterStore, ssm_wire: Wire
     ) -> None:
-        """Is not asked for at all."""
+        """Its name is not requested at all."""
         await ps.get("/warm")
         reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
         await asyncio.sleep(0)
@@ -299,10 +299,10 @@ class TestCancellation:
         assert [body["Name"] for body in ssm_wire.bodies("GetParameter")] == ["/warm", "/n/1"]
 
     @pytest.mark.usefixtures("ssm_wire")
-    async def test_when_nobody_waits_any_more_nothing_is_sent(
+    async def test_all_callers_are_cancelled_before_the_request(
         self, ps: AsyncParameterStore
     ) -> None:
-        """Not even a single one."""
+        """Not even a single request is sent."""
         await ps.get("/warm")
         reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
         await asyncio.sleep(0)
@@ -315,7 +315,7 @@ class TestCancellation:
 
 
 class TestSecrets:
-    """Of Secrets Manager, twenty a request."""
+    """Secrets Manager, with twenty names per request."""
 
     @staticmethod
     def answer(**errors: str) -> Callable[[Asked], Any]:
@@ -350,7 +350,7 @@ class TestSecrets:
         assert sizes == {20}
 
     async def test_errors_of_single_secrets(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
-        """Are what they would be alone."""
+        """They are the same as those of single requests."""
         scripted.answers["BatchGetSecretValue"] = self.answer(
             gone="ResourceNotFoundException",
             deleted="InvalidRequestException",
@@ -370,7 +370,7 @@ class TestSecrets:
         assert sm.stats.requests == {"BatchGetSecretValue": 1}
 
     async def test_where_the_batch_is_denied(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
-        """It needs a permission on all secrets, which few have: once is enough to learn it."""
+        """It needs a permission on all secrets, which few callers have, so it is tried once."""
         scripted.answers["BatchGetSecretValue"] = refusal("AccessDeniedException")
         scripted.answers["GetSecretValue"] = {"SecretString": "v"}
         for names in (["a", "b"], ["c", "d"]):
@@ -379,7 +379,7 @@ class TestSecrets:
         assert sm.stats.requests == {"BatchGetSecretValue": 1, "GetSecretValue": 4}
 
     async def test_a_malformed_answer(self, sm: AsyncSecretsManager, scripted: Wire) -> None:
-        """Is everybody's BadResponseError."""
+        """Each name gets a BadResponseError."""
         scripted.answers["BatchGetSecretValue"] = {"SecretValues": [{"Name": "a"}]}
         found = await sm.get_many(["a", "b"], errors="return")
 
@@ -388,7 +388,7 @@ class TestSecrets:
     async def test_versions_are_asked_for_alone(
         self, sm: AsyncSecretsManager, scripted: Wire
     ) -> None:
-        """A batch takes none."""
+        """Batches don't support versions."""
         scripted.answers["GetSecretValue"] = lambda asked: {
             "SecretString": asked.body.get("VersionStage", "current")
         }
@@ -401,7 +401,7 @@ class TestSecrets:
     async def test_a_path_is_read_in_batches(
         self, sm: AsyncSecretsManager, asm: Any, top: str
     ) -> None:
-        """On moto: text, JSON and binary."""
+        """Text, JSON and binary secrets are read from moto."""
         for i in range(21):
             asm.create_secret(Name=f"{top}/{i}", SecretString=f'{{"i": {i}}}')
         asm.create_secret(Name=f"{top}/b", SecretBinary=b"\x00")
@@ -414,7 +414,7 @@ class TestSecrets:
 
 
 async def test_references_among_many(ps: AsyncParameterStore, asm: Any, ssm: Any, top: str) -> None:
-    """They are looked up one by one; what is wrong with one is that one's error."""
+    """They are resolved one by one; each has its own error."""
     asm.create_secret(Name=f"{top}-s", SecretString='{"a": "deep"}')
     ssm.put_parameter(Name=top, Value="v", Type="String")
     reference = f"/aws/reference/secretsmanager/{top}-s/a"
@@ -422,3 +422,7 @@ async def test_references_among_many(ps: AsyncParameterStore, asm: Any, ssm: Any
 
     assert (found[reference], found[top]) == ("deep", "v")
     assert isinstance(found[reference + "/x"], KeyError)
+    with pytest.raises(s1crets.BatchError) as caught:
+        await ps.get_many([reference, top, reference + "/x"])
+    assert caught.value.values == {reference: "deep", top: "v"}
+    assert set(caught.value.errors) == {reference + "/x"}

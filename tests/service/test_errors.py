@@ -1,4 +1,4 @@
-"""Every error of botocore's becomes one of ours, and none shows a secret."""
+"""All errors of botocore are translated to ours, and none shows a secret."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "status", "ours", "builtin"), REFUSALS)
-async def test_what_aws_refuses(
+async def test_refusals_of_aws(
     scripted: Wire, code: str, status: int, ours: type[Exception], builtin: type[Exception]
 ) -> None:
-    """Ours and the builtin; what was asked, of whom, what is wrong, and what to do."""
+    """It is of our class and the builtin one, and names the request, the problem and a remedy."""
     scripted.answers["GetParameter"] = refusal(code, "words of AWS's", status)
     async with AsyncParameterStore(retry=1) as ps:
         with pytest.raises(ours) as caught:
@@ -55,23 +55,17 @@ async def test_what_aws_refuses(
     assert pickle.loads(pickle.dumps(caught.value)).args == caught.value.args  # noqa: S301
 
 
-async def test_attempts_are_counted_in_total(scripted: Wire) -> None:
-    """`retry=3` is three requests."""
-    scripted.answers["GetParameter"] = refusal("ThrottlingException")
-    async with AsyncParameterStore(retry=3) as ps:
-        with pytest.raises(s1crets.ThrottledError):
+async def test_the_action_that_was_denied(ps: AsyncParameterStore, scripted: Wire) -> None:
+    """AWS's message names it, or the key service; otherwise it is the operation's."""
+    words = ["not authorized to perform: kms:Describe on it", "KMS says no", "no"]
+    scripted.answers["GetParameter"] = [refusal("AccessDeniedException", word) for word in words]
+    actions = []
+    for _ in words:
+        with pytest.raises(s1crets.AccessDeniedError) as caught:
             await ps.get("/a")
+        actions.append(caught.value.action)
 
-        assert ps.stats.requests == {"GetParameter": 3}
-        assert (ps.stats.throttled, ps.stats.retried) == (3, 2)
-
-
-async def test_a_retry_that_helps(scripted: Wire) -> None:
-    """A connection that breaks off is tried again."""
-    scripted.answers["GetParameter"] = [HANG_UP, parameter("/a", "v")]
-    async with AsyncParameterStore() as ps:
-        assert await ps.get("/a") == "v"
-        assert ps.stats.retried == 1
+    assert actions == ["kms:Describe", "kms:Decrypt", "ssm:GetParameter"]
 
 
 async def test_an_unreachable_service(
@@ -99,8 +93,8 @@ async def test_a_service_that_does_not_answer(scripted: Wire) -> None:
     go.set()
 
 
-async def test_an_endpoint_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is an error of ours, too."""
+async def test_an_endpoint_that_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is a ConfigurationError."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", "no url at all")
     async with AsyncParameterStore(retry=1) as ps:
         with pytest.raises(s1crets.ConfigurationError, match="correct the endpoint"):
@@ -108,7 +102,7 @@ async def test_an_endpoint_that_makes_no_sense(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("region", ["eu west 1", "x" * 80])
-async def test_a_region_that_makes_no_sense(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_region_that_is_invalid(region: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a ConfigurationError."""
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     async with AsyncParameterStore(retry=1, sts_args={"aws_region": region}) as ps:
@@ -116,8 +110,8 @@ async def test_a_region_that_makes_no_sense(region: str, monkeypatch: pytest.Mon
             await ps.get("/a")
 
 
-async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore, scripted: Wire) -> None:
-    """What is not botocore's is not dressed up as AWS's trouble."""
+async def test_a_bug_is_not_translated(ps: AsyncParameterStore, scripted: Wire) -> None:
+    """Errors that are not botocore's are not translated."""
 
     def bug(_: Any) -> None:
         raise ZeroDivisionError
@@ -128,7 +122,7 @@ async def test_a_bug_is_seen_as_what_it_is(ps: AsyncParameterStore, scripted: Wi
 
 
 def shown(error: BaseException) -> str:
-    """Return all that a tool shows of an error: messages, causes, contexts, locals of frames."""
+    """Return everything that tools show of an error: messages, causes, locals of frames."""
     parts = []
     seen = set()
     todo: list[BaseException | None] = [error]
@@ -172,7 +166,7 @@ async def test_an_update_that_fails_shows_no_value(scripted: Wire, kind: str) ->
 def test_a_blocking_update_that_fails_shows_no_value(
     scripted: Wire, call: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor do the frames of the facade."""
+    """The frames of the facade don't show it either."""
     scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a", "Type": "String"}]}
     scripted.answers["PutParameter"] = refusal("ValidationException", CANARY)
     with ParameterStore(retry=1) as ps:
@@ -185,7 +179,7 @@ def test_a_blocking_update_that_fails_shows_no_value(
 
 
 async def test_reads_that_fail_show_no_value(scripted: Wire) -> None:
-    """A half-good answer, a missing key, a batch: none has what was read."""
+    """A malformed response, a missing key and a batch show no value that was read."""
     scripted.answers["GetParameter"] = [
         {"Parameter": {"Name": 5, "Value": CANARY}},
         parameter("/b", f'{{"a": "{CANARY}"}}'),
@@ -209,8 +203,8 @@ async def test_reads_that_fail_show_no_value(scripted: Wire) -> None:
         assert CANARY not in f"{ps!r} {ps.stats!r}"
 
 
-async def test_a_path_that_is_read_in_part_shows_no_value(scripted: Wire) -> None:
-    """What was read of it is in `.values`, and nowhere else."""
+async def test_a_partially_read_path_shows_no_value(scripted: Wire) -> None:
+    """The values that were read are in `.values` and nowhere else."""
     names = ["/a", "/a/b"]
     scripted.answers["ListSecrets"] = {"SecretList": [{"Name": name} for name in names]}
     scripted.answers["BatchGetSecretValue"] = {
@@ -233,7 +227,7 @@ async def test_a_batch_error_is_pickled_without_values(scripted: Wire) -> None:
 
 
 async def test_nothing_is_logged_at_debug(scripted: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    """Not even by botocore, which logs bodies and headers; others' calls keep their logs."""
+    """Not even by botocore, which logs bodies and headers; calls of others are still logged."""
     import boto3
 
     scripted.answers["GetParameter"] = parameter("/a", CANARY)

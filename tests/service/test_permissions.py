@@ -1,4 +1,4 @@
-"""README's table of permissions, line by line: these actions are enough, and none is too many."""
+"""README's table of permissions: the actions of each row are sufficient and necessary."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ CALLS: dict[str, Any] = {
 
 
 def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
-    """Return what each method of each store needs, and what it uses where it may."""
+    """Return the actions that each method of each store needs, and those that it uses if allowed."""
     table = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
     found = {}
     for line in table.splitlines():
@@ -56,7 +56,7 @@ ROWS = rows()
 
 
 def test_every_method_is_in_the_table() -> None:
-    """Of both stores."""
+    """Both stores have a row."""
     assert set(ROWS) == {(store, method) for store in CELLS for method in CALLS}
 
 
@@ -68,17 +68,17 @@ def forbid_all_but(aws: LoopbackAws, store: str, allowed: set[str]) -> None:
 
 @pytest.fixture
 def top(s1crets_aws: LoopbackAws, top: str) -> str:
-    """Return a path with two secrets below, in both stores."""
+    """Return a path with two secrets under it, in both stores."""
     values = {f"{top}/a": "fake-a", f"{top}/b": "fake-b"}
     s1crets_aws.seed({"aws.ps": values, "aws.sm": values})
     return top
 
 
 @pytest.mark.parametrize(("store", "method"), ROWS)
-async def test_what_is_listed_is_enough(
+async def test_listed_actions_are_sufficient(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
-    """Everything else denied, a method works."""
+    """With everything else denied, the method works."""
     needed, used = ROWS[store, method]
     forbid_all_but(s1crets_aws, store, needed)
     async with CLASSES[store]() as provider:
@@ -88,10 +88,10 @@ async def test_what_is_listed_is_enough(
 
 
 @pytest.mark.parametrize(("store", "method"), ROWS)
-async def test_nothing_that_is_listed_is_too_many(
+async def test_listed_actions_are_necessary(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
-    """Without any one of them, the error names it."""
+    """Without it, the error names it."""
     needed, _ = ROWS[store, method]
     for one in needed:
         s1crets_aws.heal()
@@ -107,10 +107,10 @@ async def test_nothing_that_is_listed_is_too_many(
 
 
 @pytest.mark.parametrize(("store", "method"), ROWS)
-async def test_what_is_used_where_it_may_be_is_used(
+async def test_optional_actions_are_used(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
-    """All of the line allowed, nothing but what is listed is asked for, and a batch is a batch."""
+    """With the whole row allowed, nothing else is requested, and batches are used."""
     needed, used = ROWS[store, method]
     forbid_all_but(s1crets_aws, store, needed | used)
     async with CLASSES[store]() as provider:
@@ -121,8 +121,8 @@ async def test_what_is_used_where_it_may_be_is_used(
             assert set(provider.stats.requests) == used
 
 
-def test_the_policy_is_what_reading_takes() -> None:
-    """README's policy has the actions of the methods that read, and those alone."""
+def test_the_policy_has_the_actions_for_reading() -> None:
+    """README's policy has exactly the actions of the methods that read."""
     policy = json.loads(re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
     reading = {"get", "get_many", "get_by_path", "path_exists"}
     listed = {

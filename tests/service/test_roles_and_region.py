@@ -64,7 +64,7 @@ async def test_a_short_lifetime_does_not_assume_on_every_request(scripted: Wire)
 
 
 async def test_credentials_are_renewed_before_they_expire(scripted: Wire) -> None:
-    """By themselves, one AssumeRole for all waiters."""
+    """There is one AssumeRole request for all callers."""
     scripted.answers["AssumeRole"] = [assumed("old", expires_in(60)), assumed("new")]
     scripted.answers["GetParameter"] = parameter("/a", "v")
     async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
@@ -83,7 +83,7 @@ def expired_unless(key: str) -> Callable[[Asked], Any]:
 
 
 async def test_an_expired_token_is_renewed_once_and_the_request_repeated(scripted: Wire) -> None:
-    """Ten waiters, one renewal."""
+    """There is one renewal for ten callers."""
     scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
     scripted.answers["GetParameter"] = expired_unless("new")
     async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
@@ -93,7 +93,7 @@ async def test_an_expired_token_is_renewed_once_and_the_request_repeated(scripte
 
 
 async def test_a_token_that_stays_expired_is_an_error(scripted: Wire) -> None:
-    """After one renewal, not for ever."""
+    """There is one renewal, not an endless loop."""
     scripted.answers["AssumeRole"] = assumed("old")
     scripted.answers["GetParameter"] = expired_unless("new")
     async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
@@ -125,7 +125,7 @@ async def test_a_role_that_may_not_be_assumed(scripted: Wire) -> None:
 async def test_without_credentials_no_role_is_assumed(
     scripted: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error names the ways to give some."""
+    """The error names the ways to provide credentials."""
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     for sts_args in ({}, {"RoleArn": ROLE}):
@@ -140,7 +140,7 @@ def region_of(asked: Asked) -> str:
 
 
 async def test_the_region_of_sts_args_comes_first(scripted: Wire) -> None:
-    """Then botocore's chain."""
+    """botocore's chain follows."""
     scripted.answers["GetParameter"] = parameter("/a", "v")
     async with (
         AsyncParameterStore(sts_args={"aws_region": "sa-east-1"}) as given,
@@ -218,7 +218,7 @@ async def test_the_instances_region_comes_last(
 async def test_a_metadata_service_that_hangs_costs_a_second(
     scripted: Wire, monkeypatch: pytest.MonkeyPatch, nowhere: None
 ) -> None:
-    """Not a minute; then the error names the three ways to set a region."""
+    """Then the error names the three ways to set a region."""
     import threading
 
     go = threading.Event()
@@ -257,7 +257,7 @@ async def test_a_session_of_the_callers_own(scripted: Wire) -> None:
 
 
 async def test_botocores_models_are_loaded_once() -> None:
-    """For all providers, also with a session of the caller's own, which stays as it is."""
+    """All providers share them, also with a session of the caller's own, which is not changed."""
     session = AioSession()
     session.set_credentials("session-key", "fake")
     role: Any = {"session": session, "sts_args": STS}
@@ -301,7 +301,7 @@ async def test_a_session_with_its_own_loader_keeps_it(kind: str, tmp_path: Path)
 def test_files_of_aws_that_are_not_utf8_are_a_clear_error(
     scripted: Wire, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    """They tell the cache's identity; what is in them is in no error."""
+    """They are read for the cache's scope; no error has their content."""
     folder = Path(environment["HOME"]) / ".aws"
     folder.mkdir()
     (folder / "credentials").write_bytes(b"# caf\xe9\n[default]\naws_secret_access_key = canary\n")

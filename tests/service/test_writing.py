@@ -1,4 +1,4 @@
-"""create, put, delete and describe: both stores, both flavours."""
+"""create, put, delete and describe of both stores, async and blocking."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class TestParameters:
     """Parameter Store."""
 
     async def test_a_life(self, ps: AsyncParameterStore, ssm: Any, top: str) -> None:
-        """From nothing to nothing; another client sees each step, and so does the cache."""
+        """From creation to deletion, another client and the cache see each step."""
         with pytest.raises(KeyError):
             await ps.get(top)
         await ps.create(top, {"user": "u"}, tags={"team": "a"})
@@ -61,7 +61,7 @@ class TestParameters:
         assert ssm.get_parameter(Name=top)["Parameter"]["Type"] == "String"
 
     async def test_what_is_sent(self, scripted: Wire) -> None:
-        """All that was given, and nothing else."""
+        """The request has all settings that were given, and nothing else."""
         scripted.answers = {
             "PutParameter": {"Version": 1},
             "DescribeParameters": {"Parameters": []},
@@ -88,7 +88,7 @@ class TestParameters:
         assert scripted.bodies("DeleteParameter") == [{"Name": "/a"}]
 
     async def test_put_keeps_what_is_not_given(self, scripted: Wire) -> None:
-        """As update does."""
+        """`put` keeps them, like `update`."""
         described = {
             "Name": "/a", "Type": "SecureString", "KeyId": "old", "Description": "d",
             "Tier": "Advanced",
@@ -110,17 +110,17 @@ class TestParameters:
             ({"type": "String"}, "a String"),
         ],
     )
-    async def test_what_one_that_is_there_cant_get(
+    async def test_settings_that_an_existing_parameter_rejects(
         self, ps: AsyncParameterStore, ssm: Any, top: str, given: Any, words: str
     ) -> None:
-        """Tags, or another type: nothing is written."""
+        """Tags and another type are rejected; nothing is written."""
         await ps.create(top, "fake-old")
         with pytest.raises(s1crets.ConfigurationError, match=words):
             await ps.put(top, "fake-new", **given)
         assert ssm.get_parameter(Name=top, WithDecryption=True)["Parameter"]["Version"] == 1
 
-    async def test_one_who_is_slower_overwrites(self, scripted: Wire) -> None:
-        """Made by somebody else between the look and the writing."""
+    async def test_a_concurrent_creation_is_overwritten(self, scripted: Wire) -> None:
+        """Another process created it after the check."""
         scripted.answers = {
             "DescribeParameters": [
                 {"Parameters": []},
@@ -140,7 +140,7 @@ class TestParameters:
          (8192, {}, True), (8193, {}, False)],
     )  # fmt: skip
     async def test_sizes(self, scripted: Wire, size: int, given: Any, *, fits: bool) -> None:
-        """What is too long for its tier is not sent; where the account decides, AWS tells."""
+        """A value too long for its tier is not sent; if the account decides the tier, AWS checks it."""
         scripted.answers["PutParameter"] = {"Version": 1}
         async with AsyncParameterStore() as ps:
             if fits:
@@ -151,7 +151,7 @@ class TestParameters:
         assert len(scripted.asked) == fits
 
     async def test_describe(self, ps: AsyncParameterStore, top: str) -> None:
-        """What is at the path and below it, not beside it; and all, if there is no path."""
+        """Parameters at and under the path are listed; all of them without a path."""
         for name in (f"{top}/b", f"{top}/a/x", f"{top}b", top):
             await ps.create(name, "v", type="String")
         await ps.update(top, "v2")
@@ -167,7 +167,7 @@ class TestParameters:
         assert await ps.describe(f"{top}/nothing") == []
 
     async def test_describe_asks_for_pages(self, scripted: Wire) -> None:
-        """As many as there are; what is not told is empty."""
+        """All pages are read; missing fields are empty."""
         scripted.answers["DescribeParameters"] = [
             {"Parameters": [{"Name": "/b"}], "NextToken": "1"},
             {"Parameters": [], "NextToken": "2"},
@@ -187,7 +187,7 @@ class TestSecrets:
     """Secrets Manager."""
 
     async def test_a_life(self, sm: AsyncSecretsManager, asm: Any, top: str) -> None:
-        """From nothing to nothing; another client sees each step, and so does the cache."""
+        """From creation to deletion, another client and the cache see each step."""
         with pytest.raises(KeyError):
             await sm.get(top)
         await sm.create(top, b"\x00fake", tags={"team": "a"}, description="d")
@@ -214,7 +214,7 @@ class TestSecrets:
         assert await sm.get(top) == "fake-again"
 
     async def test_what_is_sent(self, scripted: Wire) -> None:
-        """All that was given, and what makes a repetition harmless."""
+        """The request has all settings, and a token that makes retries idempotent."""
         done = {"VersionId": "v"}
         scripted.answers = {
             "CreateSecret": done, "UpdateSecret": done, "PutSecretValue": done, "DeleteSecret": {},
@@ -244,15 +244,15 @@ class TestSecrets:
         ]
 
     async def test_a_repeated_creation_is_the_same_one(self, scripted: Wire) -> None:
-        """AWS knows it by its token."""
+        """AWS recognizes it by its token."""
         scripted.answers["CreateSecret"] = [HANG_UP, Reply({}, 500), {"VersionId": "v"}]
         async with AsyncSecretsManager() as sm:
             await sm.create("a", "v")
         tokens = {one["ClientRequestToken"] for one in scripted.bodies("CreateSecret")}
         assert (len(scripted.asked), len(tokens)) == (3, 1)
 
-    async def test_one_who_is_slower_overwrites(self, scripted: Wire) -> None:
-        """Made by somebody else between the two attempts."""
+    async def test_a_concurrent_creation_is_overwritten(self, scripted: Wire) -> None:
+        """Another process created it between the two requests."""
         scripted.answers = {
             "PutSecretValue": [refusal("ResourceNotFoundException"), {"VersionId": "v"}],
             "CreateSecret": refusal("ResourceExistsException"),
@@ -264,7 +264,7 @@ class TestSecrets:
         ]  # fmt: skip
 
     async def test_a_name_that_is_scheduled_for_deletion(self, scripted: Wire) -> None:
-        """Is taken, and can't be written to: the errors say so."""
+        """It is in use and can't be written to; the errors say so."""
         gone = refusal(
             "InvalidRequestException",
             "You can't create this secret because a secret with this name is already scheduled"
@@ -279,7 +279,7 @@ class TestSecrets:
                     await work
 
     async def test_describe(self, sm: AsyncSecretsManager, asm: Any, top: str) -> None:
-        """What is at the path and below it, with the id of the current version."""
+        """Secrets at and under the path are listed, with the ids of their current versions."""
         for name in (f"{top}/b", f"{top}b", top):
             await sm.create(name, "v")
         await sm.update(top, "v2")
@@ -292,8 +292,8 @@ class TestSecrets:
         assert {top, f"{top}b"} <= {one.name for one in await sm.describe()}
 
     @pytest.mark.parametrize("stages", [["not a dict"], "text"])
-    async def test_describe_believes_no_nonsense(self, scripted: Wire, stages: Any) -> None:
-        """An answer of other types is none."""
+    async def test_describe_rejects_malformed_stages(self, scripted: Wire, stages: Any) -> None:
+        """A response with other types is a bad response."""
         secret = {"Name": "a", "SecretVersionsToStages": stages}
         scripted.answers["ListSecrets"] = {"SecretList": [secret]}
         async with AsyncSecretsManager() as sm:
@@ -303,7 +303,7 @@ class TestSecrets:
 
 @pytest.mark.parametrize("cls", [ParameterStore, SecretsManager])
 def test_blocking(cls: Any, top: str) -> None:
-    """The same for scripts."""
+    """The blocking classes do the same."""
     with cls() as store:
         store.create(top, "fake-1")
         with pytest.raises(FileExistsError):
@@ -327,7 +327,7 @@ async def test_module_verbs(name: str, top: str) -> None:
 
 @pytest.mark.parametrize("name", ["aws.ps", "aws.sm"])
 def test_blocking_module_verbs(name: str, top: str) -> None:
-    """The same without await."""
+    """The blocking functions do the same."""
     s1crets.create(name, top, "fake-1", description="d")
     s1crets.put(name, top, "fake-2")
     assert s1crets.get(name, top) == "fake-2"
@@ -337,8 +337,10 @@ def test_blocking_module_verbs(name: str, top: str) -> None:
 
 @pytest.mark.parametrize("cls", [AsyncParameterStore, AsyncSecretsManager])
 @pytest.mark.parametrize("verb", ["create", "put", "delete"])
-async def test_nobody_gets_what_was_there_before(scripted: Wire, cls: Any, verb: str) -> None:
-    """Neither a value, nor a path, nor a yes; also where AWS's answer was lost."""
+async def test_nobody_gets_the_value_from_before_a_write(
+    scripted: Wire, cls: Any, verb: str
+) -> None:
+    """Not from the cache, and also if AWS's response was lost."""
     value = ["fake-old"]
 
     def answer(asked: Asked) -> Any:
@@ -398,7 +400,7 @@ WRONG_PARAMETERS: list[tuple[dict[str, Any], type[Exception]]] = [
 async def test_settings_that_make_no_sense(
     scripted: Wire, cls: Any, options: Any, error: Any, verb: str
 ) -> None:
-    """Are refused before anything is sent."""
+    """They are rejected before anything is sent."""
     async with cls() as store:
         with pytest.raises(error):
             await getattr(store, verb)("/a", CANARY, **options)
@@ -409,7 +411,7 @@ async def test_settings_that_make_no_sense(
 @pytest.mark.parametrize("verb", ["create", "put"])
 @pytest.mark.parametrize("value", [None, 5, {1, 2}, "", "\ud800", object()])
 async def test_values_that_cant_be_stored(scripted: Wire, cls: Any, verb: str, value: Any) -> None:
-    """Are refused before anything is sent."""
+    """They are rejected before anything is sent."""
     async with cls() as store:
         with pytest.raises(s1crets.InvalidValueError):
             await getattr(store, verb)("/a", value)
@@ -423,7 +425,7 @@ async def test_values_that_cant_be_stored(scripted: Wire, cls: Any, verb: str, v
 
 @pytest.mark.parametrize("name", [None, 5, "a\x00"])
 async def test_names_that_nothing_can_begin_with(scripted: Wire, name: Any) -> None:
-    """Are refused before anything is sent."""
+    """They are rejected before anything is sent."""
     for store in (AsyncParameterStore(), AsyncSecretsManager()):
         async with store:
             with pytest.raises(s1crets.InvalidNameError):
@@ -442,7 +444,7 @@ async def test_names_that_nothing_can_begin_with(scripted: Wire, name: Any) -> N
     ],
 )
 async def test_recoveries_that_make_no_sense(scripted: Wire, options: Any, error: Any) -> None:
-    """Are refused before anything is sent."""
+    """They are rejected before anything is sent."""
     async with AsyncSecretsManager() as sm:
         with pytest.raises(error):
             await sm.delete("a", **options)
@@ -458,7 +460,7 @@ JUNK = st.one_of(
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(kind=JUNK, key=JUNK, description=JUNK, tier=JUNK, tags=JUNK)
 def test_settings_fuzzed(kind: Any, key: Any, description: Any, tier: Any, tags: Any) -> None:
-    """Whatever is given: what AWS takes, or one of the documented errors."""
+    """Any settings lead to arguments that AWS accepts, or to a documented error."""
     calls: list[Callable[[], dict[str, Any]]] = [
         lambda: parameter_settings(kind, key, description, tier, tags),
         lambda: secret_settings(key, description, tags),
@@ -491,7 +493,7 @@ def test_settings_fuzzed(kind: Any, key: Any, description: Any, tier: Any, tags:
 async def test_errors_do_not_show_the_value(
     scripted: Wire, cls: Any, verb: str, answer: Any
 ) -> None:
-    """Whatever AWS says; nor do the locals of our frames."""
+    """Neither AWS's message nor the locals of our frames show it."""
     scripted.answers = dict.fromkeys(("PutParameter", "CreateSecret", "PutSecretValue"), answer)
     scripted.answers["DescribeParameters"] = {"Parameters": []}
     async with cls(retry=1) as store:

@@ -124,11 +124,11 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
     config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
     try:
         await run_in_thread(load_models, session, STS)
-        with anyio.fail_after(_TIMEOUT):
-            async with session.create_client(STS.name, region_name=region, config=config) as sts:
+        async with session.create_client(STS.name, region_name=region, config=config) as sts:
+            with anyio.fail_after(_TIMEOUT):
                 answer = await sts.get_caller_identity()
-                is_lasting = getattr(credentials, "method", None) in _COVERED
-                return "caller=" + _SESSION.sub(r"\1", answer["Arn"]), is_lasting
+            is_lasting = getattr(credentials, "method", None) in _COVERED
+            return "caller=" + _SESSION.sub(r"\1", answer["Arn"]), is_lasting
     except Exception as error:  # noqa: BLE001  # the fetch works without it
         # An access key has one owner; but a key that came with a token does not last.
         _log.log(
