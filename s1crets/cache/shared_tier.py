@@ -132,7 +132,9 @@ class SharedTier:
         self._locked: set[str] = set()
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
         self.spawn: Spawn = spawn_task
-        self._reads: Batcher[CacheKey, Seen] = Batcher(self._read_all, size=_BATCH, calls=_CALLS)
+        self._reads: Batcher[CacheKey, Seen | None] = Batcher(
+            self._read_all, size=_BATCH, calls=_CALLS
+        )
         self._writes: Batcher[tuple[str, str, float], bool] = Batcher(
             self._write_all, size=_BATCH, calls=1, finishes=True
         )
@@ -304,12 +306,16 @@ class SharedTier:
             return None
         return await self._reads.submit(key)
 
-    async def _read_all(self, keys: Sequence[CacheKey], _group: object) -> Mapping[CacheKey, Seen]:
+    async def _read_all(
+        self, keys: Sequence[CacheKey], _group: object
+    ) -> Mapping[CacheKey, Seen | None]:
         assert self._scope is not None
         rows = {key: self._rows_of(key, self._scope) for key in keys}
         names = list(dict.fromkeys(name for key in keys for name in rows[key].names))
         found = await self.backend.get_many(names)
-        texts = dict(zip(names, found or [None] * len(names), strict=True))
+        if found is None:
+            return dict.fromkeys(keys)
+        texts = dict(zip(names, found, strict=True))
         return {
             key: self._understand(key, rows[key], tuple(texts[name] for name in rows[key].names))
             for key in keys
@@ -328,6 +334,8 @@ class SharedTier:
             return life
         for _ in range(_STORE_ATTEMPTS):
             seen = await self._reads.submit(token.key)
+            if seen is None:
+                return life
             if not _is_unchanged(token.tombstones, seen.tombstones):
                 return 0.0
             if token.yields_to(seen.record, value.version):
@@ -382,7 +390,9 @@ class SharedTier:
         keys = list(values)
         looked_up = await asyncio.gather(*map(self.look_up, keys))
         paths = await self._reads.submit(token.key)
-        if token.tombstones is None or not _is_unchanged(token.tombstones, paths.tombstones):
+        if paths is None or token.tombstones is None:
+            return
+        if not _is_unchanged(token.tombstones, paths.tombstones):
             return
         stores = []
         for (key, value), (_, own) in zip(values.items(), looked_up, strict=True):

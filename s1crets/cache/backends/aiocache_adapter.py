@@ -256,10 +256,11 @@ class AiocacheBackend:
         except ValueError as error:
             self._warn(type(error).__name__)  # an unreadable row says nothing about other rows
         except Exception as error:  # noqa: BLE001  # the cache is optional
-            self._failed(breaker, error)
+            # Slow writes mean slow reads: one call must not wait for a budget of each.
+            self._failed(self._reads if isinstance(error, TimeoutError) else breaker, error)
         else:
             if self._budget and not self._budget.spend(began, time.thread_time() - busy):
-                self._failed(breaker, TimeoutError("too slow"))
+                self._failed(self._reads, TimeoutError("too slow"))
             return result
         return None
 
