@@ -68,45 +68,45 @@ _aliases.register()
 
 
 def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
-    """Return a secret's value; the options are those of the provider's `get`."""
+    """Return a secret's value; options are those of the provider's `get`."""
     return _provider(provider).get(path, keypath=keypath, **options)
 
 
 def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
-    """Return several secrets' values; the options are those of the provider's `get_many`."""
+    """Return several secrets' values; options are those of the provider's `get_many`."""
     found: dict[str, Any] = _provider(provider).get_many(paths, **options)
     return found
 
 
 def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
-    """Return all secrets below a path; the options are those of the provider's `get_by_path`."""
+    """Return all secrets under a path; options are those of the provider's `get_by_path`."""
     found: dict[str, Any] = _provider(provider).get_by_path(path, **options)
     return found
 
 
 def path_exists(provider: str, path: str) -> bool:
-    """Say whether there is such a path or key."""
+    """Return whether there is such a path or secret."""
     return bool(_provider(provider).path_exists(path))
 
 
 def update(provider: str, path: str, value: Any) -> None:
-    """Store a new value of a secret that is there."""
+    """Store a new value of an existing secret."""
     value = redact(value)
     _provider(provider).update(path, value)
 
 
 def create(provider: str, path: str, value: Any, **options: Any) -> None:
-    """Store a new secret; the options are those of the provider's `create`."""
+    """Store a new secret; options are those of the provider's `create`."""
     value = redact(value)
     _provider(provider).create(path, value, **options)
 
 
 def put(provider: str, path: str, value: Any, **options: Any) -> None:
-    """Store a secret, new or not; the options are those of the provider's `put`."""
+    """Store a secret, new or existing; options are those of the provider's `put`."""
     value = redact(value)
     _provider(provider).put(path, value, **options)
 
 
 def delete(provider: str, path: str, **options: Any) -> None:
-    """Delete a secret; the options are those of the provider's `delete`."""
+    """Delete a secret; options are those of the provider's `delete`."""
     _provider(provider).delete(path, **options)

@@ -1,4 +1,4 @@
-"""The facade: the same coroutines for callers that are not async, on one thread of their own."""
+"""Facade: blocking calls of the same coroutines, which run on the portal thread."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _EXIT = 0.5  # seconds that the portal may take to close connections when the pr
 
 
 class _Portal:
-    """The one thread of the process that runs all facades' coroutines, so connections are shared.
+    """The thread that runs the coroutines of all facades of the process; they share connections.
 
-    A daemon thread: a portal that a context manager starts hangs the interpreter's exit. And no
-    `BlockingPortal`, which starts a task in one trip between threads and answers in another.
+    It is a daemon thread: a portal started by a context manager hangs the interpreter's exit. It
+    is not anyio's `BlockingPortal`, which needs two trips between threads for each call.
     """
 
     def __init__(self) -> None:
@@ -47,31 +47,32 @@ class _Portal:
         on_fork(self)
 
     def after_fork(self) -> None:
-        """Start another one when it is wanted: threads do not survive in a child."""
+        """Start a new thread on the next call: threads do not survive a fork."""
         self._lock = threading.Lock()
         self._loop = self._thread = None
 
     def run(self, call: _Call) -> Any:
-        """Run `call` on the portal's thread, or here while none can be started; wait for it.
+        """Run `call` on the portal's thread and return its result.
 
         Raises:
-            RuntimeError: this is the portal's thread, which would wait for itself.
+            RuntimeError: this is the portal's thread, which would wait for itself; or the
+                interpreter is shutting down.
         """
         if threading.current_thread() is self._thread:
-            message = "a blocking call inside of a coroutine of s1crets' own thread: await instead"
+            message = "a blocking call on the thread of s1crets' coroutines: await the async class"
             raise RuntimeError(message)
         loop = self._running()
         future = asyncio.run_coroutine_threadsafe(call.run(), loop)
         try:
             return future.result().reveal()
         except BaseException as error:
-            future.cancel()  # after Ctrl-C the request would go on otherwise
+            future.cancel()  # otherwise the request would continue after Ctrl-C
             if self._stopped and isinstance(error, CancelledError):
-                threading.Event().wait()  # a daemon thread of a process that ends: nobody to tell
+                threading.Event().wait()  # this is a daemon thread of a process that ends
             raise
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """Run `work` on the portal's thread; wait for nothing, not even for its start."""
+        """Start `work` on the portal's thread without waiting."""
         self._running().call_soon_threadsafe(spawn_task, work)
 
     def _running(self) -> asyncio.AbstractEventLoop:
@@ -100,7 +101,7 @@ class _Portal:
         except BaseException as error:
             if started.done():
                 raise
-            started.set_exception(error)  # no files or memory for a loop: the caller is told
+            started.set_exception(error)  # such as too few file descriptors for a loop
 
     async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
         self._stop = asyncio.Event()
@@ -109,7 +110,7 @@ class _Portal:
         await self._stop.wait()
 
     def stop(self) -> None:
-        """Close what is open, if that is quickly done."""
+        """Close connections, within a short time limit."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -124,39 +125,39 @@ atexit.register(_portal.stop)
 
 
 def in_background(provider: T) -> T:
-    """Let a facade's provider refresh what it holds on the portal's thread."""
+    """Let a provider do its background work on the portal's thread."""
     provider.spawn_with(_portal.spawn)
     return provider
 
 
 class _Call:
-    """A method and its arguments, on the way to the portal; the repr does not show them."""
+    """A method and its arguments; the repr does not show them."""
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
 
     async def run(self) -> Redacted:
-        """Call a coroutine; its result is concealed, as asyncio logs that of a task at DEBUG."""
+        """Return the result redacted, since asyncio logs results of tasks at DEBUG."""
         return redact(await self._bound())
 
 
 class Facade(Generic[T_co]):
-    """A provider for callers that are not async; it has an async one that does the work."""
+    """Blocking API of a provider; an async provider does the work."""
 
     _provider: T_co
 
     @property
     def awaited(self) -> T_co:
-        """The async provider behind this one, with the same cache."""
+        """The async provider behind it, with the same cache."""
         return self._provider
 
     @property
     def stats(self) -> Stats:
-        """What this provider has done since it was made."""
+        """Numbers of this provider since it was created."""
         return self._provider.stats
 
     def __enter__(self) -> Self:
-        """Return the provider; it opens by itself, on first use."""
+        """Return the provider; it opens on first use."""
         return self
 
     def __exit__(
@@ -165,13 +166,13 @@ class Facade(Generic[T_co]):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close the provider."""
         self.close()
 
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
-        """Decorate a function as the async provider's `refresh_on` does, but one that blocks."""
+        """Decorate a blocking function; see `AsyncProvider.refresh_on`."""
         return self._provider.blocking_refresh_on(exceptions, path, keypath, self._run)
 
     def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -195,14 +196,14 @@ def blocking(
     method: Callable[Concatenate[T, P], Coroutine[Any, Any, R]],
     local: Callable[Concatenate[T, P], Any] | None = None,
 ) -> Callable[Concatenate[Facade[T], P], R]:
-    """Return a facade's form of an async method: the same arguments, result and errors.
+    """Return the blocking form of an async method: same arguments, result and errors.
 
     Args:
-        method: the coroutine function of the async class.
-        local: answers from a local cache in the caller's own thread, or returns `MISSING`.
+        method: the method of the async class.
+        local: looks the result up in a local cache in the caller's thread, or returns `MISSING`.
     """
     if local is not None:
-        local.__qualname__ = method.__qualname__  # what a TypeError calls it
+        local.__qualname__ = method.__qualname__  # the name in a TypeError
 
     @functools.wraps(method)
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -214,7 +215,7 @@ def blocking(
             if found is not MISSING:
                 return found
         wanted = _Call(method, provider, *args, **kwargs)
-        del args, kwargs  # the value of an update: not to be seen in a traceback
+        del args, kwargs  # a traceback would show the value of an update
         result: R = _portal.run(wanted)
         return result
 
@@ -222,7 +223,7 @@ def blocking(
 
 
 def direct(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Facade[T], P], R]:
-    """Return a facade's form of a method that is not a coroutine and never waits."""
+    """Return the blocking form of a method that is not a coroutine and never waits."""
 
     @functools.wraps(method)
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:

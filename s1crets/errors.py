@@ -1,8 +1,8 @@
-"""The errors that s1crets raises.
+"""Exceptions and warnings of s1crets.
 
-Each one is an `S1cretsError` and also the builtin that a caller would catch without importing
-anything from here. A message says what was asked for, of which service and region, what went
-wrong and what to do about it; it never has a secret's value in it.
+Each exception is an `S1cretsError`, and a subclass of the builtin that a caller would catch without
+importing anything from here. A message says what was requested from which service and region, what
+is wrong and what to do about it. It never contains a secret's value.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 
 
 class S1cretsError(Exception):
-    """Anything that s1crets has to report; also what AWS refused for a reason of its own."""
+    """Base class; raised itself for a refusal of AWS that no subclass describes."""
 
     def __str__(self) -> str:
         """Return the message, also where the builtin (`KeyError`) would show its repr."""
@@ -41,29 +41,29 @@ class S1cretsError(Exception):
 
 
 class SecretNotFoundError(S1cretsError, KeyError):
-    """No such parameter, secret, version or key; or the secret is scheduled for deletion."""
+    """No such parameter, secret, version or key, or the secret is scheduled for deletion."""
 
 
 class SecretExistsError(S1cretsError, FileExistsError):
-    """There is one of that name already; or one that is scheduled for deletion has it."""
+    """A secret of this name exists, or is scheduled for deletion."""
 
 
 class AccessDeniedError(S1cretsError, PermissionError):
-    """The credentials are good, but may not do this.
+    """The credentials are valid, but the action is not allowed.
 
     Attributes:
-        action: what the caller's IAM policy does not allow, as `ssm:GetParameter`.
+        action: the IAM action that is not allowed, such as `ssm:GetParameter`.
     """
 
     action: str = ""
 
 
 class ThrottledError(S1cretsError):
-    """AWS still said "too many requests" after all attempts."""
+    """AWS still throttled the request after all attempts."""
 
 
 class UnavailableError(S1cretsError, ConnectionError):
-    """AWS could not be reached, hung up, timed out or failed, after all attempts."""
+    """AWS was unreachable, timed out or failed, after all attempts."""
 
 
 class DeadlineExceededError(S1cretsError, TimeoutError):
@@ -71,39 +71,39 @@ class DeadlineExceededError(S1cretsError, TimeoutError):
 
 
 class CredentialsError(S1cretsError):
-    """There are no credentials, or AWS does not accept them."""
+    """No credentials, or credentials that AWS does not accept."""
 
 
 class DecryptionError(S1cretsError):
-    """The key that the secret is encrypted with can't be used."""
+    """The KMS key of the secret can't be used."""
 
 
 class BadResponseError(S1cretsError):
-    """The answer was not what AWS's API promises."""
+    """A response that does not conform to AWS's API."""
 
 
 class InvalidNameError(S1cretsError, ValueError):
-    """That can't be the name of a parameter or a secret."""
+    """Not a valid name of a parameter or a secret."""
 
 
 class InvalidValueError(S1cretsError, ValueError):
-    """That can't be the value of a parameter or a secret; the message does not repeat it."""
+    """Not a valid value of a parameter or a secret; the message does not repeat it."""
 
 
 class ConfigurationError(S1cretsError, ValueError):
-    """The region, the profile or another setting is missing or makes no sense."""
+    """The region, the profile or another setting is missing or not valid."""
 
 
 class NotPrivateError(ConfigurationError, PermissionError):
-    """Others than the owner can get into a cache folder, or read a file with a key."""
+    """Users other than the owner can access a cache folder, or a file with a key."""
 
 
 class BatchError(S1cretsError):
     """Some names of a batch could not be read.
 
     Attributes:
-        values: what was read, a value a name.
-        errors: what went wrong, an error a name.
+        values: what was read, one value per name.
+        errors: what failed, one error per name.
     """
 
     def __init__(
@@ -114,7 +114,7 @@ class BatchError(S1cretsError):
         self.errors = errors
 
     def __copy__(self) -> BatchError:
-        """Return another of the same, for another waiter."""
+        """Return a copy for another waiter."""
         return type(self)(str(self), dict(self.values), dict(self.errors))
 
     def __reduce__(self) -> tuple[type[S1cretsError], tuple[str]]:

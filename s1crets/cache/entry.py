@@ -126,7 +126,7 @@ def _identity(value: Any) -> Any:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class FetchToken:
-    """What a fetch saw in a tier when it began. It decides whether the result may be stored.
+    """The state of a tier when a fetch began. It decides whether the result may be stored.
 
     Attributes:
         key: the key that is fetched.

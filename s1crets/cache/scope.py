@@ -26,7 +26,7 @@ _RETRY = 5.0  # seconds before the service is asked again
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Whose entries are meant, so that nobody gets the values of another identity.
+    """An identity: nobody gets the values of another identity.
 
     Attributes:
         place: service, region and endpoint: the same secrets for everybody who may read them.

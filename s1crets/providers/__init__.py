@@ -1,7 +1,7 @@
-"""Providers by name: `'aws.ps'`, `'aws.sm'`, `'files'`, and those of other packages.
+"""Registry of providers: `'aws.ps'`, `'aws.sm'`, `'files'`, and those of other packages.
 
-Each is made once and shared. A package adds one with an entry point of the group
-`s1crets.providers`: see `s1crets.providers.simple`.
+Each is created once per process and shared. A package adds a provider with an entry point of the
+group `s1crets.providers`: see `s1crets.providers.simple`.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _providers: dict[str, Any] = {}
 
 
 def provider(name: str) -> Any:
-    """Return the process's own provider of that name, made with all defaults.
+    """Return the shared provider of that name, created with default options.
 
     Raises:
-        ValueError: there is none of that name.
-        ConfigurationError: another package's can't be loaded.
+        ValueError: no such provider.
+        ConfigurationError: a provider of another package can't be loaded.
     """
     return made(name) or _make(name)
 
 
 def made(name: str) -> Any:
-    """Return the process's own provider of that name if it has been made, else None."""
+    """Return the shared provider of that name if it exists already, otherwise None."""
     return _providers.get(name) if isinstance(name, str) else None
 
 
 def provider_class(name: str) -> Any:
-    """Return the blocking class of that name; its `awaited` is of the async one.
+    """Return the blocking class of that name; its instances' `awaited` is the async provider.
 
     Raises:
-        ValueError: there is none of that name.
-        ConfigurationError: a `ValueError` too: several packages have one of that name; or it can't
-            be loaded, or is no such class.
+        ValueError: no such provider.
+        ConfigurationError: several packages have a provider of that name, it can't be loaded, or
+            it is not a blocking class.
     """
     if isinstance(name, str) and name in _CLASSES:
         module, _, cls = _CLASSES[name].partition(":")
@@ -60,30 +60,31 @@ def provider_class(name: str) -> Any:
 
 
 def provider_names() -> list[str]:
-    """Return the names of all providers, also of those that other packages have; imports none."""
+    """Return the names of all providers, including other packages'; imports none of them."""
     return [*_CLASSES, *_others()]
 
 
 def is_provider(name: object) -> bool:
-    """Say whether there is a provider of that name; other packages are not asked for our own."""
+    """Return whether there is a provider of that name."""
     return name in _CLASSES or name in _others()
 
 
 def reset() -> None:
-    """Close the process's own providers and forget them: the next call makes them anew."""
+    """Close and remove the shared providers: the next call creates them again."""
     while _providers:
         _, one = _providers.popitem()
         one.close()
 
 
 def _make(name: str) -> Any:
-    return _providers.setdefault(name, provider_class(name)())  # of two threads' one stays
+    # If two threads create it, the first stays.
+    return _providers.setdefault(name, provider_class(name)())
 
 
 def _others() -> dict[str, list[EntryPoint]]:
-    """Return what other packages offer, by name. Our own names are ours: nobody else has them."""
+    """Return the entry points of other packages by name. Built-in names can't be replaced."""
     with import_lock:
-        from importlib.metadata import entry_points  # 30 ms, for those who need it
+        from importlib.metadata import entry_points  # takes 30 ms
 
     found: dict[str, list[EntryPoint]] = {}
     for point in sorted(entry_points(group=GROUP)):
@@ -93,10 +94,10 @@ def _others() -> dict[str, list[EntryPoint]]:
 
 
 def _loaded(name: str, points: list[EntryPoint]) -> Any:
-    """Return the class that an entry point means.
+    """Return the class of an entry point.
 
     Raises:
-        ConfigurationError: it can't be told which one, it can't be loaded, or it is none.
+        ConfigurationError: ambiguous, not loadable, or not a blocking class.
     """
     from s1crets._sync import Facade
 
@@ -104,7 +105,7 @@ def _loaded(name: str, points: list[EntryPoint]) -> Any:
     cause: Exception | None = None
     problem, found = "", None
     if len({point.value for point in points}) > 1:
-        # Whose secrets are read is not left to the order of folders.
+        # Which secrets are read must not depend on the order of folders.
         problem = "uninstall all but one"
     else:
         try:
@@ -114,7 +115,7 @@ def _loaded(name: str, points: list[EntryPoint]) -> Any:
             cause = error
             problem = f"it can't be loaded ({type(error).__name__}: {error})"
     if not problem and not (isinstance(found, type) and issubclass(found, Facade)):
-        problem = "that is no blocking class: see s1crets.providers.simple.SimpleProvider"
+        problem = "it is not a blocking class: see s1crets.providers.simple.SimpleProvider"
     if problem:
         message = f"the provider {name!r} comes from {packages}: {problem}"
         raise ConfigurationError(message) from cause

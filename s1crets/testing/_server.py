@@ -62,7 +62,12 @@ class Response:
 
 
 class Disconnect(Enum):
-    """Ways to end a connection without a response."""
+    """Ways to end a connection without a response.
+
+    Attributes:
+        HANG_UP: close it (FIN).
+        RESET: abort it (RST).
+    """
 
     HANG_UP = "close it (FIN)"
     RESET = "abort it (RST)"

@@ -432,9 +432,9 @@ print(asyncio.run(s1crets.aio.get_many("demo.dict", ["name"])))
             ("no_such_module:Dict", "can't be loaded .ModuleNotFoundError: No module named"),
             ("broken:Dict", "can't be loaded .RuntimeError: not today"),
             ("demo_provider:Dct", "can't be loaded .AttributeError"),
-            ("demo_provider:AsyncDict", "that is no blocking class: see s1crets.providers.simple"),
-            ("demo_provider:VALUES", "that is no blocking class"),
-            ("demo_provider", "that is no blocking class"),
+            ("demo_provider:AsyncDict", "it is not a blocking class: see s1crets.providers.simple"),
+            ("demo_provider:VALUES", "it is not a blocking class"),
+            ("demo_provider", "it is not a blocking class"),
         ],
     )
     def test_one_that_can_not_be_used(self, site: Path, point: str, words: str) -> None:
