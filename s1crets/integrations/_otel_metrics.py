@@ -36,12 +36,8 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.
 class Source:
     """Counters of a single provider, from now until its end.
 
-    It has no reference to the provider, so that does not stay alive.
-
-    Args:
-        counters: the provider's counters.
-        provider: the provider's name, such as `aws.ps`.
-        service: the service's name, such as `SSM`.
+    It has no reference to the provider, which would stay alive. `provider` and `service` are names
+    such as `aws.ps` and `SSM`.
     """
 
     def __init__(self, counters: Counters, provider: str, service: str) -> None:

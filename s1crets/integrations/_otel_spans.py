@@ -30,19 +30,12 @@ if TYPE_CHECKING:
 
 @dataclass(eq=False)
 class Spans(Observer):
-    """Creates the spans of a single provider.
-
-    Attributes:
-        source: identifies the provider.
-        metrics: has the histograms.
-        tracer: creates spans.
-        hashed: returns the hash of a name; None if spans have no names.
-    """
+    """Creates the spans of a single provider, and measures their durations."""
 
     source: Source
     metrics: Metrics
     tracer: Tracer
-    hashed: Callable[[str], str] | None
+    hashed: Callable[[str], str] | None  # returns the hash of a name; None: names are omitted
 
     def call(
         self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
@@ -147,16 +140,16 @@ class _RequestSpan(_TimedSpan):
     current = ContextVar[Any]("s1crets_request", default=None)
 
     def __init__(self, spans: Spans, operation: str, about: dict[str, Any]) -> None:
-        service, callers = spans.source.service, _waiting()
+        service, waiting = spans.source.service, _waiting()
         key = {"rpc.service": service, "rpc.method": operation}
         old = {}  # names from earlier semantic conventions
         if spans.source.provider.startswith("aws."):
             key["rpc.system.name"] = old["rpc.system"] = "aws-api"
         # The child of a single caller. A span can't have several parents, so if there are several
         # callers it is a root, with a link to each of them and from each of them.
-        parent, linked = otel.Context(), callers
-        if len(callers) == 1:
-            parent, linked = set_span_in_context(callers[0].span), []
+        parent, linked = otel.Context(), waiting
+        if len(waiting) == 1:
+            parent, linked = set_span_in_context(waiting[0].span), []
         span = spans.tracer.start_span(
             f"{service}.{operation}",
             parent,
@@ -166,7 +159,7 @@ class _RequestSpan(_TimedSpan):
         )
         super().__init__(spans.source, span, spans.metrics.requests, key)
         self.attempts = Counter(requests=0, retries=0, throttles=0)
-        self._known = set(callers)
+        self._known = set(waiting)
         for call in linked:
             call.span.add_link(span.get_span_context())
 

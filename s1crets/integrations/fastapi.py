@@ -118,11 +118,7 @@ class Secret(Depends):
         super().__init__(self)
 
     async def __call__(self, *, connection: HTTPConnection) -> Any:
-        """Return the value. FastAPI calls this with the request or the WebSocket.
-
-        Raises:
-            HTTPException: it can't be read.
-        """
+        """Return the value. FastAPI calls this with the request or the WebSocket."""
         path, keypath, provider = self._arguments
         try:
             if isinstance(provider, str):

@@ -7,9 +7,8 @@ instrument(ParameterStore())
 ```
 A cache hit costs nothing extra: it creates no span, and counters are read when they are collected.
 
-Metrics count from `instrument` on. All have the attributes `s1crets.provider` (`aws.ps`, `aws.sm`,
-or the class name of another provider) and, once it is known, `cloud.region`. Histograms are in
-seconds.
+Metrics count from `instrument` on, histograms in seconds. Their attributes include
+`s1crets.provider` (`aws.ps`, `aws.sm`, or a class name) and, once it is known, `cloud.region`:
 
 - `s1crets.cache.hits`, `s1crets.cache.misses`, `s1crets.cache.stale`, as in `stats`.
 - `s1crets.requests`: every page and every attempt, by `rpc.service` and `rpc.method`.
@@ -22,9 +21,8 @@ seconds.
 Spans:
 
 - `s1crets.get` etc.: a call that a local cache did not answer, or that writes or lists.
-  `s1crets.name_count` is the number of names (for `get_many`, of those not in the cache),
-  `s1crets.error_count` the number of those that failed; `s1crets.stale` means that an expired value
-  was served.
+  `s1crets.name_count` is the number of names (not in the cache), `s1crets.error_count` of those
+  that failed; `s1crets.stale` means that an expired value was served.
 - `SSM.GetParameter` etc.: an operation of AWS, with the name and attributes of the semantic
   conventions for AWS SDKs. `s1crets.requests` is the number of requests it took, including
   `s1crets.retries` retries; `s1crets.throttles` of them were throttled. Requests to assume a role

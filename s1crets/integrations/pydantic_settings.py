@@ -111,7 +111,8 @@ class SecretsSource(_Source):
     """Reads the secrets of marked fields, with a single `get_many` per provider.
 
     Fields that an earlier source has are not read. Fields whose secret does not exist are left to
-    later sources and to the field's default.
+    later sources and to the field's default. A secret that can't be read for any other reason is a
+    `SecretSettingsError`.
 
     Args:
         settings_cls: the settings.
@@ -120,13 +121,7 @@ class SecretsSource(_Source):
     """
 
     def __call__(self) -> dict[str, Any]:
-        """Return the values of the fields whose secrets exist.
-
-        Raises:
-            SecretSettingsError: some secrets could not be read.
-            ConfigurationError: there is no such provider, or it is not a sync provider; or a field
-                has two markers, or can't be set.
-        """
+        """Return the values of the fields whose secrets exist."""
         wanted = [
             (field, field.marker)
             for field in flattened(self._fields())
@@ -193,12 +188,7 @@ class SecretsPathSource(_Source):
         self._path = path
 
     def __call__(self) -> dict[str, Any]:
-        """Return the secrets under the path, by field.
-
-        Raises:
-            SecretSettingsError: they could not be read.
-            ConfigurationError: there is no such provider, or it is not a sync provider.
-        """
+        """Return the secrets under the path, by field."""
         fields = self._fields()
         found: dict[str, Any] = hide({}, "values from SecretsPathSource")
         if all(field.given(self.current_state) for field in fields):
@@ -286,9 +276,7 @@ class SecretSettings(BaseSettings):
             if not reveals(f"{error} {error!r}", data):
                 raise
             kind = type(error).__name__
-            message = (
-                f"{cls.__name__}: a validator raised {kind}, and the message contains a secret"
-            )
+            message = f"{cls.__name__}: a validator raised {kind} with a secret in its message"
             failed = SecretSettingsError(message, {})
         raise failed
 
