@@ -8,9 +8,7 @@ import pytest
 
 import s1crets
 from s1crets.cache.keys import EXISTS, PATH, CacheKey
-from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, entries, session
-from s1crets.providers.aws.options import StsArgs
-from s1crets.providers.metadata import SecretMetadata
+from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 PS: Any = AsyncParameterStore()._store
 SM: Any = AsyncSecretsManager()._store
@@ -99,9 +97,3 @@ def test_ancestors_are_all_paths_that_may_contain_a_secret(
     assert {key.name for key in keys} == paths
     assert {key.kind for key in keys} == {PATH}
     assert len(set(keys)) == len(keys) == len(paths) * options
-
-
-def test_former_names_are_aliases() -> None:
-    """Of classes that have moved."""
-    assert session.StsArgs is StsArgs
-    assert entries.Entry is SecretMetadata
