@@ -12,7 +12,7 @@ from s1crets.cache.scope import Scope
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
 
     from s1crets._redaction import Redacted
     from s1crets.providers.metadata import SecretMetadata
@@ -50,7 +50,7 @@ class Store(Protocol):
         """
         ...
 
-    def aliases(self, path: str) -> Iterable[str]:
+    def aliases(self, path: str) -> Collection[str]:
         """Return all names under which a secret may be cached, as in `CacheKey.secrets`."""
         ...
 

@@ -71,53 +71,30 @@ _UNREACHABLE = "check whether the service can be reached from here", Unavailable
 _LOG_IN = "log in again: aws sso login", CredentialsError
 
 _CODES: dict[str, tuple[str, type[S1cretsError]]] = {
-    "ParameterNotFound": _NOT_FOUND,
-    "ParameterVersionNotFound": _NOT_FOUND,
-    "ResourceNotFoundException": _NOT_FOUND,
-    "ParameterAlreadyExists": _EXISTS,
-    "ResourceExistsException": _EXISTS,
-    "AccessDenied": _DENIED,
-    "AccessDeniedException": _DENIED,
-    "UnauthorizedOperation": _DENIED,
-    "DecryptionFailure": _KMS,
-    "EncryptionFailure": _KMS,
-    "InvalidKeyId": _KMS,
-    "KMSAccessDeniedException": _KMS,
-    "KMSDisabledException": _KMS,
-    "KMSInvalidStateException": _KMS,
-    "KMSNotFoundException": _KMS,
-    "LimitExceededException": _SLOW_DOWN,
-    "RequestLimitExceeded": _SLOW_DOWN,
-    "RequestThrottled": _SLOW_DOWN,
-    "Throttling": _SLOW_DOWN,
-    "ThrottlingException": _SLOW_DOWN,
-    "ThrottledException": _SLOW_DOWN,
-    "TooManyRequestsException": _SLOW_DOWN,
-    "TooManyUpdates": _SLOW_DOWN,
-    "AuthFailure": _CREDENTIALS,
-    "ExpiredToken": _EXPIRED,
-    "ExpiredTokenException": _EXPIRED,
-    "IncompleteSignature": _CREDENTIALS,
-    "IncompleteSignatureException": _CREDENTIALS,
-    "InvalidAccessKeyId": _CREDENTIALS,
-    "InvalidClientTokenId": _CREDENTIALS,
-    "InvalidSignatureException": _CREDENTIALS,
-    "MissingAuthenticationToken": _CREDENTIALS,
-    "MissingAuthenticationTokenException": _CREDENTIALS,
-    "RequestExpired": _CLOCK,
-    "RequestTimeTooSkewed": _CLOCK,
-    "SignatureDoesNotMatch": _CREDENTIALS,
-    "UnrecognizedClientException": _CREDENTIALS,
-    "InternalFailure": _DOWN,
-    "InternalServerError": _DOWN,
-    "InternalServiceError": _DOWN,
-    "ServiceUnavailable": _DOWN,
-    "InvalidParameterException": _BAD_NAME,
-    "ValidationException": _BAD_NAME,
-    "ParameterPatternMismatchException": _BAD_VALUE,
+    code: meaning
+    for meaning, codes in (
+        (_NOT_FOUND, "ParameterNotFound ParameterVersionNotFound ResourceNotFoundException"),
+        (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
+        (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation"),
+        (_KMS, "DecryptionFailure EncryptionFailure InvalidKeyId KMSAccessDeniedException"),
+        (_KMS, "KMSDisabledException KMSInvalidStateException KMSNotFoundException"),
+        (_SLOW_DOWN, "LimitExceededException RequestLimitExceeded RequestThrottled Throttling"),
+        (_SLOW_DOWN, "ThrottlingException ThrottledException TooManyRequestsException"),
+        (_SLOW_DOWN, "TooManyUpdates"),
+        (_CREDENTIALS, "AuthFailure IncompleteSignature IncompleteSignatureException"),
+        (_CREDENTIALS, "InvalidAccessKeyId InvalidClientTokenId InvalidSignatureException"),
+        (_CREDENTIALS, "MissingAuthenticationToken MissingAuthenticationTokenException"),
+        (_CREDENTIALS, "SignatureDoesNotMatch UnrecognizedClientException"),
+        (_EXPIRED, "ExpiredToken ExpiredTokenException"),
+        (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
+        (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
+        (_BAD_NAME, "InvalidParameterException ValidationException"),
+        (_BAD_VALUE, "ParameterPatternMismatchException"),
+    )
+    for code in codes.split()
 }
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
-EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException"})
+EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS: dict[str, tuple[str, type[S1cretsError]]] = {

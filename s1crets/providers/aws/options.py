@@ -105,18 +105,16 @@ def checked(options: ProviderOptions) -> None:
         TypeError: an unknown item, or one of the wrong type.
         ValueError: an item out of range.
     """
-    for name, check in (("sts_args", _check_sts_args), ("cache_args", check_cache_args)):
-        if options.get(name) is not None:
-            check(options[name])  # type: ignore[literal-required]
-    numbers = {name: options[name] for name in _NUMBERS if name in options}  # type: ignore[literal-required]
+    sts_args, cache_args = options.get("sts_args"), options.get("cache_args")
+    if sts_args is not None:
+        check_args("sts_args", sts_args, _STS_ARGS)
+    if cache_args is not None:
+        check_cache_args(cache_args)
+    numbers = {name: value for name, value in options.items() if name in _NUMBERS}
     if numbers.get("deadline", 0) is None:
         del numbers["deadline"]
     check_numbers(**numbers)
     _check_session(options.get("session"))
-
-
-def _check_sts_args(args: Mapping[str, object]) -> None:
-    check_args("sts_args", args, _STS_ARGS)
 
 
 def _check_session(session: object) -> None:
