@@ -530,7 +530,7 @@ class TestParents:
             async def fetch(self, name: str) -> str:
                 return str(await ps.get(top + name))
 
-            async def names(self, path: str) -> list[str]:
+            async def names(self, path: str) -> list[str]:  # noqa: ARG002
                 return []
 
         s1crets_aws.seed({"aws.ps": {f"{top}/a": "v"}})
