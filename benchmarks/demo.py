@@ -156,12 +156,12 @@ def outage(aws: LoopbackAws) -> None:
 
 
 _FLEET = """
-import asyncio, sys
+import asyncio, functools, sys
 from aiocache import RedisCache
 from s1crets.providers.aws import AsyncParameterStore
 
 async def main():
-    backend = RedisCache(endpoint="127.0.0.1", port=int(sys.argv[1]))
+    backend = functools.partial(RedisCache, endpoint="127.0.0.1", port=int(sys.argv[1]))
     async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
         names = [f"/demo/service{i % 20}/setting{i}" for i in range(200)]
         assert len(await ps.get_many(names)) == 200
@@ -171,7 +171,7 @@ asyncio.run(main())
 
 
 def fleet(aws: LoopbackAws) -> None:
-    """Let four processes that want the same share a Redis, sealed."""
+    """Let four processes that want the same share a Redis, encrypted."""
     key = base64.b64encode(os.urandom(32)).decode()
     before = len(aws.requests)
     with ValkeyServer() as server, step("4 processes share a Redis, 200 names each") as told:
@@ -181,7 +181,7 @@ def fleet(aws: LoopbackAws) -> None:
         assert [process.wait() for process in processes] == [0] * 4
         asked = [one for one in aws.requests[before:] if one.service == "ssm"]
         names = sum(len(one.names) for one in asked)
-        told.append(f"{names} names asked of AWS in all, in {len(asked)} requests")
+        told.append(f"{names} names requested from AWS in total, in {len(asked)} requests")
 
 
 _STORE = web.AppKey("store", AsyncParameterStore)

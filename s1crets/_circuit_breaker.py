@@ -32,10 +32,6 @@ class CircuitBreaker:
         """Open the circuit for `rest` seconds."""
         self._closed_from = self._timer() + self._rest
 
-    def succeeded(self) -> None:
-        """Close the circuit."""
-        self._closed_from = float("-inf")
-
 
 class Backoff:
     """A pause per key after a failure; it doubles with every further failure.

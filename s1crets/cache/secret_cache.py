@@ -117,7 +117,8 @@ class SecretCache:
         Raises:
             S1cretsError: any failure.
         """
-        await self._scope.resolve()
+        if not self._scope.is_known:
+            await self._scope.resolve()
         return await self._flights.join(key, *self._flight(key, cached=cached))
 
     async def read_many(
@@ -128,7 +129,8 @@ class SecretCache:
         cached: bool,
     ) -> None:
         """Put what `read` returns or raises for each key into `found`, as the results arrive."""
-        await self._scope.resolve()
+        if not self._scope.is_known:
+            await self._scope.resolve()
         fetch = self._get if cached else self._fetch
         wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
         await self._flights.join_many(wanted, fetch, found)

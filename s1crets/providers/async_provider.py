@@ -370,7 +370,8 @@ class AsyncProvider:
         self, path: str, keypath: KeyPath, default: Any, *, cached: bool, **options: Any
     ) -> Any:
         """Read a secret that no local cache has."""
-        keys_of(keypath)
+        if keypath != ():
+            keys_of(keypath)  # rejects it before anything is sent
         key = self._store.key(path, **options)
         try:
             held = await self.read(key, cached=cached)

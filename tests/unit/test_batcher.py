@@ -1,0 +1,148 @@
+"""Batcher: what is submitted in a tick is handled by few calls."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from s1crets._batcher import Batcher
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Work:
+    """Notes the calls, and doubles numbers once a test lets it."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[list[int], Any]] = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.ended = 0
+
+    async def __call__(self, items: Sequence[int], group: Any) -> Mapping[int, int | Exception]:
+        self.calls.append((sorted(items), group))
+        await self.go.wait()
+        if 13 in items:
+            raise ValueError("13")
+        self.ended += 1
+        return {item: KeyError("7") if item == 7 else 2 * item for item in items}
+
+
+async def test_a_tick_is_a_call() -> None:
+    """Each item once, however many submit it."""
+    work = Work()
+    batcher = Batcher(work, size=10, calls=5)
+    found = await asyncio.gather(*map(batcher.submit, [1, 2, 2, 3, 1]))
+
+    assert found == [2, 4, 4, 6, 2]
+    assert work.calls == [([1, 2, 3], None)]
+
+
+async def test_size_and_groups_divide_calls() -> None:
+    """Items of two groups never share a call."""
+    work = Work()
+    batcher = Batcher(work, size=2, calls=5)
+    await asyncio.gather(*(batcher.submit(item, item % 2) for item in range(6)))
+
+    assert sorted(work.calls) == [([0, 2], 0), ([1, 3], 1), ([4], 0), ([5], 1)]
+
+
+async def test_items_accumulate_while_calls_are_under_way() -> None:
+    """They fill the next call."""
+    work = Work()
+    work.go.clear()
+    batcher = Batcher(work, size=10, calls=1)
+    first = asyncio.ensure_future(batcher.submit(1))
+    await asyncio.sleep(0)
+    others = []
+    for item in (2, 3, 4):
+        others.append(asyncio.ensure_future(batcher.submit(item)))
+        await asyncio.sleep(0)
+    work.go.set()
+
+    assert [await first, *await asyncio.gather(*others)] == [2, 4, 6, 8]
+    assert work.calls == [([1], None), ([2, 3, 4], None)]
+
+
+async def test_errors_of_an_item_and_of_a_call() -> None:
+    """An item's error is its submitter's; a call's error is everybody's."""
+    batcher = Batcher(Work(), size=10, calls=5)
+    found = await asyncio.gather(*map(batcher.submit, [1, 7]), return_exceptions=True)
+    assert (found[0], type(found[1])) == (2, KeyError)
+    found = await asyncio.gather(*map(batcher.submit, [1, 13]), return_exceptions=True)
+    assert [type(error) for error in found] == [ValueError, ValueError]
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+async def test_a_call_that_nobody_awaits(*, finishes: bool) -> None:
+    """It is cancelled, unless it must finish, as a write."""
+    work = Work()
+    work.go.clear()
+    batcher = Batcher(work, size=10, calls=1, finishes=finishes)
+    waiting = [asyncio.ensure_future(batcher.submit(item)) for item in (1, 2)]
+    await asyncio.sleep(0.01)
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    assert not waiting[1].done()
+    waiting[1].cancel()
+    await asyncio.wait(waiting)
+    work.go.set()
+    assert await batcher.submit(3) == 6
+
+    assert work.ended == 1 + finishes
+    assert work.calls == [([1, 2], None), ([3], None)]
+
+
+@pytest.mark.parametrize("finishes", [False, True])
+async def test_an_item_that_is_given_up_before_it_is_sent(*, finishes: bool) -> None:
+    """It is left out, unless it must be handled."""
+    work = Work()
+    batcher = Batcher(work, size=10, calls=1, finishes=finishes)
+    given_up = asyncio.ensure_future(batcher.submit(1))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    assert await batcher.submit(2) == 4
+
+    assert work.calls[0][0] == ([1, 2] if finishes else [2])
+
+
+async def test_nothing_is_sent_if_all_items_were_given_up() -> None:
+    """Not even an empty call."""
+    work = Work()
+    batcher = Batcher(work, size=10, calls=1)
+    given_up = asyncio.ensure_future(batcher.submit(1))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await asyncio.sleep(0.01)
+
+    assert work.calls == []
+
+
+async def test_a_cancelled_call_cancels_its_waiters() -> None:
+    """As when its loop shuts down."""
+
+    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:  # noqa: ARG001
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        await asyncio.sleep(0)
+        raise AssertionError
+
+    batcher: Batcher[int, int] = Batcher(work, size=10, calls=1)
+    with pytest.raises(asyncio.CancelledError):
+        await batcher.submit(1)
+
+
+async def test_a_bug_is_raised_by_its_waiters() -> None:
+    """A result that is missing is a bug."""
+
+    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:  # noqa: ARG001
+        return {}
+
+    batcher: Batcher[int, int] = Batcher(work, size=10, calls=1)
+    with pytest.raises(KeyError):
+        await batcher.submit(1)
