@@ -37,7 +37,7 @@ CALLS: dict[str, Any] = {
 
 
 def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
-    """Return the actions that each method of each store needs, and those that it uses if allowed."""
+    """Return the actions that each method needs, and those that it uses if allowed, by store."""
     table = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
     found = {}
     for line in table.splitlines():

@@ -140,7 +140,7 @@ def region_of(asked: Asked) -> str:
 
 
 async def test_the_region_of_sts_args_comes_first(scripted: Wire) -> None:
-    """botocore's chain follows."""
+    """The next source is botocore's chain."""
     scripted.answers["GetParameter"] = parameter("/a", "v")
     async with (
         AsyncParameterStore(sts_args={"aws_region": "sa-east-1"}) as given,

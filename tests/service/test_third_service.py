@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.wire import Asked, Wire, refusal
+from _support.wire import Wire, refusal
 
 import s1crets
 from s1crets.cache.entry import Fetched
@@ -18,109 +18,107 @@ from s1crets.providers.aws._store import AwsProvider, AwsStore
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-DYNAMODB = Service(name="dynamodb", title="DynamoDB", iam_prefix="dynamodb")
+API_GATEWAY = Service(name="apigateway", title="API Gateway", iam_prefix="apigateway")
 
 
-class Table(AwsStore):
-    """Secrets in a table of DynamoDB."""
+class ApiKeyStore(AwsStore):
+    """The API keys of API Gateway."""
 
-    row = DYNAMODB
+    row = API_GATEWAY
 
     async def fetch_one(self, name: str, group: Any) -> Fetched:  # noqa: ARG002
-        key = {"TableName": "secrets", "Key": {"name": {"S": name}}}
-        return await self.clients.call("GetItem", name, self.parse, key)
+        arguments = {"apiKey": name, "includeValue": True}
+        return await self.clients.call("GetApiKey", name, self.parse, arguments)
 
     def parse(self, answer: Any) -> Fetched:
-        if "Item" not in answer:
-            raise s1crets.SecretNotFoundError("there is no such item")
-        value = answer["Item"].get("value", {}).get("S")
-        if not isinstance(value, str):
+        if not isinstance(answer.get("value"), str):
             raise malformed()
-        return Fetched(value)
+        return Fetched(answer["value"])
 
 
-class AsyncTable(AwsProvider):
-    """Reads secrets from a table of DynamoDB."""
+class AsyncApiKeys(AwsProvider):
+    """Reads API keys of API Gateway."""
 
-    service = DYNAMODB.title
-    _store_type = Table
+    service = API_GATEWAY.title
+    _store_type = ApiKeyStore
 
 
-ITEMS = {"a": '{"user": "u"}', "b": "fake-b"}
+def script(scripted: Wire, name: str, answer: Any) -> None:
+    """Let the server answer `GetApiKey` of one name."""
+    scripted.answers[f"GET /apikeys/{name}?includeValue=true"] = answer
 
 
 @pytest.fixture
-async def table(scripted: Wire, anyio_backend: object) -> AsyncIterator[AsyncTable]:
-    def answer(asked: Asked) -> Any:
-        name = asked.body["Key"]["name"]["S"]
-        return {"Item": {"value": {"S": ITEMS[name]}}} if name in ITEMS else {}
-
-    scripted.answers["GetItem"] = answer
-    async with AsyncTable() as provider:
+async def keys(scripted: Wire, anyio_backend: object) -> AsyncIterator[AsyncApiKeys]:
+    script(scripted, "a", {"value": '{"user": "u"}'})
+    script(scripted, "b", {"value": "fake-b"})
+    script(scripted, "c", refusal("ResourceNotFoundException", status=404))
+    async with AsyncApiKeys() as provider:
         yield provider
 
 
-async def test_it_reads_through_the_cache(table: AsyncTable) -> None:
+async def test_it_reads_through_the_cache(keys: AsyncApiKeys) -> None:
     """Values, keys in them, batches, and whether there is a secret."""
-    assert await table.get("a", keypath="user") == "u"
-    assert await table.get("a") == {"user": "u"}
-    assert await table.get_many(["a", "b"]) == {"a": {"user": "u"}, "b": "fake-b"}
-    assert table.peek("b") == "fake-b"
-    assert table.stats.requests == {"GetItem": 2}
-    assert await table.path_exists("a")
-    assert not await table.path_exists("c")
-    await table.invalidate("a")
-    assert (table.peek("a"), table.peek("b")) == (None, "fake-b")
+    assert await keys.get("a", keypath="user") == "u"
+    assert await keys.get("a") == {"user": "u"}
+    assert await keys.get_many(["a", "b"]) == {"a": {"user": "u"}, "b": "fake-b"}
+    assert keys.peek("b") == "fake-b"
+    assert keys.stats.requests == {"GetApiKey": 2}
+    assert await keys.path_exists("a")
+    assert not await keys.path_exists("c")
+    await keys.invalidate("a")
+    assert (keys.peek("a"), keys.peek("b")) == (None, "fake-b")
 
 
 async def test_without_a_batch_operation_names_are_requested_singly(scripted: Wire) -> None:
     """Also if the row says that there is one."""
 
-    class Batched(Table):
-        row = replace(DYNAMODB, batch_size=10)
+    class Batched(ApiKeyStore):
+        row = replace(API_GATEWAY, batch_size=10)
 
-    class AsyncBatched(AsyncTable):
+    class AsyncBatched(AsyncApiKeys):
         _store_type = Batched
 
-    scripted.answers["GetItem"] = {"Item": {"value": {"S": "fake"}}}
-    async with AsyncBatched() as table:
-        assert await table.get_many(["a", "b"]) == {"a": "fake", "b": "fake"}
-        assert table.stats.requests == {"GetItem": 2}
+    for name in ("a", "b"):
+        script(scripted, name, {"value": "fake"})
+    async with AsyncBatched() as keys:
+        assert await keys.get_many(["a", "b"]) == {"a": "fake", "b": "fake"}
+        assert keys.stats.requests == {"GetApiKey": 2}
 
 
-async def test_errors_are_its_own(table: AsyncTable, scripted: Wire) -> None:
+async def test_errors_are_its_own(keys: AsyncApiKeys, scripted: Wire) -> None:
     """The IAM action comes from its row; a malformed response is never a value."""
     with pytest.raises(KeyError):
-        await table.get("c")
-    scripted.answers["GetItem"] = [refusal("AccessDeniedException"), {"Item": {}}]
-    with pytest.raises(s1crets.AccessDeniedError, match=r"DynamoDB \(eu-west-1\)") as caught:
-        await table.get("c")
-    assert caught.value.action == "dynamodb:GetItem"
+        await keys.get("c")
+    script(scripted, "c", [refusal("AccessDeniedException", status=403), {"value": 5}])
+    with pytest.raises(s1crets.AccessDeniedError, match=r"API Gateway \(eu-west-1\)") as caught:
+        await keys.get("c")
+    assert caught.value.action == "apigateway:GetApiKey"
     with pytest.raises(s1crets.BadResponseError):
-        await table.get("c")
+        await keys.get("c")
 
 
-async def test_methods_that_it_lacks(table: AsyncTable, scripted: Wire) -> None:
+async def test_methods_that_it_lacks(keys: AsyncApiKeys, scripted: Wire) -> None:
     """Errors say so, and nothing is sent."""
     for call in (
-        table.get_by_path("a"),
-        table.update("a", "fake"),
-        table.create("a", "fake"),
-        table.delete("a"),
-        table.describe(),
+        keys.get_by_path("a"),
+        keys.update("a", "fake"),
+        keys.create("a", "fake"),
+        keys.delete("a"),
+        keys.describe(),
     ):
-        with pytest.raises(s1crets.ConfigurationError, match=r"DynamoDB: .* is not supported"):
+        with pytest.raises(s1crets.ConfigurationError, match=r"API Gateway: .* is not supported"):
             await call
     assert scripted.asked == []
 
 
-async def test_a_refused_secret_is_dropped(table: AsyncTable, scripted: Wire) -> None:
+async def test_a_refused_secret_is_dropped(keys: AsyncApiKeys, scripted: Wire) -> None:
     """No value is served to a caller who may not read it any more."""
-    assert await table.get("b") == "fake-b"
-    scripted.answers["GetItem"] = refusal("AccessDeniedException")
+    assert await keys.get("b") == "fake-b"
+    script(scripted, "b", refusal("AccessDeniedException", status=403))
     with pytest.raises(PermissionError):
-        await table.get("b", cached=False)
-    assert table.peek("b") is None
+        await keys.get("b", cached=False)
+    assert keys.peek("b") is None
 
 
 @pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
@@ -132,11 +130,11 @@ async def test_entries_on_disk_belong_to_the_service(scripted: Wire, tmp_path: A
         "path_cache_dir": tmp_path / "paths",
         "namespace": "mine",
     }
-    scripted.answers["GetItem"] = {"Item": {"value": {"S": "fake-item"}}}
+    script(scripted, "a", {"value": "fake-key"})
     scripted.answers["GetSecretValue"] = {"SecretString": "fake-secret"}
     for _ in ("cold", "warm"):
-        async with AsyncTable(cache_args=args) as table:
-            assert await table.get("a") == "fake-item"
+        async with AsyncApiKeys(cache_args=args) as keys:
+            assert await keys.get("a") == "fake-key"
         async with AsyncSecretsManager(cache_args=args) as sm:
             assert await sm.get("a") == "fake-secret"
-    assert [asked.operation for asked in scripted.asked] == ["GetItem", "GetSecretValue"]
+    assert len(scripted.asked) == 2

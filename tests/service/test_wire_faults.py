@@ -297,7 +297,7 @@ class TestConnections:
     async def test_that_can_not_be_made(
         self, monkeypatch: pytest.MonkeyPatch, scripted: Wire
     ) -> None:
-        """Connection refused, unknown host, no TLS: attempted `retry` times; the error says which."""
+        """Refused connection, unknown host, no TLS: `retry` attempts, and the error says which."""
         cases = {
             f"http://127.0.0.1:{closed_port()}": "Could not connect .* can be reached",
             "http://s1crets.invalid": "Could not connect .* can be reached",

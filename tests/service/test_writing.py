@@ -140,7 +140,7 @@ class TestParameters:
          (8192, {}, True), (8193, {}, False)],
     )  # fmt: skip
     async def test_sizes(self, scripted: Wire, size: int, given: Any, *, fits: bool) -> None:
-        """A value too long for its tier is not sent; if the account decides the tier, AWS checks it."""
+        """A value too long for its tier is not sent; AWS checks it if the account sets the tier."""
         scripted.answers["PutParameter"] = {"Version": 1}
         async with AsyncParameterStore() as ps:
             if fits:
