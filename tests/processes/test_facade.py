@@ -21,25 +21,19 @@ from s1crets.providers import aws
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore, SecretsManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 PAIRS = [
     (aws.AsyncParameterStore, aws.ParameterStore),
     (aws.AsyncSecretsManager, aws.SecretsManager),
 ]
-ONLY_ASYNC = {
-    "aclose",
-    "blocking_refresh_on",
-    "counters",
-    "get_by_path_local",
-    "get_local",
-    "open_cache",
-    "spawn_with",
-    "watch",
-}
+ONLY_ASYNC = {"aclose", "watch"}
+# for the facade, the integrations and subclasses
+INTERNAL = {
+    "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "get_by_path_local",
+    "get_local", "key_of", "open_cache", "read", "service", "spawn_with",
+}  # fmt: skip
 ONLY_BLOCKING = {"close", "awaited"}
-INTERNAL = {"deadline", "service"}
 
 
 def public(cls: type) -> set[str]:
