@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from s1crets.testing._protocol import AwsError, Call
 
-_SERVICES = ("ssm", "secretsmanager", "sts")
+SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
 _OK, _NOT_FOUND = 200, 404
 _accounts: set[int] = set()
@@ -49,7 +49,7 @@ class Moto:
             raise ConfigurationError(message) from error
         # The dispatcher lists a folder for each request, so frequent requests bypass it.
         create: Any = create_backend_app
-        self._apps = {service: create(service) for service in _SERVICES}
+        self._apps = {service: create(service) for service in SERVICES}
         self._others = DomainDispatcherApplication(create)
         self._get_backend: Any = get_backend
         with _lock:
@@ -69,7 +69,7 @@ class Moto:
 
     def reset(self) -> None:
         """Delete everything that is stored."""
-        for service in _SERVICES:
+        for service in SERVICES:
             for backend in list(self._get_backend(service)[self.account].values()):
                 backend.reset()
 

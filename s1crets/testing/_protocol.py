@@ -34,9 +34,10 @@ class Call:
     """A request as AWS understands it; the repr does not show it, as it may contain secrets.
 
     Attributes:
-        service: `"ssm"`, `"secretsmanager"`, `"sts"`; `""` for any other request.
+        service: `"ssm"`, `"secretsmanager"`, `"sts"`, or the service it is signed for; `""` for a
+            request that is not an API call.
         operation: AWS's name of it, such as `"GetParameters"`; the HTTP method and path
-            (`"GET /latest/meta-data"`) for any other request.
+            (`"GET /latest/meta-data"`) of a request that is not an API call.
         region: the region it is signed for.
         body: its arguments.
         headers: HTTP headers; names are case-insensitive.
@@ -110,12 +111,13 @@ def parse(request: HttpRequest, region: str) -> Call:
     prefix, _, operation = headers.get("X-Amz-Target").partition(".")
     scope = headers.get("Authorization").partition("Credential=")[2].split("/")  # key, date, region
     region, service = scope[2:4] if len(scope) > 3 else (region, "")  # noqa: PLR2004
-    if prefix in _SERVICES:
-        return Call(_SERVICES[prefix], operation, region, json.loads(request.body), headers)
-    form = headers.get("Content-Type").startswith("application/x-www-form-urlencoded")
-    if form and service in {"sts", ""}:  # AssumeRoleWithWebIdentity is not signed
-        body = dict(urllib.parse.parse_qsl(request.body.decode()))
-        return Call("sts", body.get("Action", ""), region, dict(body), headers)
+    if operation:
+        service = _SERVICES.get(prefix, service)
+        return Call(service, operation, region, json.loads(request.body), headers)
+    if headers.get("Content-Type").startswith("application/x-www-form-urlencoded"):
+        body: dict[str, Any] = dict(urllib.parse.parse_qsl(request.body.decode()))
+        service = service or "sts"  # AssumeRoleWithWebIdentity is not signed
+        return Call(service, body.get("Action", ""), region, body, headers)
     return Call("", f"{request.method} {request.path}", region, {}, headers)
 
 

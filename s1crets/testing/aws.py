@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from s1crets.testing import faults, seeds
-from s1crets.testing._moto import Moto
+from s1crets.testing._moto import SERVICES, Moto
 from s1crets.testing._protocol import AwsError, Request, parse
 from s1crets.testing._server import Response, Server
 
@@ -140,7 +140,7 @@ class LocalAws(Server):
 
     def _respond(self, request: HttpRequest) -> Response | Disconnect:
         call = parse(request, self.region)
-        if not call.service:
+        if call.service not in SERVICES:
             with self._storage:
                 return self._moto.forward(request)
         self._requests.append(call.summary)

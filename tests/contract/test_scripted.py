@@ -107,6 +107,16 @@ class TestResponses:
         )
         assert aws.calls[0].body["RoleArn"] == role
 
+    def test_other_services_are_scripted_too(self, aws: ScriptedAws) -> None:
+        """Their calls are parsed alike."""
+        aws.responses["GetItem"] = {"Item": {"Value": {"S": "fake"}}}
+        key = {"Name": {"S": "/a"}}
+        found = client("dynamodb", endpoint_url=aws.url).get_item(TableName="t", Key=key)
+
+        assert found["Item"] == {"Value": {"S": "fake"}}
+        assert aws.calls[0].action == "dynamodb:GetItem"
+        assert aws.calls[0].body["Key"] == key
+
     @pytest.mark.parametrize("method", ["GET", "PUT"])
     def test_other_requests_have_a_method_and_a_path(
         self, aws: ScriptedAws, connection: Any, method: str
