@@ -19,7 +19,7 @@ SERVICES = [["-s", "pypi"], ["-s", "osv"]]
 EXPLAINED = {
     "CVE-2025-69872": "diskcache unpickles what its folder has; s1crets gives it a Disk of its own"
     " that never does: TextDisk in s1crets/cache/backends/_sqlite.py, and the test"
-    " test_rows_that_somebody_else_wrote_are_a_miss in tests/cache/test_cache.py",
+    " test_foreign_rows in tests/cache/test_backends.py",
 }
 
 

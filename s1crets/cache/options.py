@@ -126,7 +126,7 @@ def build_tiers(
     if not args.get("local_ttl"):
         return Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
     tiered = [
-        TieredCache(MemoryTier(memory(), freshness, tokens), tier, args["local_ttl"], timer)
+        TieredCache(MemoryTier(memory(), freshness, tokens), tier, args.get("local_ttl", 0), timer)
         for tier in shared
     ]
     return Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)

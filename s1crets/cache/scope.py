@@ -88,7 +88,7 @@ class ScopeResolver:
             self._memo.use_scope(Scope(hint, "scope"))
             remembered = self._memo.peek_id(_KEY.id)
             if remembered is not None and isinstance(remembered.raw, dict):
-                self._use(Scope(**remembered.raw))
+                self._use(Scope(str(remembered.raw["place"]), str(remembered.raw["owner"])))
         self._opened = True
         return self.is_known
 

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 class Tier(Protocol):
     """Storage of entries, as the cache sees it."""
 
-    def peek_id(self, key_id: Hashable) -> CachedValue | None:
-        """Return the fresh entry of a `CacheKey.id` without waiting, or None."""
+    @property
+    def peek_id(self) -> Callable[[Hashable], CachedValue | None]:
+        """Returns the fresh entry of a `CacheKey.id` without waiting, or None."""
         ...
 
     async def begin(self, key: CacheKey) -> FetchToken:

@@ -7,7 +7,7 @@ and tracebacks with locals.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
@@ -149,6 +149,6 @@ def origin_at(given: Any, loc: Sequence[str | int]) -> str:
     for key in loc:
         index = isinstance(given, list) and isinstance(key, int)
         if index or (isinstance(given, dict) and key in given):
-            given = given[key]  # other keys are names of union members
+            given = cast("Any", given)[key]  # other keys are names of union members
         origin = given.origin if isinstance(given, Hidden) else origin
     return origin

@@ -137,7 +137,7 @@ def fetched_path(
         values = {name: decode(fetched.value) for name, fetched in read.items()}
         raise batch_error(title, values, dict(errors))
     also = {CacheKey.of_secret(name): fetched for name, fetched in read.items()}
-    values = {name: fetched.value for name, fetched in read.items()}
+    values: Any = {name: fetched.value for name, fetched in read.items()}
     return Fetched(values, sum(fetched.version for fetched in read.values()), also)
 
 

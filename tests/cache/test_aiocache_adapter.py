@@ -67,7 +67,7 @@ class Bound(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     NAME = "bound"
 
     def __init__(self) -> None:
-        super().__init__(timeout=None)
+        super().__init__(timeout=0)
         self.rows: dict[str, str] = {}
         self.closed = False
 

@@ -34,9 +34,8 @@ from aiocache.serializers import (
     StringSerializer,
 )
 
-from s1crets.cache.backends._sqlite import FetchLocks, TextDisk
+from s1crets.cache.backends._sqlite import FAILURES, FetchLocks, TextDisk
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
-from s1crets.cache.backends._sqlite import FAILURES
 from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
 
@@ -615,10 +614,11 @@ class TestAiocache:
         calls: list[int] = []
 
         @cached(cache=cls, ttl=10, key="k", **options)  # type: ignore[untyped-decorator]
-        async def work() -> str:
+        async def decorated() -> str:
             calls.append(1)
             return f"v{len(calls)}"
 
+        work: Any = decorated
         assert [await work(), await work(), await work.cache.get("k")] == ["v1"] * 3
         clock.now += 10
         assert await work() == "v2"
@@ -645,10 +645,11 @@ class TestAiocache:
         asked: list[list[str]] = []
 
         @multi_cached("keys", cache=cls, **options)  # type: ignore[untyped-decorator]
-        async def work(keys: list[str]) -> dict[str, str]:
+        async def decorated(keys: list[str]) -> dict[str, str]:
             asked.append(list(keys))
             return dict.fromkeys(keys, "v")
 
+        work: Any = decorated
         await work(keys=["a", "b"])
         assert await work(keys=["a", "b", "c"]) == dict.fromkeys("abc", "v")
         assert asked == [["a", "b"], ["c"]]
@@ -958,6 +959,7 @@ class TestPrivacy:
             alter(folder, "UPDATE Cache SET raw = 0, filename = 'x' WHERE key = 'pickle'")
 
         def look() -> Any:
+            plain: Any
             with diskcache.Cache(str(folder), disk=TextDisk) as plain:
                 found = list(plain.iterkeys()), plain.get("good")[16:], plain.peekitem()[1]
                 plain.clear()

@@ -55,7 +55,7 @@ async def test_a_miss_passes_through_few_files(
     """Of a provider that is in use: its client and its cache are open."""
     scripted.answers["GetParameter"] = lambda asked: parameter(asked.body["Name"], "v")
     with redis_server() as server:
-        makers: dict[str, Callable[[], dict[str, Any]]] = {
+        makers: dict[str, Callable[[], Any]] = {
             "memory": dict,
             "disk": lambda: on_disk(tmp_path),
             "redis": lambda: {"backend": partial(server.cache, namespace=uuid.uuid4().hex)},

@@ -125,7 +125,7 @@ async def test_nothing_is_sent_if_all_items_were_given_up() -> None:
 async def test_a_cancelled_call_cancels_its_waiters() -> None:
     """As when its loop shuts down."""
 
-    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:  # noqa: ARG001
+    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:
         task = asyncio.current_task()
         assert task
         task.cancel()
@@ -140,7 +140,7 @@ async def test_a_cancelled_call_cancels_its_waiters() -> None:
 async def test_a_bug_is_raised_by_its_waiters() -> None:
     """A result that is missing is a bug."""
 
-    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:  # noqa: ARG001
+    async def work(items: Sequence[int], group: Any) -> Mapping[int, int]:
         return {}
 
     batcher: Batcher[int, int] = Batcher(work, size=10, calls=1)

@@ -306,7 +306,7 @@ def _chunks(items: Sequence[T]) -> Iterator[list[T]]:
         yield list(items[start : start + _CHUNK])
 
 
-async def _lifetime(factory: Callable[[], BaseCache]) -> AsyncGenerator[BaseCache, None]:
+async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
     cache = await run_in_thread(_create, factory)
     try:
         yield cache

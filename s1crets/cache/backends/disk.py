@@ -71,7 +71,7 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         serializer: Any = None,
-        timeout: float | None = None,
+        timeout: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(serializer=serializer or StringSerializer(), timeout=timeout, **options)

@@ -56,7 +56,7 @@ class MemoryCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache ha
         on_due: Callable[[Hashable], None] = lambda _: None,
         timer: Callable[[], float] = time.monotonic,
         serializer: Any = None,
-        timeout: float | None = None,
+        timeout: Any = None,
         **options: Any,
     ) -> None:
         super().__init__(serializer=serializer or NullSerializer(), timeout=timeout, **options)

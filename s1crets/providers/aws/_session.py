@@ -207,7 +207,7 @@ async def _assume_role(sts_args: StsArgs, session: Any, region: str, config: Any
     def sts(service: str, **credentials: Any) -> Any:
         return session.create_client(service, region_name=region, config=config, **credentials)
 
-    source, role = await find_credentials(session), sts_args["RoleArn"]
+    source, role = await find_credentials(session), sts_args.get("RoleArn", "")
     lifetime = sts_args.get("DurationSeconds", 3600)
     defaults = {"RoleSessionName": "s1crets", "DurationSeconds": lifetime}
     given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
