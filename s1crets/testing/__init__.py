@@ -8,24 +8,28 @@ extra `testing`. The pytest fixture `s1crets_aws` (see `s1crets.testing.plugin`)
 from __future__ import annotations
 
 from s1crets.testing._protocol import AwsError, Call, Request
-from s1crets.testing._protocol import Request as Asked
 from s1crets.testing._server import Disconnect, Response
 from s1crets.testing.aws import LocalAws, local_aws
-from s1crets.testing.aws import LocalAws as LoopbackAws
-from s1crets.testing.aws import local_aws as loopback_aws
 from s1crets.testing.scripted import ScriptedAws, scripted_aws
 
 __all__ = [
-    "Asked",  # former name of Request
+    "Asked",
     "AwsError",
     "Call",
     "Disconnect",
     "LocalAws",
-    "LoopbackAws",  # former name of LocalAws
+    "LoopbackAws",
     "Request",
     "Response",
     "ScriptedAws",
     "local_aws",
-    "loopback_aws",  # former name of local_aws
+    "loopback_aws",
     "scripted_aws",
 ]
+
+Asked = Request
+"""Former name of `Request`."""
+LoopbackAws = LocalAws
+"""Former name of `LocalAws`."""
+loopback_aws = local_aws
+"""Former name of `local_aws`."""

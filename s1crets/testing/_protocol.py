@@ -75,7 +75,7 @@ class Call:
 class AwsError(Exception):
     """An error response of AWS.
 
-    Args:
+    Attributes:
         code: AWS's name of the error, such as `"ThrottlingException"`.
         message: AWS's message.
         status: the HTTP status.
