@@ -28,8 +28,8 @@ __all__ = [
 ]
 
 Asked = Request
-"""The former name of `Request`."""
+"""Former name of `Request`."""
 LoopbackAws = LocalAws
-"""The former name of `LocalAws`."""
+"""Former name of `LocalAws`."""
 loopback_aws = local_aws
-"""The former name of `local_aws`."""
+"""Former name of `local_aws`."""

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from s1crets.testing._protocol import Call
 
-_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
+PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15
 _PARAMETER = re.compile(r"[A-Za-z0-9_.\-/]+")
 _REFERENCE = "/aws/reference/"  # moto looks these up elsewhere
@@ -71,14 +71,8 @@ def check(call: Call, backend: Any) -> None:
         _check_put(call.body, backend)
 
 
-def correct(call: Call, backend: Any, response: dict[str, Any]) -> bool:
-    """Add selectors to the parameters that moto returns, and encrypt values AWS would not decrypt.
-
-    Returns:
-        Whether the response contains parameters, and so may have changed.
-    """
-    if call.service != "ssm" or call.operation not in _READS:
-        return False
+def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:
+    """Return moto's response with selectors, and with encrypted values unless decryption is on."""
     found = response["Parameters"] if "Parameters" in response else [response["Parameter"]]
     if not call.body.get("WithDecryption"):
         for parameter in found:
@@ -92,7 +86,7 @@ def correct(call: Call, backend: Any, response: dict[str, Any]) -> bool:
     for parameter in found:
         if wanted := selectors.get((parameter["Name"], parameter["Version"])):
             parameter["Selector"] = wanted.pop()
-    return True
+    return response
 
 
 def read_batch(

@@ -96,12 +96,9 @@ class Moto:
             if found is not None:
                 return Response(found)
         response = self._ask(call)
-        if response.status == _NOT_FOUND:
-            return replace(response, status=400)
-        body = json.loads(response.body) if response.status == _OK else None
-        if body and _aws_rules.correct(call, backend, body):
-            return Response(body)
-        return response
+        if response.status == _OK and call.operation in _aws_rules.PARAMETER_READS:
+            return Response(_aws_rules.corrected(call, backend, json.loads(response.body)))
+        return replace(response, status=400) if response.status == _NOT_FOUND else response
 
     def forward(self, request: HttpRequest, service: str = "") -> Response:
         """Return moto's response to any request.

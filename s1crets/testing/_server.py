@@ -62,15 +62,15 @@ class Response:
 
 
 class Disconnect(Enum):
-    """Ways to end a connection without a response.
+    """A way to end a connection without a response.
 
     Attributes:
         HANG_UP: close it (FIN).
         RESET: abort it (RST).
     """
 
-    HANG_UP = "close it (FIN)"
-    RESET = "abort it (RST)"
+    HANG_UP = "FIN"
+    RESET = "RST"
 
 
 class Server(ABC):

@@ -129,12 +129,12 @@ class Faults:
 
     def heal(self) -> None:
         """End all faults; delayed requests continue immediately."""
-        self._healed.set()
-        self._healed = threading.Event()
         self.faults: list[Fault] = []
         self.delays: list[tuple[frozenset[str], float]] = []
         self.denials: list[tuple[frozenset[str], str]] = []
         self.empty_pages = False
+        self._healed.set()
+        self._healed = threading.Event()
 
     def respond(self, call: Call) -> Response | Disconnect | None:
         """Delay a call; return the response that a fault gives it, or None."""
@@ -146,15 +146,10 @@ class Faults:
         return resolve(fault.response, call) if fault else None
 
     def authorize(self, call: Call, account: str, backend: Any) -> None:
-        """Check the policy for every resource of a call.
-
-        Args:
-            call: the call.
-            account: the account that the resources belong to.
-            backend: moto's model of the service.
+        """Check that a call is not denied on any of its resources.
 
         Raises:
-            AwsError: the call is denied on one of its resources.
+            AwsError: it is.
         """
         names = ["*"] if call.operation in _ACCOUNT_WIDE else call.names or ["*"]
         for name in names:

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Outcomes:
-    """The outcome of each test; its error; the warnings.
+    """The outcome of each test, and what was reported of failures.
 
     Attributes:
         outcomes: `"passed"`, `"failed"`, `"skipped"`, or `"error"` (of a fixture), by test.
-        errors: everything that was reported of failures and errors.
+        errors: the reports of failures and errors.
     """
 
     outcomes: dict[str, str] = field(default_factory=dict)
