@@ -28,7 +28,7 @@ async def place(
 
     A new backend is a line here.
     """
-    redis = request.getfixturevalue("redis") if "redis" in request.param else None
+    redis: Any = request.getfixturevalue("redis") if "redis" in request.param else None
     memory, foreign = MemoryCache(timer=lambda: 0.0), SimpleMemoryCache()
     namespace = uuid.uuid4().hex
 
