@@ -22,13 +22,14 @@ from _support.world import PATH, WORLDS, A, B, Clock, World, text_of
 from aiocache import RedisCache, SimpleMemoryCache
 
 import s1crets.cache.secret_cache
+from s1crets.cache.backends import aiocache_adapter
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.keys import CacheKey
 from s1crets.errors import AccessDeniedError
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Coroutine
 
     from _support.servers import RedisServer
 
@@ -145,18 +146,27 @@ def answering(scripted: Wire) -> Wire:
     return scripted
 
 
-async def use(backend: Any, wire: Wire, rounds: int = 2) -> None:
-    """Do all that there is to do, alone and in company, with a cache that is of no use."""
-    async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
-        for _ in range(rounds):
-            before = len(wire.asked)
-            assert await ps.get("/a") == "/a"
-            assert await asyncio.gather(*map(ps.get, NAMES)) == NAMES
-            assert list((await ps.get_many(NAMES)).values()) == NAMES
-            asked = [one.operation for one in wire.asked[before:]]
-            assert (asked.count("GetParameter"), asked.count("GetParameters")) == (1, 40)
-            await ps.update("/a", "v")
-            await ps.invalidate()
+@pytest.fixture
+def use(
+    answering: Wire, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Any], Coroutine[Any, Any, None]]:
+    """Return what makes single and concurrent calls with a cache that is of no use."""
+    # Or a busy machine comes back to the cache in the middle of a batch.
+    monkeypatch.setattr(aiocache_adapter, "_REST", 100 * LIMIT)
+
+    async def use(backend: Any) -> None:
+        async with AsyncParameterStore(cache_args={"backend": backend}) as ps:
+            for _ in range(2):
+                before = len(answering.asked)
+                assert await ps.get("/a") == "/a"
+                assert await asyncio.gather(*map(ps.get, NAMES)) == NAMES
+                assert list((await ps.get_many(NAMES)).values()) == NAMES
+                asked = [one.operation for one in answering.asked[before:]]
+                assert (asked.count("GetParameter"), asked.count("GetParameters")) == (1, 40)
+                await ps.update("/a", "v")
+                await ps.invalidate()
+
+    return use
 
 
 def mute() -> socket.socket:
@@ -164,25 +174,21 @@ def mute() -> socket.socket:
     return socket.create_server(("127.0.0.1", 0), backlog=1000)
 
 
-async def test_nobody_listens(answering: Wire, caplog: pytest.LogCaptureFixture) -> None:
+async def test_nobody_listens(use: Any, caplog: pytest.LogCaptureFixture) -> None:
     """Values come from AWS, in requests of ten; one warning."""
-    await use(partial(RedisCache, port=free_port(), connection_pool_kwargs=DRIVER), answering)
+    await use(partial(RedisCache, port=free_port(), connection_pool_kwargs=DRIVER))
 
     assert caplog.text.count(FAILS) == 1
 
 
 async def test_somebody_listens_and_never_answers(
-    answering: Wire, caplog: pytest.LogCaptureFixture
+    use: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The first call waits for a while, and all that come at once wait together."""
+    """The first call waits for a while, and all concurrent calls wait together."""
     with mute() as server:
-        await asyncio.wait_for(
-            use(
-                partial(RedisCache, port=server.getsockname()[1], connection_pool_kwargs=DRIVER),
-                answering,
-            ),
-            20,
-        )
+        port = server.getsockname()[1]
+        backend = partial(RedisCache, port=port, connection_pool_kwargs=DRIVER)
+        await asyncio.wait_for(use(backend), LIMIT)
 
     assert caplog.text.count(FAILS) == 1
 
@@ -305,11 +311,11 @@ async def test_rows_of_somebody_else(
 
 
 async def test_what_redis_refuses(
-    answering: Wire, redis: RedisServer, caplog: pytest.LogCaptureFixture
+    use: Any, redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """As where an administrator has forbidden a command."""
+    """As if an administrator had forbidden a command."""
     redis.command("ACL", "SETUSER", "default", "-mget", "-scan", "-del")
-    await use(redis.cache, answering)
+    await use(redis.cache)
 
     assert caplog.text.count(f"(NoPermissionError); {FAILS}") == 1
 

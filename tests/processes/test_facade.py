@@ -147,7 +147,7 @@ def test_a_blocking_call_on_the_portals_own_thread_is_refused(blocking_ps: Param
     from s1crets import _sync
 
     async def inside() -> None:
-        with pytest.raises(RuntimeError, match="await instead"):
+        with pytest.raises(RuntimeError, match="await the async class"):
             blocking_ps.get("/a")
 
     asyncio.run_coroutine_threadsafe(inside(), _sync._portal._running()).result(LIMIT)
