@@ -134,8 +134,8 @@ def fetched_path(
         BatchError: some could not be read.
     """
     if errors:
-        values = {name: decode(fetched.value) for name, fetched in read.items()}
-        raise batch_error(title, values, dict(errors))
+        decoded = {name: decode(fetched.value) for name, fetched in read.items()}
+        raise batch_error(title, decoded, dict(errors))
     also = {CacheKey.of_secret(name): fetched for name, fetched in read.items()}
     values: Any = {name: fetched.value for name, fetched in read.items()}
     return Fetched(values, sum(fetched.version for fetched in read.values()), also)
