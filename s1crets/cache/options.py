@@ -162,11 +162,6 @@ def _shared_tiers(
     return shared, make(backends[-1], "scope", freshness=lasting, tokens=FetchTokens())
 
 
-def _title(cache: Any) -> str:
-    """Return the name of a cache in warnings."""
-    return str(getattr(cache, "folder", type(cache).__name__))
-
-
 def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
     """Return the backends of a cache on disk."""
     from s1crets.cache.backends.disk import DiskCache  # diskcache takes 25 ms to import

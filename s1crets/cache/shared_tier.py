@@ -439,14 +439,15 @@ class SharedTier:
             return not names
         rows = [row for name in names for row in self._tombstone_rows(name, scope)]
         texts = {row: _new_token(_REPLACED) for row in rows}
-        if not await self.backend.set_many(texts, self._tombstone_ttl):
-            return False
-        self._undelivered.difference_update(names)
-        self._backoff.succeeded("deliver")
+        delivered = await self.backend.set_many(texts, self._tombstone_ttl)
+        if delivered:
+            self._undelivered.difference_update(names)
+            self._backoff.succeeded("deliver")
+        # Also if that failed: a full backend takes no tombstones, but deletes.
         secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
         entries = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
         await self.backend.delete_many(entries)
-        return True
+        return delivered
 
     def _deliver_later(self) -> None:
         if self._backoff.failed("deliver"):
@@ -490,10 +491,10 @@ class SharedTier:
 
     async def unlock(self, key: CacheKey) -> None:
         """Release the fetch lock of a key."""
-        if self._scope is not None:
-            row = self._rows_of(key, self._scope).lock
-            self._locked.discard(row)
-            await self._unlocks.submit(row)
+        assert self._scope is not None
+        row = self._rows_of(key, self._scope).lock
+        self._locked.discard(row)
+        await self._unlocks.submit(row)
 
     async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
         await self.backend.unlock_many(rows)

@@ -22,6 +22,7 @@ from s1crets.cache.entry import Fetched, FetchId, FetchToken, Record, pack, unpa
 from s1crets.cache.keys import CacheKey
 from s1crets.cache.scope import Scope
 from s1crets.cache.secret_cache import SecretCache
+from s1crets.errors import AccessDeniedError, UnavailableError
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 if TYPE_CHECKING:
@@ -266,19 +267,164 @@ async def test_an_undelivered_invalidation_is_delivered_later(count: int | None)
     assert await found(other) == [None, None, b]
 
 
-async def test_an_idle_process_delivers_in_the_background() -> None:
-    """Nobody has to read for that."""
+class FaultyMemory(MemoryCache):
+    """A cache that is read without waiting, and rejects writes while a test says so."""
+
+    is_full = False
+
+    async def _multi_set(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_full:
+            raise OSError("full")
+        return await super()._multi_set(*args, **kwargs)
+
+
+async def test_a_full_backend_still_deletes() -> None:
+    """Other processes get no old value, though it takes no tombstone."""
     backend, service = Faulty(), Service()
     cache, other = service.cache(backend=backend), service.cache(backend=backend)
     await service.store(other, A, Fetched("old", 1))
     await cache.read_many([], {}, cached=True)
     backend.is_full = True
     await cache.invalidate(["/a"])
-    assert await stored(other, A) == "old"
+
+    assert await stored(other, A) is None
+    await cache.aclose()
+
+
+async def test_an_undelivered_invalidation_hides_entries_from_peek() -> None:
+    """Until it is delivered."""
+    backend, service = FaultyMemory(timer=lambda: 0.0), Service()
+    cache = service.cache(backend=backend)
+    for key in (A, B, PATH):
+        await service.store(cache, key, Fetched("old", 1))
+    backend.is_full = True
+    await cache.invalidate(["/a"])
+    found = [cache.peek(key) for key in (A, B, PATH)]
+
+    assert [held and held.raw for held in found] == [None, "old", None]
+    await cache.aclose()
+
+
+async def test_a_backend_that_fails_while_a_fetch_is_under_way() -> None:
+    """The value is served and not stored; a refusal is remembered until it can be delivered."""
+
+    class Failing(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+        fails = False
+
+        async def _multi_get(self, *args: Any, **kwargs: Any) -> Any:
+            if self.fails:
+                raise ConnectionError
+            return await super()._multi_get(*args, **kwargs)
+
+    backend, service = Failing(), Service()
+    cache = service.cache(backend=backend)
+    reading, answer = await service.read(cache, A)
+    refused, refusal = await service.read(cache, B)
+    backend.fails = True
+    answer.set_result(Fetched("v", 1))
+    assert (await reading).raw == "v"
+    refusal.set_exception(AccessDeniedError("no"))
+    with pytest.raises(AccessDeniedError):
+        await refused
+    await cache.aclose()
+
+
+async def test_a_path_fills_the_memory_and_the_shared_tier(place: Any) -> None:
+    """Its secrets are cached under their own names; unless something was invalidated meanwhile."""
+    service = Service()
+    cache = service.cache(**place())
+    member = CacheKey.of_secret("/p/a")
+    also = {member: Fetched("v", 1)}
+    await service.store(cache, PATH, Fetched({"/p/a": "v"}, 1, also))
+    assert await stored(cache, member) == ("v" if _fills(place()) else None)
+    await cache.invalidate(["/p/a"])
+    reading, answer = await service.read(cache, PATH)
+    await cache.invalidate(["/p/b"])
+    answer.set_result(Fetched({"/p/a": "old"}, 1, {member: Fetched("old", 1)}))
+    await reading
+    assert await stored(cache, member) is None
+    await cache.aclose()
+
+
+def _fills(args: dict[str, Any]) -> bool:
+    """Return whether a place has room that can be told: a shared backend may be anybody's."""
+    backend = args.get("backend")
+    return backend is None or "local_ttl" in args or isinstance(backend, (MemoryCache, DiskCache))
+
+
+async def test_a_path_does_not_fill_what_another_process_invalidated(tmp_path: Path) -> None:
+    """Its tombstone of paths is another one by then; a newer entry of a member stays too."""
+    service = Service()
+    backend = MemoryCache(timer=lambda: 0.0)
+    cache, other = service.cache(backend=backend), service.cache(backend=backend)
+    member = CacheKey.of_secret("/p/a")
+    await other.read_many([], {}, cached=True)
+    reading, answer = await service.read(cache, PATH)
+    await other.invalidate(["/x"])
+    answer.set_result(Fetched({"/p/a": "v"}, 1, {member: Fetched("v", 1)}))
+    await reading
+    assert await stored(cache, member) is None
+    reading, answer = await service.read(cache, PATH)
+    await service.store(other, member, Fetched("newer", 2))
+    answer.set_result(Fetched({"/p/a": "v"}, 1, {member: Fetched("v", 1)}))
+    await reading
+    assert await stored(cache, member) == "newer"
+
+
+async def test_a_path_is_not_filled_from_a_backend_that_fails_meanwhile() -> None:
+    """Whether something was invalidated is unknown."""
+
+    class Failing(MemoryCache):
+        fails = False
+
+        async def _multi_get(self, *args: Any, **kwargs: Any) -> Any:
+            if self.fails:
+                raise ConnectionError
+            return await super()._multi_get(*args, **kwargs)
+
+    backend, service = Failing(timer=lambda: 0.0), Service()
+    cache = service.cache(backend=backend)
+    reading, answer = await service.read(cache, PATH)
+    backend.fails = True
+    answer.set_result(Fetched({"/p/a": "v"}, 1, {CacheKey.of_secret("/p/a"): Fetched("v", 1)}))
+    assert (await reading).raw == {"/p/a": "v"}
+    backend.fails = False
+    service.clock.now += 10
+    assert await stored(cache, CacheKey.of_secret("/p/a")) is None
+
+
+async def test_without_a_scope_nothing_is_stored_and_nothing_dropped() -> None:
+    """The identity could not be found out."""
+    service = Service()
+
+    async def unknown() -> Scope:
+        raise UnavailableError("no")
+
+    service.scope = unknown  # type: ignore[method-assign]
+    backend = SimpleMemoryCache()
+    cache = service.cache(backend=backend)
+    await service.store(cache, A, Fetched("v", 1))
+    reading, answer = await service.read(cache, PATH)
+    answer.set_exception(AccessDeniedError("no"))
+    with pytest.raises(AccessDeniedError):
+        await reading
+    assert not any(str(row).startswith("s1crets:plain") for row in backend._cache)
+
+
+async def test_an_idle_process_delivers_in_the_background() -> None:
+    """Nobody has to read for that."""
+    backend, service = Faulty(), Service()
+    cache, other = service.cache(backend=backend), service.cache(backend=backend)
+    await service.store(other, PATH, Fetched("old", 1))
+    await cache.read_many([], {}, cached=True)
+    backend.is_full = True
+    await cache.invalidate(["/a"])
+    assert await stored(other, PATH) == "old"
     backend.is_full = False
     service.clock.now += 10
     for _ in range(6000):
-        if await stored(other, A) is None:
+        if await stored(other, PATH) is None:
+            await cache.aclose()
             return
         await asyncio.sleep(0.01)
     pytest.fail("the invalidation was not delivered")

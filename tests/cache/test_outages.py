@@ -282,6 +282,19 @@ async def test_a_refusal_drops_every_entry_of_the_name(place: Any, how: str) -> 
         await world.get(key)
 
 
+async def test_a_refused_path_is_dropped(place: Any) -> None:
+    """An outage does not bring it back."""
+    world = World(**place(), **STALE)
+    await world.get(PATH)
+    world.fails = AccessDeniedError("no")
+    with pytest.raises(AccessDeniedError):
+        await world.cache.read(PATH, cached=False)
+    world.fails = UnavailableError("down")
+
+    with pytest.raises(UnavailableError):
+        await world.get(PATH)
+
+
 async def test_a_refusal_of_a_missing_name_keeps_paths(place: Any) -> None:
     """Programs look for names that do not exist all day."""
     world = World(**place(), **STALE)

@@ -120,6 +120,7 @@ class AiocacheBackend:
         self._timer = timer
         self._reads = CircuitBreaker(_REST, timer)
         self._writes = CircuitBreaker(_REST, timer)
+        self._deletes = CircuitBreaker(_REST, timer)  # a full backend still deletes
         self._budget = None if self.sync is not None else TimeBudget(timer)
 
     @property
@@ -138,10 +139,8 @@ class AiocacheBackend:
 
     def peek_many(self, keys: Sequence[str]) -> Sequence[str | None]:
         """Return texts of a backend with `sync`, None for a missing text. Does not wait."""
-        texts = None
-        if self.sync is not None:
-            texts = self._guarded_sync(self.sync.peek_many, keys)
-        return texts or [None] * len(keys)
+        assert self.sync is not None
+        return self._guarded_sync(self.sync.peek_many, keys) or [None] * len(keys)
 
     async def get_many(self, keys: Sequence[str]) -> list[str | None] | None:
         """Return texts, None for a missing text; None altogether if the backend fails."""
@@ -191,7 +190,7 @@ class AiocacheBackend:
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete keys, unless the backend fails."""
-        await asyncio.gather(*(self._call(self._writes, "delete", key) for key in keys))
+        await asyncio.gather(*(self._call(self._deletes, "delete", key) for key in keys))
 
     async def purge(self, prefix: str) -> None:
         """Delete all keys with a prefix from a backend with `sync`."""
@@ -277,8 +276,9 @@ class AiocacheBackend:
 
     def _failed(self, breaker: CircuitBreaker, error: Exception) -> None:
         breaker.failed()
-        if breaker is self._reads:
+        if breaker is self._reads or isinstance(error, TimeoutError):
             self._writes.failed()  # storing what can't be read again is useless
+            self._deletes.failed()
         if self._budget:
             self._budget.reset()
         # Messages about files contain no secrets; those of other caches might.
@@ -328,8 +328,7 @@ def _create(factory: Callable[[], BaseCache]) -> BaseCache:
         options = cache.client.connection_pool.connection_kwargs
         options.setdefault("retry", Retry(NoBackoff(), 1))  # a server closes idle connections
         about = getattr(cache.client.connection_pool.make_connection(), "driver_info", None)
-        if about is not None:
-            options.setdefault("driver_info", about)
+        options.update({} if about is None else {"driver_info": about})
     return cache
 
 

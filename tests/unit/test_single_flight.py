@@ -1,0 +1,122 @@
+"""SingleFlight: one fetch for all who want the same at the same time."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from s1crets.cache.single_flight import SingleFlight
+from s1crets.errors import S1cretsError, UnavailableError
+
+
+async def test_callers_share_a_fetch() -> None:
+    """And a caller after it starts a new one."""
+    fetched: list[str] = []
+
+    async def fetch(key: str) -> int:
+        fetched.append(key)
+        await asyncio.sleep(0)
+        return len(fetched)
+
+    flights: SingleFlight[str, int] = SingleFlight()
+    assert await asyncio.gather(*(flights.join("a", "a", fetch) for _ in range(5))) == [1] * 5
+    assert await flights.join("a", "a", fetch) == 2
+
+
+async def test_the_last_caller_cancels_the_fetch() -> None:
+    """The others leave it alone; a caller that comes then starts a new one."""
+    ended: list[str] = []
+
+    async def fetch(key: str) -> str:
+        try:
+            await asyncio.sleep(3600)
+        finally:
+            ended.append(key)
+        return key
+
+    async def quick(key: str) -> str:
+        return key
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    callers = [asyncio.ensure_future(flights.join("a", "a", fetch)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    await asyncio.wait(callers[:1])
+    assert not ended
+    callers[1].cancel()
+    await asyncio.wait(callers)
+    assert await flights.join("a", "a", quick) == "a"
+    await asyncio.sleep(0)
+    assert ended == ["a"]
+
+
+async def test_each_caller_has_an_error_of_its_own() -> None:
+    """With the same cause."""
+
+    async def fetch(_: str) -> str:
+        raise S1cretsError("no") from ValueError("why")
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    errors = await asyncio.gather(
+        *(flights.join("a", "a", fetch) for _ in range(2)), return_exceptions=True
+    )
+
+    assert [str(error) for error in errors] == ["no", "no"]
+    assert errors[0] is not errors[1]
+    assert all(isinstance(error, S1cretsError) and error.__cause__ for error in errors)
+
+
+async def test_a_cancelled_fetch_is_an_error_of_its_callers() -> None:
+    """Not a cancellation, which they did not ask for."""
+
+    async def fetch(_: str) -> str:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        await asyncio.sleep(0)
+        raise AssertionError
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    with pytest.raises(UnavailableError, match="call again"):
+        await flights.join("a", "a", fetch)
+
+
+async def test_a_caller_joins_a_fetch_in_the_moment_it_ends() -> None:
+    """Its task is done, but has not been removed yet."""
+
+    async def fetch(key: str) -> str:
+        return key
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    first = asyncio.ensure_future(flights.join("a", "a", fetch))
+    await asyncio.sleep(0)  # the task has started
+    found: dict[str, str | S1cretsError] = {}
+    (flight,) = next(iter(flights._flights.values())).values()
+    while not flight.task.done():
+        await asyncio.sleep(0)
+        if flight.task.done():
+            break
+    await flights.join_many([("a", "a")], fetch, found)
+
+    assert [await first, found["a"]] == ["a", "a"]
+
+
+async def test_a_caller_that_has_gone_is_not_told() -> None:
+    """Its future is cancelled when the fetch lands in the same moment."""
+    go = asyncio.Event()
+
+    async def fetch(key: str) -> str:
+        await go.wait()
+        return key
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    callers = [asyncio.ensure_future(flights.join("a", "a", fetch)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    go.set()
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    assert await callers[1] == "a"
+    assert (await asyncio.gather(callers[0], return_exceptions=True))[0] is not None
