@@ -144,6 +144,17 @@ async def test_an_invalidation_reaches_every_key_of_a_secret(pair: Any) -> None:
     assert found == [None, None, None, "old", "old"]
 
 
+async def test_an_invalidation_leaves_fetches_of_other_secrets_alone(pair: Any) -> None:
+    """Their results are stored."""
+    service, cache, _ = pair
+    reading, answer = await service.read(cache, B)
+    await cache.invalidate(["/a"])
+    answer.set_result(Fetched("v", 1))
+    await reading
+
+    assert await stored(cache, B) == "v"
+
+
 async def test_a_cancelled_invalidation_runs_to_its_end(pair: Any) -> None:
     """Half of it would be worse than none."""
     service, cache, other = pair
