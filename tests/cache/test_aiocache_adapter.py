@@ -222,6 +222,15 @@ async def test_a_factory_that_fails_is_a_miss(caplog: pytest.LogCaptureFixture) 
     await world.cache.aclose()
 
 
+async def test_a_factory_of_something_else_is_a_miss(caplog: pytest.LogCaptureFixture) -> None:
+    """With the same warning."""
+    world = World(backend=lambda: 5)
+
+    assert [await world.get(), await world.get()] == ["v1", "v2"]
+    assert caplog.text.count(WARNING) == 1
+    await world.cache.aclose()
+
+
 async def test_a_cache_that_fails_to_close() -> None:
     """There is nothing more to do."""
 

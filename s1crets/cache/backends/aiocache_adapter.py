@@ -321,6 +321,8 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
 def _create(factory: Callable[[], BaseCache]) -> BaseCache:
     """Create a cache. Blocks: redis-py reads its own version from files for each connection."""
     cache: Any = factory()
+    if not isinstance(cache, BaseCache):
+        raise TypeError("the function must return an aiocache cache")
     if _is_redis(cache):
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
