@@ -13,7 +13,7 @@ import sys
 import time
 import weakref
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocache.backends.memory import SimpleMemoryBackend
@@ -320,9 +320,10 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
 
 def _create(factory: Callable[[], BaseCache]) -> BaseCache:
     """Create a cache. Blocks: redis-py reads its own version from files for each connection."""
-    cache: Any = factory()
-    if not isinstance(cache, BaseCache):
+    made: object = factory()
+    if not isinstance(made, BaseCache):
         raise TypeError("the function must return an aiocache cache")
+    cache = cast("Any", made)
     if _is_redis(cache):
         from redis.asyncio.retry import Retry
         from redis.backoff import NoBackoff
