@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
 
 from s1crets.providers.options import (
     CACHE_ARGS,
@@ -64,14 +64,17 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
-_STS_ARGS: Mapping[str, Any] = {
-    "RoleArn": str,
-    "RoleSessionName": str,
-    "DurationSeconds": int,
-    "ExternalId": str,
-    "aws_region": str,
+STS_DEFAULTS: StsArgs = {"RoleSessionName": "s1crets", "DurationSeconds": 3600}
+_DEFAULTS: Mapping[str, Any] = {
+    "sts_args": {},
+    "cache_args": {},
+    "retry": 3,
+    "timeout": 5.0,
+    "deadline": 60.0,
+    "max_connections": 50,
+    "session": None,
 }
-_NUMBERS = ("retry", "timeout", "deadline", "max_connections")
+_STS_ARGS = get_type_hints(StsArgs)
 
 
 def redacted(options: ProviderOptions) -> ProviderOptions:
@@ -98,23 +101,25 @@ def _unknown(name: str) -> str:
     return f"there is no option {name!r}: {hint}"
 
 
-def checked(options: ProviderOptions) -> None:
-    """Validate all options.
+def checked(options: ProviderOptions) -> dict[str, Any]:
+    """Return all options, those that are not given with their defaults.
 
     Raises:
         TypeError: an unknown item, or one of the wrong type.
         ValueError: an item out of range.
     """
-    sts_args, cache_args = options.get("sts_args"), options.get("cache_args")
-    if sts_args is not None:
-        check_args("sts_args", sts_args, _STS_ARGS)
-    if cache_args is not None:
-        check_cache_args(cache_args)
-    numbers = {name: value for name, value in options.items() if name in _NUMBERS}
-    if numbers.get("deadline", 0) is None:
-        del numbers["deadline"]
+    given: dict[str, Any] = {**_DEFAULTS, **options}
+    for name in ("sts_args", "cache_args"):
+        if given[name] is None:
+            given[name] = _DEFAULTS[name]
+    check_args("sts_args", given["sts_args"], _STS_ARGS)
+    check_cache_args(given["cache_args"])
+    numbers = {name: given[name] for name in ("retry", "timeout", "max_connections")}
+    if given["deadline"] is not None:
+        numbers["deadline"] = given["deadline"]
     check_numbers(**numbers)
-    _check_session(options.get("session"))
+    _check_session(given["session"])
+    return given
 
 
 def _check_session(session: object) -> None:

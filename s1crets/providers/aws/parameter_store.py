@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
 
 import anyio
@@ -22,13 +24,15 @@ from s1crets.errors import (
     SecretNotFoundError,
 )
 from s1crets.providers.async_provider import distinct
-from s1crets.providers.aws._responses import listed, malformed, moment
+from s1crets.providers.aws._client import expect, listed
+from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
 from s1crets.providers.aws._store import (
     FOUND,
     AwsProvider,
     AwsStore,
-    overwrite_or_create,
+    checked_name,
+    create_or_overwrite,
 )
 from s1crets.providers.aws.options import ProviderOptions, redacted
 from s1crets.providers.aws.write_settings import (
@@ -39,7 +43,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
 )
 from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.store import batch_error, check_name, fetched_path
+from s1crets.providers.store import batch_error, fetched_path
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -68,8 +72,7 @@ class SsmStore(AwsStore):
         """Return the cache key of a request."""
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
-            check_name(path)
-            if not path.startswith("/"):
+            if not checked_name(path).startswith("/"):
                 message = f"{path!r} is not a valid path: it must begin with /"
                 raise InvalidNameError(message)
             path = path.rstrip("/") or "/"
@@ -81,8 +84,7 @@ class SsmStore(AwsStore):
         A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
         parameter without a path begins with a slash.
         """
-        check_name(path)
-        name, is_arn = _ARN.subn("", path)
+        name, is_arn = _ARN.subn("", checked_name(path))
         plain = name.partition(":")[0]
         return (plain, plain.lstrip("/")) if is_arn else (plain,)
 
@@ -119,9 +121,7 @@ class SsmStore(AwsStore):
     ) -> Mapping[str, Fetched | S1cretsError]:
         """Request up to ten parameters: `GetParameters`.
 
-        Args:
-            names: as of `AwsStore`.
-            group: whether to decrypt, and whether the names are ARNs or have selectors.
+        The group: whether to decrypt, and whether the names are ARNs or have selectors.
         """
         decrypt, is_selected = group
 
@@ -134,30 +134,21 @@ class SsmStore(AwsStore):
                 found[f"{parameter.get('ARN')}{selector}"] = fetched
             for name in [] if is_selected else map(str, answer.get("InvalidParameters") or []):
                 found[name] = self.clients.refused("GetParameters", name, "ParameterNotFound")
-            return {name: found[name] for name in names if name in found}
+            return found
 
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
     async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
         """Request all parameters under a path: `GetParametersByPath`."""
-
-        def parse(page: Any) -> list[tuple[str, Fetched]]:
-            return [(one["Name"], fetched) for one, fetched in _parameters(page)]
-
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
-        pages = await self.clients.pages("GetParametersByPath", path, parse, arguments)
+        pages = await self.clients.pages("GetParametersByPath", path, _parameters, arguments)
         found = fetched_path(self.title, dict(pages), {})
         # Encrypted values must not be stored under the parameters' own names.
         return found if decrypt else replace(found, also={})
 
     async def _fetch_exists(self, path: str) -> Fetched:
-        """Request a parameter and a path concurrently; the first success decides.
-
-        Raises:
-            SecretNotFoundError: there is neither.
-            S1cretsError: there was no success, and not all could be requested.
-        """
+        """Request a parameter and a path concurrently; the first success decides."""
         if path.startswith(_REFERENCE):
             name, secret = await resolve(path, lambda name: self.fetch_one(name, (True, False)))
             if CachedValue(secret.value).pick(_inner_keys(path, name)) is MISSING:
@@ -185,11 +176,7 @@ class SsmStore(AwsStore):
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _check_path(self, path: str) -> None:
-        """Request pages up to the first parameter under a path: `GetParametersByPath`.
-
-        Raises:
-            SecretNotFoundError: there is none.
-        """
+        """Request pages up to the first parameter under a path: `GetParametersByPath`."""
         arguments = {"Path": path, "WithDecryption": False, "Recursive": True}
         found = await self.clients.pages(
             "GetParametersByPath", path, _parameters, arguments, first=True
@@ -205,15 +192,12 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        check_name(path)
+        checked_name(path)
         raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
-        if mode == "create":
-            return self._create(path, raw, arguments)
-        if mode == "update":
-            return self._overwrite(path, raw, arguments)
-        return overwrite_or_create(
-            lambda: self._overwrite(path, raw, arguments),
-            lambda: self._create(path, raw, {"Type": "SecureString", **arguments}),
+        return create_or_overwrite(
+            mode,
+            partial(self._create, path, raw, {"Type": "SecureString", **arguments}),
+            partial(self._overwrite, path, raw, arguments),
         )
 
     async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
@@ -255,17 +239,14 @@ class SsmStore(AwsStore):
     async def _put(
         self, path: str, raw: Redacted, settings: Mapping[str, Any], *, overwrite: bool
     ) -> None:
-        def parse(answer: Any) -> None:
-            if not isinstance(answer.get("Version"), int):
-                raise malformed()
-
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
+        parse = partial(expect, field="Version", kind=int)
         await self.clients.call("PutParameter", path, parse, arguments, writes=True)
 
     def delete(self, path: str, **_: Any) -> Awaitable[None]:
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""
-        check_name(path)
-        return self.clients.call("DeleteParameter", path, lambda _: None, {"Name": path})
+        arguments = {"Name": checked_name(path)}
+        return self.clients.call("DeleteParameter", path, lambda _: None, arguments)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the parameters under a path: `DescribeParameters`."""
@@ -291,17 +272,15 @@ def _fetched(parameter: Any) -> Fetched:
     raise malformed()
 
 
-def _parameters(page: Any) -> list[tuple[dict[str, Any], Fetched]]:
-    return [(one, _fetched(one)) for one in listed(page, "Parameters")]
+def _parameters(page: Any) -> list[tuple[str, Fetched]]:
+    return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
 
 
 def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
-    return SecretMetadata(
-        described["Name"],
-        str(described.get("Type", "")),
-        str(described.get("Version", "")),
-        moment(described.get("LastModifiedDate")),
-    )
+    kind, version = (str(described.get(field, "")) for field in ("Type", "Version"))
+    changed = described.get("LastModifiedDate")
+    changed = changed if isinstance(changed, datetime) else None
+    return SecretMetadata(described["Name"], kind, version, changed)
 
 
 async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, R]:
@@ -309,9 +288,6 @@ async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, 
 
     What follows the name looks into the secret's JSON. Names may contain slashes too, so the secret
     is the one with the longest name that exists.
-
-    Raises:
-        SecretNotFoundError: there is no such secret.
     """
     failures: list[SecretNotFoundError] = []
     name = path
