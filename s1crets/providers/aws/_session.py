@@ -99,10 +99,9 @@ def _shared_loader(session: Any) -> Any:
 
 
 def _with_shared_models(session: Any) -> Any:
-    """Return a session like the caller's, which is not changed, but with the shared models.
+    """Return a copy of the caller's session with the shared models, and everything else its own.
 
-    A copy shares everything else, such as event handlers and credentials. If the caller's session
-    loads its data in its own way, it is returned as it is.
+    A session that loads its data in its own way is returned as it is.
     """
     session.full_config  # noqa: B018  # see `_new_session`
     own, shared = session.get_component("data_loader"), _shared_loader(session)

@@ -65,6 +65,7 @@ class ProviderOptions(TypedDict, total=False):
 
 
 STS_DEFAULTS: StsArgs = {"RoleSessionName": "s1crets", "DurationSeconds": 3600}
+"""The items of `sts_args` that an assumed role always has."""
 _DEFAULTS: Mapping[str, Any] = {
     "sts_args": {},
     "cache_args": {},

@@ -6,8 +6,8 @@ import asyncio
 import re
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
@@ -34,7 +34,6 @@ from s1crets.providers.aws._store import (
     checked_name,
     create_or_overwrite,
 )
-from s1crets.providers.aws.options import ProviderOptions, redacted
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     check_tier,
@@ -206,18 +205,13 @@ class SsmStore(AwsStore):
 
     async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
-        filters = [{"Key": "Name", "Option": "Equals", "Values": [path]}]
-        described = await self.clients.pages(
-            "DescribeParameters",
-            path,
-            lambda page: [
-                kept_attributes(one)
-                for one in listed(page, "Parameters", named=True)
-                if one["Name"] == path
-            ],
-            {"ParameterFilters": filters},
-            first=True,
-        )
+
+        def parse(page: Any) -> list[dict[str, Any]]:
+            found = listed(page, "Parameters", named=True)
+            return [kept_attributes(one) for one in found if one["Name"] == path]
+
+        filters = {"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [path]}]}
+        described = await self.clients.pages("DescribeParameters", path, parse, filters, first=True)
         if not described:
             message = (
                 f"{self.title}: there is no parameter {path!r} to update (only a name can be"
@@ -250,17 +244,14 @@ class SsmStore(AwsStore):
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the parameters under a path: `DescribeParameters`."""
+
+        def parse(page: Any) -> list[SecretMetadata]:
+            found = listed(page, "Parameters", named=True)
+            return [_metadata(one) for one in found if is_under(one["Name"], path)]
+
         filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [path]}] if path else []
-        return await self.clients.pages(
-            "DescribeParameters",
-            path,
-            lambda page: [
-                _metadata(one)
-                for one in listed(page, "Parameters", named=True)
-                if is_under(one["Name"], path)
-            ],
-            {"ParameterFilters": filters},
-        )
+        arguments = {"ParameterFilters": filters}
+        return await self.clients.pages("DescribeParameters", path, parse, arguments)
 
 
 def _fetched(parameter: Any) -> Fetched:
@@ -324,10 +315,10 @@ class AsyncParameterStore(AwsProvider):
     service = PARAMETER_STORE.title
     _store_type = SsmStore
 
-    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = redacted(options)
-        super().__init__(**options)
-        self._references: dict[str, str] = {}  # references, and the names of their secrets
+    @cached_property
+    def _references(self) -> dict[str, str]:
+        """References, and the names of their secrets."""
+        return {}
 
     async def get(
         self,

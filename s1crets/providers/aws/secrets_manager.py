@@ -202,18 +202,14 @@ class SecretsManagerStore(AwsStore):
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path: `ListSecrets`."""
+
+        def parse(page: Any) -> list[SecretMetadata]:
+            found = listed(page, "SecretList", named=True)
+            return [_metadata(one) for one in found if is_under(one["Name"], path)]
+
         # The filter matches any prefix, so `foo` finds `foobar`; an initial `!` would negate it.
         filters = [{"Key": "name", "Values": [path]}] if path and path[0] != "!" else []
-        return await self.clients.pages(
-            "ListSecrets",
-            path,
-            lambda page: [
-                _metadata(secret)
-                for secret in listed(page, "SecretList", named=True)
-                if is_under(secret["Name"], path)
-            ],
-            {"Filters": filters},
-        )
+        return await self.clients.pages("ListSecrets", path, parse, {"Filters": filters})
 
 
 def _fetched(secret: Any) -> Fetched:

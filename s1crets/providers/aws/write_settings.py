@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from s1crets.errors import ConfigurationError, InvalidValueError
 from s1crets.providers.aws._errors import malformed
@@ -16,8 +16,6 @@ Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
-_TYPES = ("SecureString", "String", "StringList")
-_TIERS = ("Standard", "Advanced", "Intelligent-Tiering")
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
@@ -30,8 +28,8 @@ def parameter_settings(
     tags: object = None,
 ) -> dict[str, Any]:
     """Return the arguments of `PutParameter` for a caller's settings."""
-    _check_choice("type", type, _TYPES)
-    _check_choice("tier", tier, _TIERS)
+    _check_choice("type", type, get_args(ParameterType))
+    _check_choice("tier", tier, get_args(Tier))
     if kms_key_id is not None and type not in (None, "SecureString"):
         message = f"kms_key_id requires a SecureString; a {type} is not encrypted"
         raise ConfigurationError(message)
