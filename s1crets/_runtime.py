@@ -160,17 +160,21 @@ class PerLoop(Generic[R]):
 
     Args:
         open_: an async generator function that opens the resource, yields it and closes it.
+
+    Attributes:
+        ready: the resources that are open, by event loop; a look here is faster than `get`.
     """
 
     def __init__(self, open_: Callable[..., AsyncGenerator[R, None]]) -> None:
         self._open = open_
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[_Opened[R]]] = {}
+        self.ready: dict[asyncio.AbstractEventLoop, R] = {}
         _all_per_loop.add(self)
         on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the parent's resources. Finalizers keep them open: the parent still uses them."""
-        self._opening = {}
+        self._opening, self.ready = {}, {}
 
     async def get(self, *args: Any) -> R:
         """Return the resource of the running loop; `args` are passed on to the opening.
@@ -184,7 +188,10 @@ class PerLoop(Generic[R]):
             self.forget_closed_loops()
             task = self._opening[loop] = loop.create_task(self._opened(*args))
             task.add_done_callback(_succeeded)  # or asyncio logs an exception nobody retrieved
-        return (await outcome_of(task)).resource
+        resource = (await outcome_of(task)).resource
+        if self._opening.get(loop) is task:
+            self.ready[loop] = resource
+        return resource
 
     async def _opened(self, *args: Any) -> _Opened[R]:
         lifetime = self._open(*args)
@@ -194,6 +201,7 @@ class PerLoop(Generic[R]):
         """Drop the resources of loops that have been closed."""
         for loop in list(self._opening):
             if loop.is_closed():
+                self.ready.pop(loop, None)
                 task = self._opening.pop(loop, None)
                 if task is not None and _succeeded(task):
                     task.result().finalizer.detach()
@@ -201,7 +209,7 @@ class PerLoop(Generic[R]):
 
     async def aclose(self) -> None:
         """Close the resource of the running loop, and let other running loops close theirs."""
-        opening, self._opening = self._opening, {}
+        opening, self._opening, self.ready = self._opening, {}, {}
         for loop, task in opening.items():
             here = loop is asyncio.get_running_loop()
             if _succeeded(task):

@@ -1,21 +1,71 @@
-"""Cache entries: the fetched secret, its decoded form, its stored record and its fetch token."""
+"""Cache entries: their typed keys, cached values, stored records, and the tokens of fetches."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import struct
+import threading
+import weakref
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._codec import Raw, decode, deep_copy, dump, load
 from s1crets._keypath import KeyPath, keys_of, pick
+from s1crets._runtime import on_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
-    from s1crets.cache.keys import CacheKey
+VALUE, PATH, EXISTS = "value", "path", "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """The key of a cache entry. Only the `key` method of a store builds keys.
+
+    Attributes:
+        name: the secret's name as requested, or the path.
+        kind: `VALUE` for a secret, `PATH` for all secrets under a path, `EXISTS` for a check.
+        options: the other arguments that affect the result, by name, without defaults.
+        secrets: the names of the secret that this entry depends on, as tombstones have them. Empty
+            for an entry that depends on any number of secrets, such as a path.
+    """
+
+    name: str
+    kind: str = VALUE
+    options: tuple[tuple[str, Hashable], ...] = ()
+    secrets: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of_secret(cls, name: str) -> CacheKey:
+        """Return the key of a secret's current value under its own name."""
+        return cls(name, secrets=(name,))
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this is a secret's current value under its own name, with default options."""
+        return self.kind == VALUE and not self.options and self.secrets == (self.name,)
+
+    @property
+    def id(self) -> Hashable:
+        """The key in memory: a primary key is looked up by its name alone, which is faster."""
+        return self.name if self.is_primary else self
+
+    @property
+    def text(self) -> str:
+        """The key for backends that only have text keys."""
+        return self.name if self.is_primary else f"{self.kind}{self.options!r}:{self.name}"
+
+    def option(self, name: str, default: Hashable = None) -> Hashable:
+        """Return an option, or its default."""
+        return dict(self.options).get(name, default)
+
+
+def key_of_id(key_id: Any) -> CacheKey:
+    """Return the key of a `CacheKey.id`."""
+    return key_id if isinstance(key_id, CacheKey) else CacheKey.of_secret(key_id)
 
 
 @dataclass(frozen=True, repr=False)
@@ -159,6 +209,39 @@ class FetchToken:
         if version != there.version:
             return version < there.version
         return there.fetch.process == self.fetch.process and there.fetch > self.fetch
+
+
+class FetchTokens:
+    """The tokens of the fetches under way in this process, which invalidations void."""
+
+    def __init__(self) -> None:
+        self._tokens: weakref.WeakSet[FetchToken] = weakref.WeakSet()
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+    def add(self, token: FetchToken) -> FetchToken:
+        """Register the token of a fetch that begins."""
+        with self._lock:
+            self._tokens.add(token)
+        return token
+
+    def void(self, secrets: Collection[str] | None, *, paths: bool) -> None:
+        """Void the fetches of what an invalidation drops."""
+        with self._lock:
+            for token in self._tokens:
+                if depends(token.key, secrets, paths=paths):
+                    token.is_void = True
+
+
+def depends(key: CacheKey, secrets: Collection[str] | None, *, paths: bool) -> bool:
+    """Return whether an invalidation of `secrets` drops an entry; see `Tier.invalidate`."""
+    if secrets is None:
+        return True
+    return not set(key.secrets).isdisjoint(secrets) if key.secrets else paths
 
 
 _HEAD = struct.Struct("!dddQQB")

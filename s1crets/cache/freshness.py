@@ -53,10 +53,6 @@ class Freshness:
     refresh_ahead: float = 0
     stale_for: float = 0
 
-    def life(self, draw: float) -> float:
-        """Return the life of a new entry; `draw` is a random number from 0 to 1."""
-        return self.ttl * (1 - self.jitter * draw)
-
     def expiry(self, stored: float, expires: float) -> float:
         """Return when an entry expires for this reader, whose `ttl` may be shorter."""
         return min(expires, stored + self.ttl)

@@ -14,7 +14,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
 
 _log = logging.getLogger("s1crets.cache")
 

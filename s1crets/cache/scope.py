@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import run_in_thread
-from s1crets.cache.entry import CachedValue, new_fetch_id
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CachedValue, CacheKey, new_fetch_id
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from s1crets.cache.shared_tier import SharedTier
 
 _log = logging.getLogger("s1crets.cache")
+REMEMBERED = 3600.0  # seconds that the scope is remembered
 _KEY = CacheKey.of_secret("scope")
 _RETRY = 5.0  # seconds before the service is asked again
 
@@ -115,7 +115,7 @@ class ScopeResolver:
         if scope.is_lasting and self._memo:
             raw = {"place": scope.place, "owner": scope.owner}
             token = await self._memo.begin(_KEY)
-            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token)
+            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token, REMEMBERED)
 
     def _use(self, scope: Scope) -> None:
         for tier in self._tiers:

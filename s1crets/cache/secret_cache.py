@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import spawn_task
-from s1crets.cache.entry import CachedValue, Fetched
+from s1crets.cache.entry import PATH, CachedValue, Fetched
 from s1crets.cache.freshness import OnError
-from s1crets.cache.keys import PATH
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
@@ -25,8 +25,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 
-    from s1crets.cache.entry import FetchToken
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey, FetchToken
     from s1crets.cache.options import CacheArgs
     from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
@@ -183,7 +182,7 @@ class SecretCache:
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
         """Fetch; during an outage, return an expired entry, with few requests to the service."""
-        if self._backoff.is_waiting(key):
+        if key in self._backoff.failed_keys and self._backoff.is_waiting(key):
             found = await self._tier(key).find(key)
             if found is not None:
                 self._on_stale()
@@ -221,17 +220,22 @@ class SecretCache:
                 self._backoff.succeeded(key)
                 await self._refused(key)
             raise
-        self._backoff.succeeded(key)
+        if key in self._backoff.failed_keys:
+            self._backoff.succeeded(key)
         value = CachedValue(fetched.value, fetched.version, token.fetch)
         if self._freshness.ttl:
-            await tier.put(value, token)
+            await tier.put(value, token, self._life())
             also = {
                 other: CachedValue(found.value, found.version, token.fetch)
                 for other, found in fetched.also.items()
             }
             if also:
-                await self._keys.fill(also, fill_token)
+                await self._keys.fill(also, fill_token, self._life)
         return value
+
+    def _life(self) -> float:
+        """Return the seconds that a new entry lives."""
+        return self._freshness.ttl * (1 - self._freshness.jitter * random.random())  # noqa: S311  # not a secret
 
     async def _refused(self, key: CacheKey) -> None:
         """Drop every entry that contains what the service refuses, whatever key it has."""

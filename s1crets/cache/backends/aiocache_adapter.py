@@ -126,7 +126,7 @@ class AiocacheBackend:
     @property
     def is_available(self) -> bool:
         """Whether the backend can be read, as far as is known."""
-        return not self._reads.is_open
+        return not (self._reads.has_failed and self._reads.is_open)
 
     def open(self) -> None:
         """Open files, if there are any. Blocks.
@@ -222,11 +222,13 @@ class AiocacheBackend:
         self, breaker: CircuitBreaker, verb: str, *args: Any, **kwargs: Any
     ) -> Any | None:
         """Return the result of a method of the cache, or None if it fails or takes too long."""
-        if breaker.is_open:
+        if breaker.has_failed and breaker.is_open:
             return None
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_CALLS))
         async with slots:
-            if breaker.is_open or (cache := await self._cache_here()) is None:
+            if (breaker.has_failed and breaker.is_open) or (
+                cache := await self._cache_here()
+            ) is None:
                 return None
             if verb == "_add":
                 return await self._guarded(breaker, _add(cache, *args))
@@ -235,7 +237,8 @@ class AiocacheBackend:
     async def _cache_here(self) -> Any:
         """Return the cache for the running loop, or None if there is none."""
         if self._per_loop is not None:
-            return await self._guarded(self._reads, self._per_loop.get())
+            cache = self._per_loop.ready.get(asyncio.get_running_loop())
+            return cache or await self._guarded(self._reads, self._per_loop.get())
         if self._is_bound:
             loop = asyncio.get_running_loop()
             if self._loop is None:
@@ -264,7 +267,7 @@ class AiocacheBackend:
         return None
 
     def _guarded_sync(self, function: Callable[..., R], *args: Any) -> R | None:
-        if self._reads.is_open:
+        if not self.is_available:
             return None
         try:
             return function(*args)
