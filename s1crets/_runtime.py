@@ -89,24 +89,21 @@ os.register_at_fork(
 )
 
 
-def shutting_down() -> bool:
-    """Return whether the main thread has ended: no executor accepts work, no thread starts."""
-    return not threading.main_thread().is_alive()
+def check_can_start_thread() -> None:
+    """Raise an error once the main thread has ended: no thread starts any more."""
+    if not threading.main_thread().is_alive():
+        raise RuntimeError(
+            "the interpreter is shutting down and can't start a thread: make the first call before"
+            " the program's end, not in an atexit handler"
+        )
 
 
 async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> R:
     """Return the result of a blocking function. A cancelled caller does not wait for it.
 
     The result passes between the threads redacted, since asyncio's debug mode logs it.
-
-    Raises:
-        RuntimeError: the interpreter is shutting down, so no thread can be started.
     """
-    if shutting_down():
-        raise RuntimeError(
-            "the interpreter is shutting down and can't start a thread: make the first call before"
-            " the program's end, not in an atexit handler"
-        )
+    check_can_start_thread()
     # A limiter per call: the default limiter is shared with the program's own blocking work.
     limiter = anyio.CapacityLimiter(1)
     result: R = (
@@ -118,11 +115,7 @@ async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> 
 
 
 async def outcome_of(task: asyncio.Task[R]) -> R:
-    """Return the result of a task that others await too; a cancelled caller leaves it running.
-
-    Raises:
-        UnavailableError: the task was cancelled because its owner was closed.
-    """
+    """Return the result of a task that others await too; a cancelled caller leaves it running."""
     if not task.done():
         await asyncio.wait([task])
     if task.cancelled():
@@ -177,11 +170,7 @@ class PerLoop(Generic[R]):
         self._opening, self.ready = {}, {}
 
     async def get(self, *args: Any) -> R:
-        """Return the resource of the running loop; `args` are passed on to the opening.
-
-        Raises:
-            UnavailableError: `aclose` was called meanwhile.
-        """
+        """Return the resource of the running loop; `args` are passed on to the opening."""
         loop = asyncio.get_running_loop()
         task = self._opening.get(loop)
         if task is None or (task.done() and not _succeeded(task)):

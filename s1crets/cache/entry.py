@@ -23,19 +23,13 @@ VALUE, PATH, EXISTS = "value", "path", "exists"
 
 @dataclass(frozen=True, slots=True)
 class CacheKey:
-    """The key of a cache entry. Only the `key` method of a store builds keys.
+    """The key of a cache entry. Only the `key` method of a store builds keys."""
 
-    Attributes:
-        name: the secret's name as requested, or the path.
-        kind: `VALUE` for a secret, `PATH` for all secrets under a path, `EXISTS` for a check.
-        options: the other arguments that affect the result, by name, without defaults.
-        secrets: the names of the secret that this entry depends on, as tombstones have them. Empty
-            for an entry that depends on any number of secrets, such as a path.
-    """
-
-    name: str
-    kind: str = VALUE
-    options: tuple[tuple[str, Hashable], ...] = ()
+    name: str  # the secret's name as requested, or the path
+    kind: str = VALUE  # `PATH`: all secrets under a path; `EXISTS`: a check
+    options: tuple[tuple[str, Hashable], ...] = ()  # all else that affects the result, no defaults
+    # The names of the secret that this entry depends on, as tombstones have them. Empty for an
+    # entry that depends on any number of secrets, such as a path.
     secrets: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
@@ -85,15 +79,10 @@ class Fetched:
 
 
 class FetchId(NamedTuple):
-    """A fetch, in the order in which this process began them.
+    """A fetch, in the order in which this process began them."""
 
-    Attributes:
-        process: a random number of the process.
-        sequence: grows with every fetch that begins.
-    """
-
-    process: int
-    sequence: int
+    process: int  # a random number of the process
+    sequence: int  # grows with every fetch that begins
 
 
 _sequence = itertools.count(1)
@@ -176,24 +165,16 @@ def _identity(value: Any) -> Any:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class FetchToken:
-    """The state of a tier when a fetch began. It decides whether the result may be stored.
-
-    Attributes:
-        key: the key that is fetched.
-        fetch: the id of the fetch.
-        seen: the fetch that had brought the entry which was there, if any.
-        tombstones: the current tombstones by the digests of their rows, None for a tombstone that
-            did not exist; None altogether if that is unknown.
-        began: when the fetch began, in monotonic seconds, where a tier needs that.
-        is_void: whether an invalidation in this process has made the result outdated.
-    """
+    """The state of a tier when a fetch began. It decides whether the result may be stored."""
 
     key: CacheKey
     fetch: FetchId = field(default_factory=new_fetch_id)
-    seen: FetchId | None = None
+    seen: FetchId | None = None  # the fetch that had brought the entry which was there
+    # The current tombstones by the digests of their rows, None for a tombstone that did not exist;
+    # None altogether if that is unknown.
     tombstones: Mapping[bytes, bytes | None] | None = None
-    began: float = 0.0
-    is_void: bool = False
+    began: float = 0.0  # monotonic seconds, where a tier needs that
+    is_void: bool = False  # whether an invalidation in this process has made the result outdated
 
     def yields_to(self, there: CachedValue | Record | None, version: float) -> bool:
         """Return whether the result, of this version, must not replace the entry that is there.
@@ -249,18 +230,9 @@ _TOMBSTONE = struct.Struct("!8s8s")
 
 
 class Record(NamedTuple):
-    """An entry as a backend outside the process stores it.
+    """An entry as a backend outside the process stores it; the attributes are those of others."""
 
-    Attributes:
-        stored: wall-clock seconds.
-        expires: wall-clock seconds.
-        version: as of `Fetched`.
-        fetch: the fetch that brought it.
-        tombstones: as of the fetch's `FetchToken`.
-        raw: as of `CachedValue`.
-    """
-
-    stored: float
+    stored: float  # wall-clock seconds
     expires: float
     version: float
     fetch: FetchId

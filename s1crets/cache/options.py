@@ -70,23 +70,14 @@ class CacheArgs(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Tiers:
-    """The tiers of a cache, nothing opened yet.
-
-    Attributes:
-        freshness: their time limits.
-        tokens: the fetches under way.
-        keys: for secrets under their own names.
-        derived: for everything else.
-        shared: those of both that are outside the process.
-        memo: where the scope is remembered, if anywhere.
-    """
+    """The tiers of a cache, nothing opened yet."""
 
     freshness: Freshness
     tokens: FetchTokens
-    keys: Tier
-    derived: Tier
-    shared: Sequence[SharedTier] = ()
-    memo: SharedTier | None = None
+    keys: Tier  # for secrets under their own names
+    derived: Tier  # for everything else
+    shared: Sequence[SharedTier] = ()  # those of both that are outside the process
+    memo: SharedTier | None = None  # remembers the scope
 
 
 def build_tiers(
@@ -95,11 +86,7 @@ def build_tiers(
     timer: Callable[[], float],
     clock: Callable[[], float],
 ) -> Tiers:
-    """Return the tiers for a caller's `cache_args`.
-
-    Raises:
-        ValueError: the encryption key is invalid.
-    """
+    """Return the tiers for a caller's `cache_args`; ValueError for an invalid encryption key."""
     freshness = Freshness(
         ttl=args.get("cache_ttl", 900),
         jitter=args.get("jitter", 0.1),

@@ -26,19 +26,13 @@ _RETRY = 5.0  # seconds before the service is asked again
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """An identity: nobody gets the values of another identity.
+    """An identity: nobody gets the values of another identity."""
 
-    Attributes:
-        place: service, region and endpoint: the same secrets for everybody who may read them.
-            Invalidations apply to all entries of a place, also of other identities.
-        owner: account, role or namespace: the identity that may read them.
-        is_lasting: whether the owner is the same after its credentials are renewed, so that it may
-            be remembered on disk.
-    """
-
+    # Service, region and endpoint: the same secrets for everybody who may read them. Invalidations
+    # apply to all entries of a place, also of other identities.
     place: str
-    owner: str
-    is_lasting: bool = True
+    owner: str  # account, role or namespace: the identity that may read them
+    is_lasting: bool = True  # also after its credentials are renewed: it may be remembered on disk
 
 
 class ScopeSource(Protocol):
@@ -54,13 +48,7 @@ class ScopeSource(Protocol):
 
 
 class ScopeResolver:
-    """Opens the shared tiers of a cache, and tells them the scope.
-
-    Args:
-        tiers: the shared tiers.
-        memo: a tier on disk that remembers the scope, or None.
-        source: the store.
-    """
+    """Opens the shared tiers of a cache, and tells them the scope, which `memo` remembers."""
 
     def __init__(
         self, tiers: Sequence[SharedTier], memo: SharedTier | None, source: ScopeSource
@@ -74,11 +62,7 @@ class ScopeResolver:
         self.is_known = not tiers
 
     def open(self) -> bool:
-        """Open files, and look for a remembered scope. Blocks.
-
-        Returns:
-            Whether the scope has become known.
-        """
+        """Open files, and look for a remembered scope; return whether there is one. Blocks."""
         if self.is_known or self._opened:
             return False
         for tier in self._tiers:

@@ -55,8 +55,7 @@ class SecretCache:
         args: the caller's `cache_args`, checked.
         source: the store.
         on_stale: called for each expired value that is served.
-        timer: monotonic seconds; injected by tests.
-        clock: wall-clock seconds; injected by tests.
+        timer: monotonic seconds; `clock`: wall-clock seconds. Both are injected by tests.
     """
 
     def __init__(
@@ -74,6 +73,7 @@ class SecretCache:
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
         self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
@@ -94,27 +94,17 @@ class SecretCache:
             tier.spawn = spawn
 
     def open(self) -> bool:
-        """Open files. Blocks.
-
-        Returns:
-            Whether another look-up may find more now.
-        """
+        """Open files; return whether another look-up may find more now. Blocks."""
         return self._scope.open()
 
     def peek(self, key: CacheKey) -> CachedValue | None:
-        """Return a fresh entry of a local tier, or None; never waits.
-
-        `peek_name` is the same for primary keys alone, and faster.
-        """
+        """Return a fresh entry of a local tier, or None; never waits. See also `peek_name`."""
         return self._tier(key).peek_id(key.id)
 
     async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
         If `cached` is false, neither a tier nor another caller's fetch answers.
-
-        Raises:
-            S1cretsError: any failure.
         """
         if not self._scope.is_known:
             await self._scope.resolve()
@@ -193,11 +183,7 @@ class SecretCache:
             return await self.stale_or_raise(key, error)
 
     async def stale_or_raise(self, key: CacheKey, error: S1cretsError) -> CachedValue:
-        """Return an expired entry if `error` is an outage.
-
-        Raises:
-            S1cretsError: `error`, otherwise.
-        """
+        """Return an expired entry if `error` is an outage; otherwise raise `error`."""
         found = None
         if self._freshness.on_error(error) is OnError.SERVE_STALE:
             found = await self._tier(key).find(key)

@@ -68,35 +68,21 @@ _BATCH, _CALLS = 1000, 8
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of a key.
+    """The rows of a key."""
 
-    Attributes:
-        entries: row, context and cipher, for each key of the key ring.
-        tombstones: row and digest of each tombstone that the entry depends on.
-        names: all rows, entries first.
-        lock: the row of the fetch lock.
-    """
-
-    entries: Sequence[tuple[str, bytes, Cipher]]
-    tombstones: Sequence[tuple[str, bytes]]
-    names: Sequence[str]
-    lock: str
+    entries: Sequence[tuple[str, bytes, Cipher]]  # row, context, cipher, by key of the key ring
+    tombstones: Sequence[tuple[str, bytes]]  # row and digest; all that the entry depends on
+    names: Sequence[str]  # all rows, entries first
+    lock: str  # the row of the fetch lock
 
 
 class Seen(NamedTuple):
-    """The state of a key in the backend: the texts of its rows, and what they mean.
+    """The state of a key in the backend: the texts of its rows, and what they mean."""
 
-    Attributes:
-        texts: in the order of `Rows.names`.
-        record: the entry, also if its tombstones are outdated.
-        value: the entry, if it counts.
-        tombstones: the current tombstones by digest; None for one that does not exist.
-    """
-
-    texts: Sequence[str | None]
-    record: Record | None
-    value: CachedValue | None
-    tombstones: Mapping[bytes, bytes | None]
+    texts: Sequence[str | None]  # in the order of `Rows.names`
+    record: Record | None  # the entry, also if its tombstones are outdated
+    value: CachedValue | None  # the entry, if it counts
+    tombstones: Mapping[bytes, bytes | None]  # the current ones by digest; None: does not exist
 
 
 class SharedTier:

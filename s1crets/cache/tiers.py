@@ -80,10 +80,6 @@ class MemoryTier:
     An invalidation first voids the fetches under way, then deletes the entries. A fetch checks
     under the lock of the backend that it is not void: it stores nothing, or it stores before the
     deletion.
-
-    Args:
-        backend: this provider's own.
-        tokens: the fetches under way.
     """
 
     def __init__(self, backend: MemoryCache, tokens: FetchTokens) -> None:
@@ -166,12 +162,6 @@ class TieredCache:
 
     Invalidations of other processes are seen when an entry expires in the memory, which is
     `local_ttl` seconds after the beginning of the fetch, or of the look-up, that brought it.
-
-    Args:
-        memory: this provider's own.
-        shared: the tier behind it.
-        local_ttl: seconds.
-        timer: monotonic seconds.
     """
 
     def __init__(
