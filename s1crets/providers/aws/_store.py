@@ -228,12 +228,7 @@ def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:
 
 
 class AwsProvider(AsyncProvider):
-    """A provider on an AWS service. The options are documented in `ProviderOptions`.
-
-    Raises:
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of range.
-    """
+    """A provider on an AWS service. The options are documented in `ProviderOptions`."""
 
     _store_type: ClassVar[type[AwsStore]]
     _region = "by botocore"

@@ -535,16 +535,9 @@ class AsyncParameterStore(AwsProvider):
     ) -> None:
         """Store a parameter, new or existing: `DescribeParameters`, then `PutParameter`.
 
-        An existing parameter keeps the settings that are not given, as with `update`.
-
-        Args:
-            path: the name.
-            value: text, or a dict or list, which is stored as JSON.
-            type: as for `create`; the type of an existing parameter can't be changed.
-            kms_key_id: as for `create`.
-            description: as for `create`.
-            tier: as for `create`.
-            tags: as for `create`, and only for a new parameter: AWS takes no others.
+        An existing parameter keeps the settings that are not given, as with `update`. The arguments
+        are those of `create`. The type of an existing parameter can't be changed, and AWS takes
+        tags only with a new one.
 
         Raises:
             ConfigurationError: a `ValueError`: invalid settings, also for an existing parameter;

@@ -390,12 +390,8 @@ class AsyncSecretsManager(AwsProvider):
     ) -> None:
         """Store a secret, new or existing: `PutSecretValue`, or `CreateSecret` if there is none.
 
-        Args:
-            path: the name.
-            value: text, bytes, or a dict or list, which is stored as JSON.
-            kms_key_id: as for `create`; `UpdateSecret` sets it for an existing secret.
-            description: as for `kms_key_id`.
-            tags: as for `create`, and only for a new secret: AWS takes no others.
+        The arguments are those of `create`. For an existing secret, `UpdateSecret` sets the key and
+        the description, and AWS takes no tags.
 
         Raises:
             ConfigurationError: a `ValueError`: invalid settings, also for an existing secret;
