@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
 
-__all__ = [
+__all__: list[str] = []
+__all__ += errors.__all__
+__all__ += [
     "__version__",
     "aio",
     "create",
@@ -32,7 +34,6 @@ __all__ = [
     "put",
     "update",
 ]
-__all__ += errors.__all__
 
 _aliases.register()
 

@@ -69,7 +69,7 @@ class CacheArgs(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Tiers:
+class _Tiers:
     """The tiers of a cache, nothing opened yet."""
 
     freshness: Freshness
@@ -85,7 +85,7 @@ def build_tiers(
     on_due: Callable[[CacheKey], None],
     timer: Callable[[], float],
     clock: Callable[[], float],
-) -> Tiers:
+) -> _Tiers:
     """Return the tiers for a caller's `cache_args`; ValueError for an invalid encryption key."""
     freshness = Freshness(
         ttl=args.get("cache_ttl", 900),
@@ -106,16 +106,16 @@ def build_tiers(
             on_due=lambda key_id: on_due(key_of_id(key_id)),
         )
         keys_tier, derived = (MemoryTier(memory(), tokens) for _ in range(2))
-        return Tiers(freshness, tokens, keys_tier, derived)
+        return _Tiers(freshness, tokens, keys_tier, derived)
     make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
     if not args.get("local_ttl"):
-        return Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
+        return _Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
     tiered = [
         TieredCache(MemoryTier(memory(), tokens), tier, args.get("local_ttl", 0), timer)
         for tier in shared
     ]
-    return Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
+    return _Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
 
 
 def _shared_tiers(
