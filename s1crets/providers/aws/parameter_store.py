@@ -192,15 +192,9 @@ class SsmStore(AwsStore):
         arguments = parameter_settings(**settings)
         checked_name(path)
         raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
-        return create_or_overwrite(
-            mode,
-            partial(self._create, path, raw, {"Type": "SecureString", **arguments}),
-            partial(self._overwrite, path, raw, arguments),
-        )
-
-    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        check_tier(settings.get("Tier", ""), raw)
-        await self._put(path, raw, settings, overwrite=False)
+        new = {"Type": "SecureString", **arguments}
+        create = partial(self._put, path, raw, new, overwrite=False)
+        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
 
     async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
@@ -225,13 +219,13 @@ class SsmStore(AwsStore):
                 f" {settings['Type']}: delete it first; nothing was written"
             )
             raise ConfigurationError(message)
-        kept = {**described[0], **settings}
-        check_tier(kept.get("Tier", "Standard"), raw)
-        await self._put(path, raw, kept, overwrite=True)
+        await self._put(path, raw, {**described[0], **settings}, overwrite=True)
 
     async def _put(
         self, path: str, raw: Redacted, settings: Mapping[str, Any], *, overwrite: bool
     ) -> None:
+        # The account decides on the tier of a new parameter.
+        check_tier(settings.get("Tier", "Standard" if overwrite else ""), raw)
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
         parse = partial(expect, field="Version", kind=int)
         await self.clients.call("PutParameter", path, parse, arguments, writes=True)
