@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from s1crets._codec import decode
 from s1crets.cache.entry import Fetched
 from s1crets.cache.keys import CacheKey
-from s1crets.cache.scope import Scope
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+    from datetime import datetime
 
     from s1crets._redaction import Redacted
-    from s1crets.providers.metadata import SecretMetadata
-
-__all__ = ["Fetched", "Scope", "Store", "WriteMode", "batch_error", "check_name", "fetched_path"]
+    from s1crets.cache.scope import Scope
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
@@ -25,17 +24,28 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
 
 
+@dataclass(frozen=True)
+class SecretMetadata:
+    """A secret without its value, as `describe` returns it.
+
+    Attributes:
+        name: the full name.
+        type: a parameter's type (`SecureString`, `String`, `StringList`), otherwise `secret`.
+        version: a parameter's version number, or the id of a secret's current version; may be "".
+        changed: time of the last change, with a time zone; None if the service does not report it.
+    """
+
+    name: str
+    type: str
+    version: str
+    changed: datetime | None
+
+
 class Store(Protocol):
     """One service's operations. A new service implements this and nothing else.
 
     Every method raises `S1cretsError` subclasses for failures of the service.
-
     """
-
-    @property
-    def title(self) -> str:
-        """The service's name in error messages, such as `Parameter Store`."""
-        ...
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
         """Return the cache key of a request. The only place that validates names and builds keys.
@@ -105,11 +115,7 @@ class Store(Protocol):
 
 
 def check_name(name: object) -> None:
-    """Reject a name that no service can have.
-
-    Raises:
-        InvalidNameError: not str, empty, too long, or with control characters.
-    """
+    """Reject a name that no service can have (`InvalidNameError`)."""
     if not isinstance(name, str):
         problem = f"it must be str, not {type(name).__name__}"
     elif not name:
@@ -125,14 +131,15 @@ def check_name(name: object) -> None:
     raise InvalidNameError(message)
 
 
+def is_under(name: str, path: str) -> bool:
+    """Return whether `name` is `path` or starts with `path` and a slash. "" contains every name."""
+    return not path or name == path or name.startswith(path.rstrip("/") + "/")
+
+
 def fetched_path(
     title: str, read: Mapping[str, Fetched], errors: Mapping[str, S1cretsError]
 ) -> Fetched:
-    """Return the secrets under a path, which are cached under their own names too.
-
-    Raises:
-        BatchError: some could not be read.
-    """
+    """Return the secrets under a path, or raise a `BatchError` if some could not be read."""
     if errors:
         decoded = {name: decode(fetched.value) for name, fetched in read.items()}
         raise batch_error(title, decoded, dict(errors))

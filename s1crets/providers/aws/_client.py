@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -123,8 +123,9 @@ class Clients:
             from botocore import xform_name  # which a thread has imported by now
 
             request = Request(self.spec.service, client.region, operation, subject, writes)
-            observed = self.spec.counters.observer.request(operation, names or (subject,))
-            with observed, translated(request):
+            observer = self.spec.counters.observer
+            observed = observer.request(operation, names or (subject,)) if observer else None
+            with observed or nullcontext(), translated(request):
                 return await work(client.api, xform_name(operation))
 
         with quiet():

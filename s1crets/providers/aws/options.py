@@ -6,13 +6,9 @@ import difflib
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from s1crets.providers.options import (
-    CACHE_ARGS,
-    check_args,
-    check_cache_args,
-    check_numbers,
-    redact_options,
-)
+from s1crets._validation import NUMBER, Rule, check_items, check_value
+from s1crets.cache.options import RULES as CACHE_ARGS
+from s1crets.cache.options import check_cache_args, redact_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,14 +60,18 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
-_STS_ARGS: Mapping[str, Any] = {
-    "RoleArn": str,
-    "RoleSessionName": str,
-    "DurationSeconds": int,
-    "ExternalId": str,
-    "aws_region": str,
+_STS_ARGS = {
+    "RoleArn": Rule((str,), not_empty=True),
+    "RoleSessionName": Rule((str,), not_empty=True),
+    "DurationSeconds": Rule((int,), 900, 43200),
+    "ExternalId": Rule((str,)),
+    "aws_region": Rule((str,), not_empty=True),
 }
-_NUMBERS = ("retry", "timeout", "deadline", "max_connections")
+_NUMBERS = {
+    "retry": Rule((int,), 1),
+    "timeout": Rule(NUMBER, 0.001),
+    "max_connections": Rule((int,), 1),
+}
 
 
 def redacted(options: ProviderOptions) -> ProviderOptions:
@@ -99,7 +99,7 @@ def _unknown(name: str) -> str:
 
 
 def checked(options: ProviderOptions) -> None:
-    """Validate all options.
+    """Validate all options but `deadline`, which `AsyncProvider` does.
 
     Raises:
         TypeError: an unknown item, or one of the wrong type.
@@ -107,13 +107,13 @@ def checked(options: ProviderOptions) -> None:
     """
     sts_args, cache_args = options.get("sts_args"), options.get("cache_args")
     if sts_args is not None:
-        check_args("sts_args", sts_args, _STS_ARGS)
+        check_items("sts_args", sts_args, _STS_ARGS)
     if cache_args is not None:
         check_cache_args(cache_args)
-    numbers = {name: value for name, value in options.items() if name in _NUMBERS}
-    if numbers.get("deadline", 0) is None:
-        del numbers["deadline"]
-    check_numbers(**numbers)
+    given: Mapping[str, object] = options
+    for name, rule in _NUMBERS.items():
+        if name in given:
+            check_value(name, given[name], rule)
     _check_session(options.get("session"))
 
 

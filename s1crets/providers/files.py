@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1crets._redaction import redact
+from s1crets.cache.options import redact_options
 from s1crets.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -21,11 +22,9 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
-from s1crets.providers.files._rooted_fs import list_files, read, remove, write
-from s1crets.providers.metadata import SecretMetadata
-from s1crets.providers.options import redact_options
+from s1crets.providers._rooted_fs import list_files, read, remove, write
 from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvider, in_thread
-from s1crets.providers.store import check_name
+from s1crets.providers.store import SecretMetadata, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
