@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from s1crets.cache.keys import CacheKey
     from s1crets.cache.tiers import Tier
 
-T = TypeVar("T", bound=Mapping[str, Any])
+_T = TypeVar("_T", bound=Mapping[str, Any])
 
 _REMEMBERED = 3600.0  # seconds that the scope is remembered
 
@@ -89,6 +89,7 @@ RULES: Mapping[str, Rule] = {
     "jitter": Rule(NUMBER, 0, 1),
     "namespace": Rule((str,), not_empty=True),
 }
+"""The valid values of each key of `cache_args`."""
 
 
 def check_cache_args(args: Any) -> None:
@@ -114,7 +115,7 @@ def check_cache_args(args: Any) -> None:
             )
 
 
-def redact_options(options: T) -> T:
+def redact_options(options: _T) -> _T:
     """Return a provider's options with a redacted `cache_key`, for tracebacks that show locals."""
     args = options.get("cache_args")
     if not isinstance(args, Mapping) or "cache_key" not in args:

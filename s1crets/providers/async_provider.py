@@ -53,12 +53,12 @@ class AsyncProvider(Rotation):
         counters: the numbers behind `stats`; the store counts its requests in the same object.
 
     Attributes:
-        service: the service's name in error messages.
         deadline: see the argument.
         counters: the source of `stats`, and the observer: for `s1crets.integrations`.
     """
 
     service: str
+    """The service's name in error messages."""
 
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters

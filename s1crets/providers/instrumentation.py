@@ -83,6 +83,12 @@ class Counters:
     What every miss counts is counted in place, without a method.
 
     Attributes:
+        hits: as of `Stats`, like the following.
+        misses: as of `Stats`.
+        stale: as of `Stats`.
+        requests: as of `Stats`.
+        throttled: as of `Stats`.
+        retried: as of `Stats`.
         region: the service's region, once it is known.
         observer: notified of everything but hits; None if nobody wants to be.
     """
