@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 from s1crets._codec import decode
 from s1crets.cache.entry import Fetched
 from s1crets.cache.keys import CacheKey
+from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from s1crets._redaction import Redacted
-    from s1crets.cache.scope import Scope
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
@@ -41,10 +41,11 @@ class SecretMetadata:
     changed: datetime | None
 
 
-class Store(Protocol):
-    """One service's operations. A new service implements this and nothing else.
+class Store(Source, Protocol):
+    """One service's operations. A new service implements this, which includes `Source`.
 
-    Every method raises `S1cretsError` subclasses for failures of the service.
+    Every method raises `S1cretsError` subclasses for failures of the service; `fetch` raises a
+    `SecretNotFoundError` if the service has nothing for a key.
     """
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
@@ -62,18 +63,6 @@ class Store(Protocol):
 
     def aliases(self, path: str) -> Collection[str]:
         """Return all names under which a secret may be cached, as in `CacheKey.secrets`."""
-        ...
-
-    def ancestors(self, path: str) -> Iterable[CacheKey]:
-        """Return the keys of all paths whose entries may contain the secret."""
-        ...
-
-    async def fetch(self, key: CacheKey) -> Fetched:
-        """Return what the service has for a key, and whatever was read along the way.
-
-        Raises:
-            SecretNotFoundError: the service has nothing for this key.
-        """
         ...
 
     def write(
@@ -99,14 +88,6 @@ class Store(Protocol):
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path; "" means all."""
-        ...
-
-    def scope_hint(self) -> str:
-        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
-        ...
-
-    async def scope(self) -> Scope:
-        """Return the identity that cache entries belong to."""
         ...
 
     async def aclose(self) -> None:
