@@ -13,7 +13,7 @@ from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.keys import EXISTS, PATH, VALUE
+from s1crets.cache.entry import EXISTS, PATH, VALUE
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import (
     DeadlineExceededError,
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
     from s1crets.cache.options import CacheArgs
     from s1crets.providers.instrumentation import Counters, Stats
     from s1crets.providers.store import SecretMetadata, Store, WriteMode

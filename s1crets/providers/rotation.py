@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from s1crets._codec import decode
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
