@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from s1crets._redaction import redact
+from s1crets._validation import NUMBER, Rule, check_items
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
 
     from s1crets.cache.entry import CacheKey
     from s1crets.cache.tiers import Tier
+
+_T = TypeVar("_T", bound=Mapping[str, Any])
 
 
 class CacheArgs(TypedDict, total=False):
@@ -66,6 +71,56 @@ class CacheArgs(TypedDict, total=False):
     refresh_ahead: float
     jitter: float
     namespace: str
+
+
+_FOLDER = Rule((str, os.PathLike))
+_SECONDS = Rule(NUMBER, 0, 10**9)
+RULES: Mapping[str, Rule] = {
+    "cache_size": Rule((int,), 1),
+    "cache_ttl": _SECONDS,
+    "cache_on_disk": Rule((bool,)),
+    "key_cache_dir": _FOLDER,
+    "path_cache_dir": _FOLDER,
+    "cache_key": Rule((object,)),  # checked where it is used
+    "backend": Rule((object,)),  # checked below
+    "local_ttl": _SECONDS,
+    "stale_for": _SECONDS,
+    "refresh_ahead": _SECONDS,
+    "jitter": Rule(NUMBER, 0, 1),
+    "namespace": Rule((str,), not_empty=True),
+}
+"""The valid values of each key of `cache_args`."""
+
+
+def check_cache_args(args: Any) -> None:
+    """Reject invalid `cache_args`.
+
+    Raises:
+        TypeError: not a dict, an unknown key, or a value of the wrong type.
+        ValueError: a value out of range, or keys that exclude each other.
+    """
+    check_items("cache_args", args, RULES)
+    if args.get("cache_on_disk") and "backend" in args:
+        raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    if args.get("local_ttl") and "backend" not in args:
+        raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
+    if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):
+        raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
+    if "backend" in args:
+        from aiocache.base import BaseCache  # takes a while
+
+        if not isinstance(args["backend"], BaseCache) and not callable(args["backend"]):
+            raise TypeError(
+                "cache_args: backend must be an aiocache cache, or a function that returns one"
+            )
+
+
+def redact_options(options: _T) -> _T:
+    """Return a provider's options with a redacted `cache_key`, for tracebacks that show locals."""
+    args = options.get("cache_args")
+    if not isinstance(args, Mapping) or "cache_key" not in args:
+        return options
+    return {**options, "cache_args": {**args, "cache_key": redact(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
 
 
 @dataclass(frozen=True)

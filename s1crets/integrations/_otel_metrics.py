@@ -10,7 +10,6 @@ from weakref import WeakKeyDictionary
 from opentelemetry.metrics import MeterProvider, Observation, get_meter, get_meter_provider
 
 from s1crets._version import __version__
-from s1crets.providers.instrumentation import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +55,7 @@ class Source:
         """Stop counting, and stop notifying the observer."""
         if not self.ended:
             self._final = self._counters.stats()
-            self._counters.observer = Observer()
+            self._counters.observer = None
 
     def attributes(self) -> dict[str, str]:
         """Return the attributes that identify this provider."""

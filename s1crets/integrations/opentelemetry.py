@@ -50,7 +50,6 @@ from s1crets._sync import Facade
 from s1crets._version import __version__
 from s1crets.errors import ConfigurationError
 from s1crets.providers.async_provider import AsyncProvider
-from s1crets.providers.instrumentation import Observer
 
 try:
     from opentelemetry.trace import get_tracer
@@ -124,7 +123,7 @@ def instrument(
         message = f"provider must be a provider, not {type(provider).__name__}"
         raise TypeError(message)
     counters = awaited.counters
-    if type(counters.observer) is not Observer:
+    if counters.observer is not None:
         message = f"{provider!r} is instrumented already; call uninstrument() first"
         raise ConfigurationError(message)
     kind = type(awaited).__name__.removeprefix("Async")

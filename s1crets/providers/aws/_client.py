@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -150,7 +150,9 @@ class Clients:
             api = await self._per_loop.get(operation, subject)
             from botocore import xform_name  # which a thread has imported by now
 
-            with spec.counters.observer.request(operation, names or (subject,)):
+            observer = spec.counters.observer
+            observed = observer.request(operation, names or (subject,)) if observer else None
+            with observed or nullcontext():
                 try:
                     return await work(api, xform_name(operation))
                 except Exception as theirs:  # noqa: BLE001  # it is raised again, translated

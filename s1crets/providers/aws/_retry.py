@@ -207,7 +207,12 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
         operation = event_name.rsplit(".", 1)[-1]
         attempt = request.headers.get("amz-sdk-request", b"")
         attempt = attempt if isinstance(attempt, bytes) else attempt.encode()
-        spec.counters.sent(operation, again=b"attempt=1;" not in attempt + b";")
+        again = b"attempt=1;" not in attempt + b";"
+        counters = spec.counters
+        counters.requests[operation] += 1
+        counters.retried += again
+        if observer := counters.observer:
+            observer.sent(again=again)
 
     async def needs_retry(
         response: Any, request_dict: Any, attempts: int, **_: Any

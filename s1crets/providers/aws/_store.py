@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from s1crets._redaction import Redacted
     from s1crets.cache.scope import Scope
     from s1crets.providers.aws._services import Service
-    from s1crets.providers.metadata import SecretMetadata
-    from s1crets.providers.store import WriteMode
+    from s1crets.providers.store import SecretMetadata, WriteMode
 
 FOUND = Fetched("yes", 1.0)
 """The result for an `EXISTS` key."""

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import difflib
 import sys
-from typing import TYPE_CHECKING, Any, TypedDict, get_type_hints
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from s1crets.providers.options import (
-    CACHE_ARGS,
-    check_args,
-    check_cache_args,
-    check_numbers,
-    redact_options,
-)
+from s1crets._validation import NUMBER, Rule, check_items, check_value
+from s1crets.cache.options import RULES as CACHE_ARGS
+from s1crets.cache.options import check_cache_args, redact_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,7 +71,18 @@ _DEFAULTS: Mapping[str, Any] = {
     "max_connections": 50,
     "session": None,
 }
-_STS_ARGS = get_type_hints(StsArgs)
+_STS_ARGS = {
+    "RoleArn": Rule((str,), not_empty=True),
+    "RoleSessionName": Rule((str,), not_empty=True),
+    "DurationSeconds": Rule((int,), 900, 43200),
+    "ExternalId": Rule((str,)),
+    "aws_region": Rule((str,), not_empty=True),
+}
+_NUMBERS = {
+    "retry": Rule((int,), 1),
+    "timeout": Rule(NUMBER, 0.001),
+    "max_connections": Rule((int,), 1),
+}
 
 
 def redacted(options: ProviderOptions) -> ProviderOptions:
@@ -113,12 +120,10 @@ def checked(options: ProviderOptions) -> dict[str, Any]:
     for name in ("sts_args", "cache_args"):
         if given[name] is None:
             given[name] = _DEFAULTS[name]
-    check_args("sts_args", given["sts_args"], _STS_ARGS)
+    check_items("sts_args", given["sts_args"], _STS_ARGS)
     check_cache_args(given["cache_args"])
-    numbers = {name: given[name] for name in ("retry", "timeout", "max_connections")}
-    if given["deadline"] is not None:
-        numbers["deadline"] = given["deadline"]
-    check_numbers(**numbers)
+    for name, rule in _NUMBERS.items():
+        check_value(name, given[name], rule)
     _check_session(given["session"])
     return given
 

@@ -40,8 +40,7 @@ from s1crets.providers.aws.write_settings import (
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.store import batch_error, fetched_path
+from s1crets.providers.store import SecretMetadata, batch_error, fetched_path, is_under
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence

@@ -37,8 +37,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.store import fetched_path
+from s1crets.providers.store import SecretMetadata, fetched_path, is_under
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
