@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
+VALID_NAME = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{_LONGEST_NAME}}}")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def check_name(name: object) -> None:
         problem = "it is empty"
     elif len(name) > _LONGEST_NAME:
         problem = f"it has {len(name):,} characters; the maximum is {_LONGEST_NAME:,}"
-    elif _CONTROL.search(name):
+    elif not VALID_NAME.fullmatch(name):
         problem = "it contains control characters or lone surrogates"
     else:
         return

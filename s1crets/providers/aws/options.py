@@ -60,6 +60,17 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
+STS_DEFAULTS: StsArgs = {"RoleSessionName": "s1crets", "DurationSeconds": 3600}
+"""The items of `sts_args` that an assumed role always has."""
+_DEFAULTS: Mapping[str, Any] = {
+    "sts_args": {},
+    "cache_args": {},
+    "retry": 3,
+    "timeout": 5.0,
+    "deadline": 60.0,
+    "max_connections": 50,
+    "session": None,
+}
 _STS_ARGS = {
     "RoleArn": Rule((str,), not_empty=True),
     "RoleSessionName": Rule((str,), not_empty=True),
@@ -98,23 +109,23 @@ def _unknown(name: str) -> str:
     return f"there is no option {name!r}: {hint}"
 
 
-def checked(options: ProviderOptions) -> None:
-    """Validate all options but `deadline`, which `AsyncProvider` does.
+def checked(options: ProviderOptions) -> dict[str, Any]:
+    """Return all options with defaults; `deadline` is left for `AsyncProvider` to check.
 
     Raises:
         TypeError: an unknown item, or one of the wrong type.
         ValueError: an item out of range.
     """
-    sts_args, cache_args = options.get("sts_args"), options.get("cache_args")
-    if sts_args is not None:
-        check_items("sts_args", sts_args, _STS_ARGS)
-    if cache_args is not None:
-        check_cache_args(cache_args)
-    given: Mapping[str, object] = options
+    given: dict[str, Any] = {**_DEFAULTS, **options}
+    for name in ("sts_args", "cache_args"):
+        if given[name] is None:
+            given[name] = _DEFAULTS[name]
+    check_items("sts_args", given["sts_args"], _STS_ARGS)
+    check_cache_args(given["cache_args"])
     for name, rule in _NUMBERS.items():
-        if name in given:
-            check_value(name, given[name], rule)
-    _check_session(options.get("session"))
+        check_value(name, given[name], rule)
+    _check_session(given["session"])
+    return given
 
 
 def _check_session(session: object) -> None:
