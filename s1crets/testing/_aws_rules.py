@@ -7,12 +7,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from s1crets.testing._protocol import AwsError
+from s1crets.testing._server import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s1crets.testing._protocol import Call
+    from s1crets.testing._server import Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15

@@ -10,13 +10,12 @@ from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
 from s1crets.testing import _aws_rules
-from s1crets.testing._protocol import signed
-from s1crets.testing._server import HttpRequest, Response
+from s1crets.testing._server import HttpRequest, Response, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s1crets.testing._protocol import AwsError, Call
+    from s1crets.testing._server import AwsError, Call
 
 SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012

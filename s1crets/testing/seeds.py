@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from s1crets.errors import ConfigurationError, InvalidValueError
-from s1crets.testing._protocol import AwsError, Call, signed
+from s1crets.testing._server import AwsError, Call, signed
 
 if TYPE_CHECKING:
     from s1crets.testing._moto import Moto
