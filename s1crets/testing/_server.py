@@ -88,10 +88,9 @@ class Call:
     """A request as AWS understands it; the repr does not show it, as it may contain secrets.
 
     Attributes:
-        service: `"ssm"`, `"secretsmanager"`, `"sts"`, or the service it is signed for; `""` for a
-            request that is not an API call.
-        operation: AWS's name of it, such as `"GetParameters"`; the HTTP method and path
-            (`"GET /latest/meta-data"`) of a request that is not an API call.
+        service: `"ssm"`, `"secretsmanager"`, `"sts"`, or another that it is signed for.
+        operation: AWS's name of it, such as `"GetParameters"`. A request that is not an API call
+            has no service (`""`), and its HTTP method and path here (`"GET /latest/meta-data"`).
         region: the region it is signed for.
         body: its arguments.
         headers: HTTP headers; names are case-insensitive.
@@ -127,12 +126,7 @@ class Call:
 
 
 class Disconnect(Enum):
-    """A way to end a connection without a response.
-
-    Attributes:
-        HANG_UP: close it (FIN).
-        RESET: abort it (RST).
-    """
+    """A way to end a connection without a response: close it (FIN) or abort it (RST)."""
 
     HANG_UP = "FIN"
     RESET = "RST"
@@ -257,9 +251,11 @@ class Server(ABC):
                     if not stream.peek(1)[:1].isupper():  # not HTTP: a TLS handshake, say
                         _send(connection, Response({}, 400))
                         return
-                    while _keeps_open(last) and (request := _read(stream)):
+                    while request := _read(stream):
                         last = self._respond(request)
                         _send(connection, last)
+                        if isinstance(last, Disconnect) or last.missing or last.then_close:
+                            break
             finally:
                 with self._lock:
                     self._connections.discard(connection)
@@ -305,12 +301,6 @@ def client_environment(url: str, region: str) -> dict[str, str]:
     }
 
 
-def _keeps_open(last: Response | Disconnect | None) -> bool:
-    if isinstance(last, Response):
-        return not (last.missing or last.then_close)
-    return last is None
-
-
 def _read(stream: IO[bytes]) -> HttpRequest | None:
     """Return the next request, or None after the last one."""
     first = stream.readline().decode("latin-1").split()
@@ -339,9 +329,9 @@ def _send(connection: socket.socket, response: Response | Disconnect) -> None:
         **{name.lower(): value for name, value in response.headers.items()},
         "content-length": str(len(body) + response.missing),
     }
-    lines = [f"HTTP/1.1 {response.status} "]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {response.status} ", *lines, "", ""])
+    connection.sendall(head.encode("latin-1") + body)
 
 
 def _shut_down(connection: socket.socket) -> None:
