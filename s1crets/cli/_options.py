@@ -42,7 +42,7 @@ Environment:
 
 
 def _not_empty(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
-    """Reject an empty text: an unset variable of a script must not select another account."""
+    """Reject empty text: an unset variable of a script must not select another account."""
     if value == "" or (isinstance(value, tuple) and "" in value):
         raise click.BadParameter("it is empty")
     return value

@@ -263,7 +263,7 @@ class _Metrics:
 
 
 _metrics: weakref.WeakKeyDictionary[MeterProvider, _Metrics] = weakref.WeakKeyDictionary()
-_global: list[_Metrics] = []
+_global: list[_Metrics] = []  # empty, or the metrics of the global meter provider
 
 
 def _metrics_for(given: MeterProvider | None) -> _Metrics:
@@ -274,14 +274,14 @@ def _metrics_for(given: MeterProvider | None) -> _Metrics:
     """
     current = get_meter_provider()
     provider = current if given is None else given
-    found = _metrics.get(provider)
-    if found is None and provider is current and _global:
-        found = _global[0]
-    if found is None:
-        found = _metrics[provider] = _Metrics(provider)
-        if provider is current:
-            _global.append(found)
-    return found
+    if provider in _metrics:
+        return _metrics[provider]
+    if provider is current and _global:
+        return _global[0]
+    created = _metrics[provider] = _Metrics(provider)
+    if provider is current:
+        _global.append(created)
+    return created
 
 
 @dataclass(eq=False)
@@ -318,10 +318,7 @@ class _Spans(Observer):
 
 
 class _TimedSpan:
-    """A context manager for a span that has begun: makes it current, and measures its duration.
-
-    The attributes of the duration are those of the source and those in `key`.
-    """
+    """A context manager for a span that has begun: makes it current, and measures its duration."""
 
     current: ClassVar[ContextVar[Any]]
 
@@ -332,7 +329,7 @@ class _TimedSpan:
         self.ended = False
         self._source = source
         self._histogram = histogram
-        self._key = key
+        self._key = key  # attributes of the duration in addition to the source's
 
     def __enter__(self) -> None:
         self._reset = self.current.set(self)

@@ -169,11 +169,20 @@ class SecretsSource(_Source):
         values: dict[FromSecret, Any] = {}
         for name in dict.fromkeys(marker.provider for _, marker in wanted):
             values |= self._read(name, [pair for pair in wanted if pair[1].provider == name])
-        self._check(wanted, values)
         found: dict[str, Any] = hide({}, "values from SecretsSource")
+        errors: dict[str, S1cretsError] = {}
+        reasons: dict[str, list[str]] = {}  # fields by message
         for field, marker in wanted:
-            if not isinstance(values[marker], S1cretsError):
-                _put(found, field.place, values[marker])
+            value = values[marker]
+            if not isinstance(value, S1cretsError):
+                _put(found, field.place, value)
+            elif not isinstance(value, SecretNotFoundError):
+                errors[str(field)] = value
+                reasons.setdefault(str(value), []).append(f"{field} ({marker})")
+        for first in errors.values():
+            lines = [f"\n  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+            message = f"{self.settings_cls.__name__}: the secrets of these fields can't be read:"
+            raise SecretSettingsError(message + "".join(lines), errors) from first
         return found
 
     def _read(self, name: str, wanted: _Wanted) -> dict[FromSecret, Any]:
@@ -189,21 +198,6 @@ class SecretsSource(_Source):
             absent = SecretNotFoundError(f"there is no {marker}")
             found[marker] = absent if value is MISSING else value
         return found
-
-    def _check(self, wanted: _Wanted, values: Mapping[FromSecret, Any]) -> None:
-        """Raise a single `SecretSettingsError` for everything that could not be read."""
-        errors = {}
-        fields: dict[str, list[str]] = {}  # by message
-        for field, marker in wanted:
-            error = values[marker]
-            if isinstance(error, S1cretsError) and not isinstance(error, SecretNotFoundError):
-                errors[str(field)] = error
-                fields.setdefault(str(error), []).append(f"{field} ({marker})")
-        if errors:
-            lines = [f"\n  {', '.join(names)}: {reason}" for reason, names in fields.items()]
-            message = f"{self.settings_cls.__name__}: the secrets of these fields can't be read:"
-            first, *_ = errors.values()
-            raise SecretSettingsError(message + "".join(lines), errors) from first
 
 
 class SecretsPathSource(_Source):
