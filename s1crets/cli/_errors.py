@@ -57,10 +57,7 @@ def reported() -> Iterator[None]:
 
 
 def report(*messages: str) -> None:
-    """Write messages to stderr: one line per cause, then one line per distinct hint.
-
-    The library's messages have the form "cause; hint", or are only a cause.
-    """
+    """Write messages ("cause; hint" or only a cause) to stderr, and each hint once at the end."""
     hints = {}
     for message in map(one_line, messages):
         cause, separator, hint = message.rpartition("; ")

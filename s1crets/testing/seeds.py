@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from s1crets.errors import ConfigurationError, InvalidValueError
-from s1crets.testing._protocol import AwsError, Call, signed
+from s1crets.testing._server import AwsError, Call, signed
 
 if TYPE_CHECKING:
     from s1crets.testing._moto import Moto
@@ -20,20 +20,13 @@ _BINARY = "$base64"
 
 
 def store(moto: Moto, region: str, seed: Seed) -> None:
-    """Store a seed's values: see `LocalAws.seed`.
-
-    Raises:
-        TypeError: the seed has another shape.
-        ValueError: AWS would refuse a name or a value, or the seed has an unknown part.
-    """
-    calls = {"aws.ps": _parameter, "aws.sm": _secret}
+    """Store a seed's values: see `LocalAws.seed`."""
     for provider, values in _read(seed).items():
-        if provider not in calls:
-            known = ", ".join(map(repr, calls))
-            message = f"a seed can't contain {provider!r}: known are {known}"
+        if provider not in ("aws.ps", "aws.sm"):
+            message = f"a seed can't contain {provider!r}: known are 'aws.ps', 'aws.sm'"
             raise ConfigurationError(message)
         for name, value in values.items():
-            call = calls[provider](name, value, region)
+            call = _call(provider, name, value, region)
             try:
                 _execute(moto, call)
             except AwsError as error:
@@ -67,22 +60,19 @@ def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
     raise TypeError(message)
 
 
-def _parameter(name: str, value: Any, region: str) -> Call:
-    text = _text("aws.ps", name, value)
+def _call(provider: str, name: str, value: Any, region: str) -> Call:
+    """Return the call that stores a value."""
+    text = _text(provider, name, value)
+    if provider == "aws.sm":
+        stored: dict[str, Any] = {"SecretString": text}
+        if isinstance(text, bytes):
+            stored = {"SecretBinary": base64.b64encode(text).decode()}
+        return signed("secretsmanager", "CreateSecret", region, {"Name": name, **stored})
     if isinstance(text, bytes):
         message = f"aws.ps {name!r} can't be stored: Parameter Store does not store bytes"
         raise InvalidValueError(message)
     body = {"Name": name, "Value": text, "Type": "SecureString", "Overwrite": True}
     return signed("ssm", "PutParameter", region, {**body, "Tier": "Intelligent-Tiering"})
-
-
-def _secret(name: str, value: Any, region: str) -> Call:
-    text = _text("aws.sm", name, value)
-    if isinstance(text, bytes):
-        stored = {"SecretBinary": base64.b64encode(text).decode()}
-    else:
-        stored = {"SecretString": text}
-    return signed("secretsmanager", "CreateSecret", region, {"Name": name, **stored})
 
 
 def _text(provider: str, name: str, value: Any) -> str | bytes:
