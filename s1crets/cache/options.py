@@ -13,19 +13,18 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
+from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness
+from s1crets.cache.scope import REMEMBERED
 from s1crets.cache.shared_tier import TOMBSTONES, SharedTier
-from s1crets.cache.tiers import FetchTokens, MemoryTier, TieredCache, key_of_id
+from s1crets.cache.tiers import MemoryTier, TieredCache
 from s1crets.errors import InsecureCacheWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.cache.tiers import Tier
-
-
-_REMEMBERED = 3600.0  # seconds that the scope is remembered
 
 
 class CacheArgs(TypedDict, total=False):
@@ -70,24 +69,15 @@ class CacheArgs(TypedDict, total=False):
 
 
 @dataclass(frozen=True)
-class Tiers:
-    """The tiers of a cache, nothing opened yet.
-
-    Attributes:
-        freshness: their time limits.
-        tokens: the fetches under way.
-        keys: for secrets under their own names.
-        derived: for everything else.
-        shared: those of both that are outside the process.
-        memo: where the scope is remembered, if anywhere.
-    """
+class _Tiers:
+    """The tiers of a cache, nothing opened yet."""
 
     freshness: Freshness
     tokens: FetchTokens
-    keys: Tier
-    derived: Tier
-    shared: Sequence[SharedTier] = ()
-    memo: SharedTier | None = None
+    keys: Tier  # for secrets under their own names
+    derived: Tier  # for everything else
+    shared: Sequence[SharedTier] = ()  # those of both that are outside the process
+    memo: SharedTier | None = None  # remembers the scope
 
 
 def build_tiers(
@@ -95,12 +85,8 @@ def build_tiers(
     on_due: Callable[[CacheKey], None],
     timer: Callable[[], float],
     clock: Callable[[], float],
-) -> Tiers:
-    """Return the tiers for a caller's `cache_args`.
-
-    Raises:
-        ValueError: the encryption key is invalid.
-    """
+) -> _Tiers:
+    """Return the tiers for a caller's `cache_args`; ValueError for an invalid encryption key."""
     freshness = Freshness(
         ttl=args.get("cache_ttl", 900),
         jitter=args.get("jitter", 0.1),
@@ -119,17 +105,17 @@ def build_tiers(
             stale_for=freshness.stale_for,
             on_due=lambda key_id: on_due(key_of_id(key_id)),
         )
-        keys_tier, derived = (MemoryTier(memory(), freshness, tokens) for _ in range(2))
-        return Tiers(freshness, tokens, keys_tier, derived)
+        keys_tier, derived = (MemoryTier(memory(), tokens) for _ in range(2))
+        return _Tiers(freshness, tokens, keys_tier, derived)
     make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
     if not args.get("local_ttl"):
-        return Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
+        return _Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
     tiered = [
-        TieredCache(MemoryTier(memory(), freshness, tokens), tier, args.get("local_ttl", 0), timer)
+        TieredCache(MemoryTier(memory(), tokens), tier, args.get("local_ttl", 0), timer)
         for tier in shared
     ]
-    return Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
+    return _Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
 
 
 def _shared_tiers(
@@ -158,7 +144,7 @@ def _shared_tiers(
     ]
     if backends[-1].sync is None:
         return shared, None  # a backend that needs the event loop answers no sooner than AWS
-    lasting = Freshness(ttl=_REMEMBERED, jitter=0)
+    lasting = Freshness(ttl=REMEMBERED)
     return shared, make(backends[-1], "scope", freshness=lasting, tokens=FetchTokens())
 
 

@@ -12,7 +12,7 @@ import anyio
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.keys import EXISTS, PATH, VALUE
+from s1crets.cache.entry import EXISTS, PATH, VALUE
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import (
     DeadlineExceededError,
@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
     from s1crets.cache.options import CacheArgs
     from s1crets.providers.instrumentation import Counters, Stats
     from s1crets.providers.metadata import SecretMetadata

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
 
 F = TypeVar("F")
 P = ParamSpec("P")

@@ -42,8 +42,7 @@ from s1crets._codec import encode
 from s1crets._redaction import Redacted, redact, strip_traceback
 from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,

@@ -6,8 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from s1crets._codec import decode
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.scope import Scope
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 

@@ -14,8 +14,7 @@ from _support.wire import HANG_UP, Asked, Wire, refusal
 from _support.world import A
 
 import s1crets
-from s1crets.cache.entry import CachedValue
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,

@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from s1crets._batcher import Batcher
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,

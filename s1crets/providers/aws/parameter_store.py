@@ -13,8 +13,7 @@ from s1crets._codec import encode
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import CachedValue, Fetched
-from s1crets.cache.keys import PATH, VALUE
+from s1crets.cache.entry import PATH, VALUE, CachedValue, Fetched
 from s1crets.errors import (
     ConfigurationError,
     InvalidNameError,
@@ -46,7 +45,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.providers.aws.write_settings import ParameterType, Tier
     from s1crets.providers.store import WriteMode
 

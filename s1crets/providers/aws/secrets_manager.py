@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 from s1crets._codec import encode
 from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE
+from s1crets.cache.entry import PATH, VALUE, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.providers.store import WriteMode
 
 _log = logging.getLogger("s1crets")
