@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 NO, NOT_FOUND, DENIED, OTHER = 1, 3, 4, 7
 INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`
-_CODES: dict[type[Exception], int] = {
+_CODES: dict[type[Exception] | tuple[type[Exception], ...], int] = {
     SecretNotFoundError: NOT_FOUND,
     AccessDeniedError: DENIED,
-    UnavailableError: 5,
-    DeadlineExceededError: 5,
-    ThrottledError: 5,
+    (UnavailableError, DeadlineExceededError, ThrottledError): 5,
     CredentialsError: 6,
     ValueError: 2,  # also InvalidNameError, InvalidValueError, ConfigurationError
 }

@@ -296,10 +296,10 @@ class _Spans(Observer):
     def call(
         self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
     ) -> _CallSpan:
-        return _CallSpan(self, method, self._about(names), errors)
+        return _CallSpan(self, method, names, errors)
 
     def request(self, operation: str, names: Collection[str]) -> _RequestSpan:
-        return _RequestSpan(self, operation, self._about(names))
+        return _RequestSpan(self, operation, names)
 
     def sent(self, *, again: bool) -> None:
         _count(requests=1, retries=int(again))
@@ -311,10 +311,16 @@ class _Spans(Observer):
         for call in _waiting():
             call.span.set_attribute("s1crets.stale", True)  # noqa: FBT003  # OpenTelemetry's own
 
-    def _about(self, names: Collection[str]) -> dict[str, Any]:
+    def start(
+        self, span: str, names: Collection[str], attributes: Mapping[str, str], **options: Any
+    ) -> Span:
+        """Start a span that is about some names."""
         names = [name for name in names if name]  # an empty path means everything
-        hashes = {"s1crets.names": [*map(self.hashed, names)]} if self.hashed else {}
-        return {"s1crets.name_count": len(names), **hashes}
+        about: dict[str, Any] = {"s1crets.name_count": len(names)}
+        if self.hashed:
+            about["s1crets.names"] = [*map(self.hashed, names)]
+        about |= {**self.source.attributes(), **attributes}
+        return self.tracer.start_span(span, attributes=about, **options)
 
 
 class _TimedSpan:
@@ -363,11 +369,10 @@ class _CallSpan(_TimedSpan):
     current = ContextVar[Any]("s1crets_call", default=None)
 
     def __init__(
-        self, spans: _Spans, method: str, about: dict[str, Any], errors: Mapping[str, S1cretsError]
+        self, spans: _Spans, method: str, names: Collection[str], errors: Mapping[str, S1cretsError]
     ) -> None:
         key = {"s1crets.method": method}
-        attributes = {**spans.source.attributes(), **key, **about}
-        span = spans.tracer.start_span(f"s1crets.{method}", attributes=attributes)
+        span = spans.start(f"s1crets.{method}", names, key)
         super().__init__(spans.source, span, spans.metrics.calls, key)
         self._method = method
         self._errors = errors
@@ -387,7 +392,7 @@ class _RequestSpan(_TimedSpan):
 
     current = ContextVar[Any]("s1crets_request", default=None)
 
-    def __init__(self, spans: _Spans, operation: str, about: dict[str, Any]) -> None:
+    def __init__(self, spans: _Spans, operation: str, names: Collection[str]) -> None:
         service, waiting = spans.source.service, _waiting()
         key = {"rpc.service": service, "rpc.method": operation}
         old = {}  # names from earlier semantic conventions
@@ -398,13 +403,9 @@ class _RequestSpan(_TimedSpan):
         parent, linked = otel.Context(), waiting
         if len(waiting) == 1:
             parent, linked = set_span_in_context(waiting[0].span), []
-        span = spans.tracer.start_span(
-            f"{service}.{operation}",
-            parent,
-            SpanKind.CLIENT,
-            {**old, **key, **spans.source.attributes(), **about},
-            [Link(call.span.get_span_context()) for call in linked],
-        )
+        links = [Link(call.span.get_span_context()) for call in linked]
+        options = {"context": parent, "kind": SpanKind.CLIENT, "links": links}
+        span = spans.start(f"{service}.{operation}", names, {**old, **key}, **options)
         super().__init__(spans.source, span, spans.metrics.requests, key)
         self.attempts = Counter(requests=0, retries=0, throttles=0)
         self._known = set(waiting)

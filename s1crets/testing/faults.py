@@ -32,26 +32,19 @@ _OPERATIONS = {
     "sts": "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity",
 }
 _ACTIONS = [f"{service}:{one}" for service, names in _OPERATIONS.items() for one in names.split()]
-_INTERNAL = {
-    "ssm": "InternalServerError",
-    "secretsmanager": "InternalServiceError",
-    "sts": "InternalFailure",
-}
-_LISTS = {
-    "DescribeParameters": "Parameters",
-    "GetParametersByPath": "Parameters",
+_INTERNAL = {  # each service's name of its internal error
+    "ssm": "InternalServerError", "secretsmanager": "InternalServiceError", "sts": "InternalFailure"
+}  # fmt: skip
+_LISTS = {  # the member of a listing's response that has the items
+    "DescribeParameters": "Parameters", "GetParametersByPath": "Parameters",
     "ListSecrets": "SecretList",
-}
+}  # fmt: skip
 _AFTER_EMPTY = "after-an-empty-page:"
 _popping = threading.Lock()
 
 
 def actions(pattern: str) -> frozenset[str]:
-    """Return the IAM actions that a pattern matches.
-
-    Args:
-        pattern: an action (`"ssm:GetParameter"`) or an operation (`"GetParameter"`); may contain
-            `*`, as in an IAM policy.
+    """Return the IAM actions that a pattern (`"ssm:Get*"`, `"GetParameter"`) matches.
 
     Raises:
         ValueError: it matches no action that the local AWS knows.
@@ -219,13 +212,8 @@ def _throttled(call: Call) -> AwsError:
 
 
 def _token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]:
-    """Return a function that returns whether another request may pass now.
-
-    Args:
-        rate: requests per second; after a pause, as many pass at once.
-        clock: monotonic seconds.
-    """
-    size = tokens = max(rate, 1.0)
+    """Return a function that returns whether a request may pass now, at `rate` per second."""
+    size = tokens = max(rate, 1.0)  # after a pause, as many pass at once
     filled = clock()
 
     def take() -> bool:
