@@ -164,7 +164,7 @@ class Facade(Generic[T_co]):
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
         """Decorate a blocking function; see `AsyncProvider.refresh_on`."""
-        return self._provider.blocking_refresh_on(exceptions, path, keypath, self._run)
+        return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 
     def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         return _portal.run(_Call(method, *args, **kwargs))

@@ -26,9 +26,9 @@ from s1crets.providers.rotation import Rotation
 from s1crets.providers.store import batch_error
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
     from contextlib import AbstractContextManager
-    from typing import Self
+    from typing import Concatenate, ParamSpec, Self
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
@@ -37,12 +37,14 @@ if TYPE_CHECKING:
     from s1crets.providers.instrumentation import Counters, Stats
     from s1crets.providers.store import SecretMetadata, Store, WriteMode
 
+    P = ParamSpec("P")
+
 R = TypeVar("R")
 
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
-class AsyncProvider(Rotation):
+class AsyncProvider:
     """Reads the secrets of a store through a cache, and writes them.
 
     Args:
@@ -54,6 +56,7 @@ class AsyncProvider(Rotation):
     Attributes:
         deadline: see the argument.
         counters: the source of `stats`, and the observer: for `s1crets.integrations`.
+        rotation: the mechanism behind `refresh_on` and `watch`.
     """
 
     service: str
@@ -62,7 +65,6 @@ class AsyncProvider(Rotation):
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters
     ) -> None:
-        super().__init__()
         if deadline is not None:
             check_value("deadline", deadline, Rule(NUMBER, 0.001))
         self._store = store
@@ -70,6 +72,7 @@ class AsyncProvider(Rotation):
         self.counters = counters
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
+        self.rotation = Rotation(self)
 
     # Reading
 
@@ -230,6 +233,48 @@ class AsyncProvider(Rotation):
     async def invalidate(self, path: str | None = None) -> None:
         """Drop a secret and all paths from the caches, or everything."""
         await self._cache.invalidate(None if path is None else list(self._store.aliases(path)))
+
+    # Rotation
+
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
+    ) -> Callable[
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
+        Callable[P, Coroutine[Any, Any, R]],
+    ]:
+        """Decorate a coroutine function whose first argument is a secret that may be rotated.
+
+        Callers leave that argument out. When the function raises one of `exceptions`, the secret
+        is read past all caches, once for all calls that fail within a second. If it has changed,
+        the function is called again with it, once.
+
+        Args:
+            exceptions: the exceptions that an outdated secret leads to.
+            path: a secret's name, as for `get`.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            TypeError: not exception classes, or the function is not a coroutine function.
+        """
+        return self.rotation.refresh_on(exceptions, path, keypath)
+
+    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
+        """Return an async iterator over the values that a secret changes to.
+
+        The value at the start is not among them. The secret is read past all caches, which store
+        what is found. Its version decides, so a new version with the same value is a change.
+        During an outage the iterator waits, with one warning.
+
+        Args:
+            path: a secret's name, as for `get`.
+            interval: seconds between two reads; up to a tenth less, at random.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            SecretNotFoundError: the secret, or the key in it, no longer exists.
+            S1cretsError: any other failure that is not an outage.
+        """
+        return self.rotation.watch(path, interval, keypath)
 
     # Life
 

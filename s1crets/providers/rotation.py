@@ -9,8 +9,7 @@ import logging
 import math
 import random
 import time
-from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import keys_of
 from s1crets.cache.freshness import is_outage
@@ -30,57 +29,48 @@ _log = logging.getLogger("s1crets")
 _BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
 
 
-class Rotation(ABC):
-    """`refresh_on` and `watch`, on top of the reads of a provider, which inherits from this.
+class Reader(Protocol):
+    """The part of a provider that rotation needs."""
 
-    Rotated secrets are read again once for all callers that need that at the same time.
+    def key_of(self, path: str) -> CacheKey:
+        """Return the key of a secret."""
+        ...
+
+    def cached_value(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry in a local cache, or None."""
+        ...
+
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+        """Read what no local cache has."""
+        ...
+
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
+        """Return the caller's own copy of the item at `keypath`."""
+        ...
+
+
+class Rotation:
+    """Reads rotated secrets again, once for all callers that need that at the same time.
 
     Args:
+        reader: the provider.
         timer: monotonic seconds; injected by tests.
     """
 
-    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: Reader, timer: Callable[[], float] = time.monotonic) -> None:
+        self._reader = reader
         self._timer = timer
         self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
-    @abstractmethod
-    def key_of(self, path: str) -> CacheKey:
-        """Return the key of a secret."""
-
-    @abstractmethod
-    def cached_value(self, key: CacheKey) -> CachedValue | None:
-        """Return the entry in a local cache, or None."""
-
-    @abstractmethod
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
-        """Read what no local cache has."""
-
-    @abstractmethod
-    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        """Return the caller's own copy of the item at `keypath`."""
-
     def refresh_on(
-        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Callable[P, Coroutine[Any, Any, R]],
     ]:
-        """Decorate a coroutine function whose first argument is a secret that may be rotated.
-
-        Callers leave that argument out. When the function raises one of `exceptions`, the secret
-        is read past all caches, once for all calls that fail within a second. If it has changed,
-        the function is called again with it, once.
-
-        Args:
-            exceptions: the exceptions that an outdated secret leads to.
-            path: a secret's name, as for `get`.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
-
-        Raises:
-            TypeError: not exception classes, or the function is not a coroutine function.
-        """
+        """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(
@@ -92,12 +82,12 @@ class Rotation(ABC):
             async def call(*args: P.args, **kwargs: P.kwargs) -> R:
                 held = await self._current(key)
                 try:
-                    return await function(self.answer(held, path, keypath), *args, **kwargs)
+                    return await function(self._reader.answer(held, path, keypath), *args, **kwargs)
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(self.answer(newer, path, keypath), *args, **kwargs)
+                return await function(self._reader.answer(newer, path, keypath), *args, **kwargs)
 
             return call
 
@@ -118,38 +108,24 @@ class Rotation(ABC):
 
             @functools.wraps(function)
             def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self.cached_value(key) or run(self.read, key, cached=True)
+                held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(self.answer(held, path, keypath), *args, **kwargs)
+                    return function(self._reader.answer(held, path, keypath), *args, **kwargs)
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(self.answer(newer, path, keypath), *args, **kwargs)
+                return function(self._reader.answer(newer, path, keypath), *args, **kwargs)
 
             return call
 
         return decorate
 
-    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
-        """Return an async iterator over the values that a secret changes to.
-
-        The value at the start is not among them. The secret is read past all caches, which store
-        what is found. Its version decides, so a new version with the same value is a change.
-        During an outage the iterator waits, with one warning.
-
-        Args:
-            path: a secret's name, as for `get`.
-            interval: seconds between two reads; up to a tenth less, at random.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
-
-        Raises:
-            SecretNotFoundError: the secret, or the key in it, no longer exists.
-            S1cretsError: any other failure that is not an outage.
-        """
+    def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
+        """Return the iterator that `AsyncProvider.watch` documents."""
         _check_interval(interval)
         keys_of(keypath)
-        return self._watch(self.key_of(path), path, interval, keypath)
+        return self._watch(self._reader.key_of(path), path, interval, keypath)
 
     async def _watch(
         self, key: CacheKey, path: str, interval: float, keypath: KeyPath
@@ -171,7 +147,7 @@ class Rotation(ABC):
             is_reachable = True
             if found.differs_from(held):
                 held = found
-                yield self.answer(held, path, keypath)
+                yield self._reader.answer(held, path, keypath)
 
     async def _newer(self, key: CacheKey, than: CachedValue) -> CachedValue | None:
         """Return another version of a secret than the one that failed, or None.
@@ -180,7 +156,7 @@ class Rotation(ABC):
         """
         now = self._timer()
         self._recent = {k: seen for k, seen in self._recent.items() if now < seen[0] + _BURST}
-        known = self.cached_value(key)
+        known = self._reader.cached_value(key)
         if known is None or not known.differs_from(than):
             _, seen = self._recent.get(key, (0.0, None))
             # A read from before the version that failed says nothing.
@@ -198,10 +174,10 @@ class Rotation(ABC):
         self._recent[key] = self._timer(), held
 
     async def _reread(self, key: CacheKey) -> CachedValue:
-        return await self.read(key, cached=False)
+        return await self._reader.read(key, cached=False)
 
     async def _current(self, key: CacheKey) -> CachedValue:
-        return self.cached_value(key) or await self.read(key, cached=True)
+        return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
 
     def _checked(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
@@ -213,7 +189,7 @@ class Rotation(ABC):
             message = "refresh_on needs the exception classes that an outdated secret leads to"
             raise TypeError(message)
         keys_of(keypath)
-        return self.key_of(path)
+        return self._reader.key_of(path)
 
 
 def _check_function(function: object, *, is_async: bool) -> None:
