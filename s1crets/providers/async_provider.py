@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import anyio
 
 from s1crets._keypath import keys_of
-from s1crets._redaction import redact, stripped
+from s1crets._redaction import redact, strip_traceback, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE
@@ -473,7 +473,10 @@ class AsyncProvider:
         """Return the result of `work`, which is cancelled at the deadline."""
         try:
             async with asyncio.timeout(self.deadline):
-                return await stripped(work)
+                try:
+                    return await work
+                except BaseException as error:  # noqa: BLE001  # its frames contain values
+                    raise strip_traceback(error) from error.__cause__
         except S1cretsError:
             raise
         except TimeoutError:

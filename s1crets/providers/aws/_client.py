@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from s1crets._redaction import Redacted, stripped
+from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
@@ -147,7 +148,8 @@ class Clients:
         spec = self.spec
 
         async def run() -> R:
-            api = await self._per_loop.get(operation, subject)
+            loop = asyncio.get_running_loop()
+            api = self._per_loop.ready.get(loop) or await self._per_loop.get(operation, subject)
             from botocore import xform_name  # which a thread has imported by now
 
             observer = spec.counters.observer
@@ -162,7 +164,10 @@ class Clients:
                 raise ours
 
         with quiet():
-            return await stripped(run())
+            try:
+                return await run()
+            except BaseException as error:  # noqa: BLE001  # its frames contain values
+                raise strip_traceback(error) from error.__cause__
 
     def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
         """Return the error for a name that AWS refused in a batch."""
