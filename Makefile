@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 
 # The modules that users import from.
 API = s1crets s1crets.errors s1crets.cache.options s1crets.cache.backends.disk s1crets.cache.backends.memory s1crets.providers.aws s1crets.providers.aws.options \
-	s1crets.providers.files s1crets.providers.simple s1crets.providers.instrumentation s1crets.providers.metadata s1crets.testing \
+	s1crets.providers.files s1crets.providers.simple s1crets.providers.instrumentation s1crets.providers.store s1crets.testing s1crets.testing.faults \
 	s1crets.integrations.fastapi s1crets.integrations.aiohttp s1crets.integrations.pydantic_settings s1crets.integrations.opentelemetry
 
 .PHONY: demo test check bench docs build

@@ -9,26 +9,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from s1crets import _aliases, aio
+from s1crets import _aliases, aio, errors
 from s1crets._redaction import redact
 from s1crets._version import __version__
-from s1crets.errors import (
-    AccessDeniedError,
-    BadResponseError,
-    BatchError,
-    ConfigurationError,
-    CredentialsError,
-    DeadlineExceededError,
-    DecryptionError,
-    InsecureCacheWarning,
-    InvalidNameError,
-    InvalidValueError,
-    S1cretsError,
-    SecretExistsError,
-    SecretNotFoundError,
-    ThrottledError,
-    UnavailableError,
-)
+from s1crets.errors import *  # noqa: F403
 from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
@@ -36,22 +20,9 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
 
-__all__ = [
-    "AccessDeniedError",
-    "BadResponseError",
-    "BatchError",
-    "ConfigurationError",
-    "CredentialsError",
-    "DeadlineExceededError",
-    "DecryptionError",
-    "InsecureCacheWarning",
-    "InvalidNameError",
-    "InvalidValueError",
-    "S1cretsError",
-    "SecretExistsError",
-    "SecretNotFoundError",
-    "ThrottledError",
-    "UnavailableError",
+__all__: list[str] = []
+__all__ += errors.__all__
+__all__ += [
     "__version__",
     "aio",
     "create",

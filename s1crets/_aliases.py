@@ -10,8 +10,9 @@ from typing import Any
 MOVED = {
     "s1crets.cache.disk": {"DiskCache": "s1crets.cache:DiskCache"},
     "s1crets.cache.memory": {"MemoryCache": "s1crets.cache:MemoryCache"},
-    "s1crets.providers.aws.entries": {"Entry": "s1crets.providers.metadata:SecretMetadata"},
+    "s1crets.providers.aws.entries": {"Entry": "s1crets.providers.store:SecretMetadata"},
     "s1crets.providers.aws.session": {"StsArgs": "s1crets.providers.aws.options:StsArgs"},
+    "s1crets.providers.metadata": {"SecretMetadata": "s1crets.providers.store:SecretMetadata"},
     "s1crets.providers.stats": {"Stats": "s1crets.providers.instrumentation:Stats"},
 }
 

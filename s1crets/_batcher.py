@@ -10,8 +10,6 @@ from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
-from s1crets._redaction import Redacted, redact
-
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
 
@@ -23,14 +21,18 @@ Sequences, since callers may join at any time."""
 
 
 class _Waiter(Generic[T]):
-    """An item, the future of its result, and the call that it is part of after it was sent."""
+    """An item, its result or exception once `done`, and the call that it was sent in.
 
-    __slots__ = ("call", "callers", "done", "item")
+    The future itself has no result, since asyncio logs the results of futures at DEBUG.
+    """
+
+    __slots__ = ("call", "callers", "done", "item", "result")
 
     def __init__(self, item: T) -> None:
         self.item = item
+        self.result: Any = None
         self.callers = callers.get()
-        self.done: asyncio.Future[Redacted] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.call: _Call[T] | None = None
 
 
@@ -100,13 +102,13 @@ class Batcher(Generic[T, R]):
             queue.scheduled = True
             loop.call_soon(self._send, queue, group)
         try:
-            result = (await waiter.done).reveal()
+            await waiter.done
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
-        if isinstance(result, BaseException):
-            raise result
-        found: R = result
+        if isinstance(waiter.result, BaseException):
+            raise waiter.result
+        found: R = waiter.result
         return found
 
     def _abandon(self, waiter: _Waiter[T]) -> None:
@@ -151,8 +153,8 @@ class Batcher(Generic[T, R]):
             results = dict.fromkeys(items, error)
         for waiter in call.waiters:
             if not waiter.done.done():
-                # Redacted, since asyncio logs the repr of a future, which contains its result.
-                waiter.done.set_result(redact(results[waiter.item]))
+                waiter.result = results[waiter.item]
+                waiter.done.set_result(None)
 
     def _ended(
         self, queue: _Queue[T], group: Hashable, call: _Call[T], task: asyncio.Task[None]
@@ -160,6 +162,7 @@ class Batcher(Generic[T, R]):
         bug = None if task.cancelled() else task.exception()
         for waiter in call.waiters:
             if not waiter.done.done():
-                waiter.done.set_result(Redacted(bug)) if bug else waiter.done.cancel()
+                waiter.result = bug
+                waiter.done.set_result(None) if bug else waiter.done.cancel()
         queue.calls.discard(call)
         self._send(queue, group)

@@ -16,21 +16,27 @@ class CircuitBreaker:
     Args:
         rest: seconds without calls after a failure.
         timer: monotonic seconds; injected by tests.
+
+    Attributes:
+        has_failed: whether the circuit may be open; while it is False nobody need ask.
     """
 
     def __init__(self, rest: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._rest = rest
         self._timer = timer
-        self._closed_from = float("-inf")
+        self._closed_from = 0.0
+        self.has_failed = False
 
     @property
     def is_open(self) -> bool:
         """Whether calls must not be made now."""
-        return self._timer() < self._closed_from
+        self.has_failed = self.has_failed and self._timer() < self._closed_from
+        return self.has_failed
 
     def failed(self) -> None:
         """Open the circuit for `rest` seconds."""
         self._closed_from = self._timer() + self._rest
+        self.has_failed = True
 
 
 class Backoff:
@@ -41,6 +47,10 @@ class Backoff:
         longest: seconds of a pause at most.
         jitter: the part of a pause, at most, that is randomly left out.
         timer: monotonic seconds; injected by tests.
+
+    Attributes:
+        failed_keys: the keys whose last attempt failed, each with the end of its pause and the
+            pause's length. `is_waiting` is False for all other keys.
     """
 
     def __init__(
@@ -55,21 +65,21 @@ class Backoff:
         self._longest = longest
         self._jitter = jitter
         self._timer = timer
-        self._pauses: dict[Hashable, tuple[float, float]] = {}  # until when, and how long it was
+        self.failed_keys: dict[Hashable, tuple[float, float]] = {}
 
     def is_waiting(self, key: Hashable) -> bool:
         """Return whether it is too early to try `key` again."""
-        until, _ = self._pauses.get(key, (float("-inf"), 0.0))
+        until, _ = self.failed_keys.get(key, (float("-inf"), 0.0))
         return self._timer() < until
 
     def failed(self, key: Hashable) -> bool:
         """Start or extend the pause of `key`; return whether this is its first failure."""
-        _, pause = self._pauses.get(key, (0.0, 0.0))
+        _, pause = self.failed_keys.get(key, (0.0, 0.0))
         longer = min(2 * pause, self._longest) or self._first
         wait = longer * random.uniform(1 - self._jitter, 1)  # noqa: S311  # not a secret
-        self._pauses[key] = self._timer() + wait, longer
+        self.failed_keys[key] = self._timer() + wait, longer
         return not pause
 
     def succeeded(self, key: Hashable) -> None:
         """End the pause of `key`."""
-        self._pauses.pop(key, None)
+        self.failed_keys.pop(key, None)

@@ -14,11 +14,7 @@ _INDEX = re.compile(r"-?[0-9]{1,9}")
 
 
 def keys_of(keypath: KeyPath) -> Sequence[str | int]:
-    """Return the keys of a `keypath` argument, which is a single key or a sequence of keys.
-
-    Raises:
-        TypeError: it is neither, or a key is not str or int.
-    """
+    """Return the keys of a `keypath` argument, or raise a TypeError."""
     keys = (keypath,) if isinstance(keypath, (str, int)) else keypath
     if not isinstance(keys, Sequence) or isinstance(keys, bytes):
         message = f"keypath must be a key or a sequence of keys, not {type(keypath).__name__}"

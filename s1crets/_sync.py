@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 import anyio
 
 from s1crets._redaction import Redacted, redact
-from s1crets._runtime import import_lock, on_fork, shutting_down, spawn_task
+from s1crets._runtime import check_can_start_thread, import_lock, on_fork, spawn_task
 from s1crets._sentinels import MISSING
 from s1crets.providers.async_provider import AsyncProvider
 
@@ -52,13 +52,8 @@ class _Portal:
         self._loop = self._thread = None
 
     def run(self, call: _Call) -> Any:
-        """Run `call` on the portal's thread and return its result.
-
-        Raises:
-            RuntimeError: this is the portal's thread, which would wait for itself; or the
-                interpreter is shutting down.
-        """
-        if threading.current_thread() is self._thread:
+        """Run `call` on the portal's thread and return its result."""
+        if threading.current_thread() is self._thread:  # which would wait for itself
             message = "a blocking call on the thread of s1crets' coroutines: await the async class"
             raise RuntimeError(message)
         loop = self._running()
@@ -80,11 +75,7 @@ class _Portal:
         return loop if loop is not None else self._start()
 
     def _start(self) -> asyncio.AbstractEventLoop:
-        if shutting_down():
-            raise RuntimeError(
-                "the interpreter is shutting down and can't start a thread: make the first call"
-                " before the program's end, not in an atexit handler"
-            )
+        check_can_start_thread()
         with self._lock, import_lock:
             if self._loop is None:
                 started: Future[asyncio.AbstractEventLoop] = Future()

@@ -108,12 +108,7 @@ def _from_file(path: Path) -> Redacted:
 
 
 class Cipher(Protocol):
-    """Turns contexts into row names, and records into texts.
-
-    Attributes:
-        mark: identifies the key, without revealing it.
-        prefix: the beginning of all row names.
-    """
+    """Turns contexts into row names, and records into texts."""
 
     mark: str
     prefix: str

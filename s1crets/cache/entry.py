@@ -1,21 +1,65 @@
-"""Cache entries: the fetched secret, its decoded form, its stored record and its fetch token."""
+"""Cache entries: their typed keys, cached values, stored records, and the tokens of fetches."""
 
 from __future__ import annotations
 
 import itertools
 import os
 import struct
+import threading
+import weakref
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._codec import Raw, decode, deep_copy, dump, load
 from s1crets._keypath import KeyPath, keys_of, pick
+from s1crets._runtime import on_fork
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Hashable, Mapping
 
-    from s1crets.cache.keys import CacheKey
+VALUE, PATH, EXISTS = "value", "path", "exists"
+
+
+@dataclass(frozen=True, slots=True)
+class CacheKey:
+    """The key of a cache entry. Only the `key` method of a store builds keys."""
+
+    name: str  # the secret's name as requested, or the path
+    kind: str = VALUE  # `PATH`: all secrets under a path; `EXISTS`: a check
+    options: tuple[tuple[str, Hashable], ...] = ()  # all else that affects the result, no defaults
+    # The names of the secret that this entry depends on, as tombstones have them. Empty for an
+    # entry that depends on any number of secrets, such as a path.
+    secrets: tuple[str, ...] = field(default=(), compare=False)
+
+    @classmethod
+    def of_secret(cls, name: str) -> CacheKey:
+        """Return the key of a secret's current value under its own name."""
+        return cls(name, secrets=(name,))
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether this is a secret's current value under its own name, with default options."""
+        return self.kind == VALUE and not self.options and self.secrets == (self.name,)
+
+    @property
+    def id(self) -> Hashable:
+        """The key in memory: a primary key is looked up by its name alone, which is faster."""
+        return self.name if self.is_primary else self
+
+    @property
+    def text(self) -> str:
+        """The key for backends that only have text keys."""
+        return self.name if self.is_primary else f"{self.kind}{self.options!r}:{self.name}"
+
+    def option(self, name: str, default: Hashable = None) -> Hashable:
+        """Return an option, or its default."""
+        return dict(self.options).get(name, default)
+
+
+def key_of_id(key_id: Any) -> CacheKey:
+    """Return the key of a `CacheKey.id`."""
+    return key_id if isinstance(key_id, CacheKey) else CacheKey.of_secret(key_id)
 
 
 @dataclass(frozen=True, repr=False)
@@ -35,15 +79,10 @@ class Fetched:
 
 
 class FetchId(NamedTuple):
-    """A fetch, in the order in which this process began them.
+    """A fetch, in the order in which this process began them."""
 
-    Attributes:
-        process: a random number of the process.
-        sequence: grows with every fetch that begins.
-    """
-
-    process: int
-    sequence: int
+    process: int  # a random number of the process
+    sequence: int  # grows with every fetch that begins
 
 
 _sequence = itertools.count(1)
@@ -126,24 +165,16 @@ def _identity(value: Any) -> Any:
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class FetchToken:
-    """The state of a tier when a fetch began. It decides whether the result may be stored.
-
-    Attributes:
-        key: the key that is fetched.
-        fetch: the id of the fetch.
-        seen: the fetch that had brought the entry which was there, if any.
-        tombstones: the current tombstones by the digests of their rows, None for a tombstone that
-            did not exist; None altogether if that is unknown.
-        began: when the fetch began, in monotonic seconds, where a tier needs that.
-        is_void: whether an invalidation in this process has made the result outdated.
-    """
+    """The state of a tier when a fetch began. It decides whether the result may be stored."""
 
     key: CacheKey
     fetch: FetchId = field(default_factory=new_fetch_id)
-    seen: FetchId | None = None
+    seen: FetchId | None = None  # the fetch that had brought the entry which was there
+    # The current tombstones by the digests of their rows, None for a tombstone that did not exist;
+    # None altogether if that is unknown.
     tombstones: Mapping[bytes, bytes | None] | None = None
-    began: float = 0.0
-    is_void: bool = False
+    began: float = 0.0  # monotonic seconds, where a tier needs that
+    is_void: bool = False  # whether an invalidation in this process has made the result outdated
 
     def yields_to(self, there: CachedValue | Record | None, version: float) -> bool:
         """Return whether the result, of this version, must not replace the entry that is there.
@@ -161,23 +192,47 @@ class FetchToken:
         return there.fetch.process == self.fetch.process and there.fetch > self.fetch
 
 
+class FetchTokens:
+    """The tokens of the fetches under way in this process, which invalidations void."""
+
+    def __init__(self) -> None:
+        self._tokens: weakref.WeakSet[FetchToken] = weakref.WeakSet()
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the lock, which a thread of the parent may have held."""
+        self._lock = threading.Lock()
+
+    def add(self, token: FetchToken) -> FetchToken:
+        """Register the token of a fetch that begins."""
+        with self._lock:
+            self._tokens.add(token)
+        return token
+
+    def void(self, secrets: Collection[str] | None, *, paths: bool) -> None:
+        """Void the fetches of what an invalidation drops."""
+        with self._lock:
+            for token in self._tokens:
+                if depends(token.key, secrets, paths=paths):
+                    token.is_void = True
+
+
+def depends(key: CacheKey, secrets: Collection[str] | None, *, paths: bool) -> bool:
+    """Return whether an invalidation of `secrets` drops an entry; see `Tier.invalidate`."""
+    if secrets is None:
+        return True
+    return not set(key.secrets).isdisjoint(secrets) if key.secrets else paths
+
+
 _HEAD = struct.Struct("!dddQQB")
 _TOMBSTONE = struct.Struct("!8s8s")
 
 
 class Record(NamedTuple):
-    """An entry as a backend outside the process stores it.
+    """An entry as a backend outside the process stores it; the attributes are those of others."""
 
-    Attributes:
-        stored: wall-clock seconds.
-        expires: wall-clock seconds.
-        version: as of `Fetched`.
-        fetch: the fetch that brought it.
-        tombstones: as of the fetch's `FetchToken`.
-        raw: as of `CachedValue`.
-    """
-
-    stored: float
+    stored: float  # wall-clock seconds
     expires: float
     version: float
     fetch: FetchId

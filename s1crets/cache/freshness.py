@@ -39,44 +39,27 @@ class OnError(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """The time limits of a cache, all in seconds.
+    """The time limits of a cache, all in seconds."""
 
-    Attributes:
-        ttl: age at which an entry expires.
-        jitter: the part of `ttl`, at most, by which an entry expires earlier, at random.
-        refresh_ahead: a hit within this time before expiry starts a refresh in the background.
-        stale_for: time after expiry in which an outage serves the entry.
-    """
-
-    ttl: float = 900
-    jitter: float = 0.1
-    refresh_ahead: float = 0
-    stale_for: float = 0
-
-    def life(self, draw: float) -> float:
-        """Return the life of a new entry; `draw` is a random number from 0 to 1."""
-        return self.ttl * (1 - self.jitter * draw)
+    ttl: float = 900  # age at which an entry expires
+    jitter: float = 0.1  # the part of `ttl`, at most, by which an entry expires earlier, at random
+    refresh_ahead: float = 0  # a hit within this time before expiry starts a refresh
+    stale_for: float = 0  # time after expiry in which an outage serves the entry
 
     def expiry(self, stored: float, expires: float) -> float:
         """Return when an entry expires for this reader, whose `ttl` may be shorter."""
         return min(expires, stored + self.ttl)
 
     def state(self, stored: float, expires: float, now: float) -> State:
-        """Return the state of an entry.
-
-        Args:
-            stored: when it was stored.
-            expires: when it expires, in the opinion of whoever stored it.
-            now: by the same clock. Before `stored` the clock was set back: the age is unknown.
-        """
+        """Return the state of an entry, by one clock; `expires` is the opinion of who stored it."""
         expiry = self.expiry(stored, expires)
+        # Before `stored`, the clock was set back: the age is unknown.
         if now < stored or now >= expiry + self.stale_for:
             return State.GONE
         if now >= expiry:
             return State.STALE
-        return (
-            State.DUE if self.refresh_ahead and now >= expiry - self.refresh_ahead else State.FRESH
-        )
+        is_due = self.refresh_ahead and now >= expiry - self.refresh_ahead
+        return State.DUE if is_due else State.FRESH
 
     def on_error(self, error: S1cretsError) -> OnError:
         """Return what a failed fetch means for the entries of its name."""

@@ -5,27 +5,31 @@ from __future__ import annotations
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
+from s1crets._redaction import redact
+from s1crets._validation import NUMBER, Rule, check_items
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
+from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness
+from s1crets.cache.scope import REMEMBERED
 from s1crets.cache.shared_tier import TOMBSTONES, SharedTier
-from s1crets.cache.tiers import FetchTokens, MemoryTier, TieredCache, key_of_id
+from s1crets.cache.tiers import MemoryTier, TieredCache
 from s1crets.errors import InsecureCacheWarning
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.cache.tiers import Tier
 
-
-_REMEMBERED = 3600.0  # seconds that the scope is remembered
+_T = TypeVar("_T", bound=Mapping[str, Any])
 
 
 class CacheArgs(TypedDict, total=False):
@@ -69,25 +73,66 @@ class CacheArgs(TypedDict, total=False):
     namespace: str
 
 
-@dataclass(frozen=True)
-class Tiers:
-    """The tiers of a cache, nothing opened yet.
+_FOLDER = Rule((str, os.PathLike))
+_SECONDS = Rule(NUMBER, 0, 10**9)
+RULES: Mapping[str, Rule] = {
+    "cache_size": Rule((int,), 1),
+    "cache_ttl": _SECONDS,
+    "cache_on_disk": Rule((bool,)),
+    "key_cache_dir": _FOLDER,
+    "path_cache_dir": _FOLDER,
+    "cache_key": Rule((object,)),  # checked where it is used
+    "backend": Rule((object,)),  # checked below
+    "local_ttl": _SECONDS,
+    "stale_for": _SECONDS,
+    "refresh_ahead": _SECONDS,
+    "jitter": Rule(NUMBER, 0, 1),
+    "namespace": Rule((str,), not_empty=True),
+}
+"""The valid values of each key of `cache_args`."""
 
-    Attributes:
-        freshness: their time limits.
-        tokens: the fetches under way.
-        keys: for secrets under their own names.
-        derived: for everything else.
-        shared: those of both that are outside the process.
-        memo: where the scope is remembered, if anywhere.
+
+def check_cache_args(args: Any) -> None:
+    """Reject invalid `cache_args`.
+
+    Raises:
+        TypeError: not a dict, an unknown key, or a value of the wrong type.
+        ValueError: a value out of range, or keys that exclude each other.
     """
+    check_items("cache_args", args, RULES)
+    if args.get("cache_on_disk") and "backend" in args:
+        raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+    if args.get("local_ttl") and "backend" not in args:
+        raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
+    if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):
+        raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
+    if "backend" in args:
+        from aiocache.base import BaseCache  # takes a while
+
+        if not isinstance(args["backend"], BaseCache) and not callable(args["backend"]):
+            raise TypeError(
+                "cache_args: backend must be an aiocache cache, or a function that returns one"
+            )
+
+
+def redact_options(options: _T) -> _T:
+    """Return a provider's options with a redacted `cache_key`, for tracebacks that show locals."""
+    args = options.get("cache_args")
+    if not isinstance(args, Mapping) or "cache_key" not in args:
+        return options
+    return {**options, "cache_args": {**args, "cache_key": redact(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
+
+
+@dataclass(frozen=True)
+class _Tiers:
+    """The tiers of a cache, nothing opened yet."""
 
     freshness: Freshness
     tokens: FetchTokens
-    keys: Tier
-    derived: Tier
-    shared: Sequence[SharedTier] = ()
-    memo: SharedTier | None = None
+    keys: Tier  # for secrets under their own names
+    derived: Tier  # for everything else
+    shared: Sequence[SharedTier] = ()  # those of both that are outside the process
+    memo: SharedTier | None = None  # remembers the scope
 
 
 def build_tiers(
@@ -95,12 +140,8 @@ def build_tiers(
     on_due: Callable[[CacheKey], None],
     timer: Callable[[], float],
     clock: Callable[[], float],
-) -> Tiers:
-    """Return the tiers for a caller's `cache_args`.
-
-    Raises:
-        ValueError: the encryption key is invalid.
-    """
+) -> _Tiers:
+    """Return the tiers for a caller's `cache_args`; ValueError for an invalid encryption key."""
     freshness = Freshness(
         ttl=args.get("cache_ttl", 900),
         jitter=args.get("jitter", 0.1),
@@ -119,17 +160,17 @@ def build_tiers(
             stale_for=freshness.stale_for,
             on_due=lambda key_id: on_due(key_of_id(key_id)),
         )
-        keys_tier, derived = (MemoryTier(memory(), freshness, tokens) for _ in range(2))
-        return Tiers(freshness, tokens, keys_tier, derived)
+        keys_tier, derived = (MemoryTier(memory(), tokens) for _ in range(2))
+        return _Tiers(freshness, tokens, keys_tier, derived)
     make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
     if not args.get("local_ttl"):
-        return Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
+        return _Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
     tiered = [
-        TieredCache(MemoryTier(memory(), freshness, tokens), tier, args.get("local_ttl", 0), timer)
+        TieredCache(MemoryTier(memory(), tokens), tier, args.get("local_ttl", 0), timer)
         for tier in shared
     ]
-    return Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
+    return _Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
 
 
 def _shared_tiers(
@@ -158,7 +199,7 @@ def _shared_tiers(
     ]
     if backends[-1].sync is None:
         return shared, None  # a backend that needs the event loop answers no sooner than AWS
-    lasting = Freshness(ttl=_REMEMBERED, jitter=0)
+    lasting = Freshness(ttl=REMEMBERED)
     return shared, make(backends[-1], "scope", freshness=lasting, tokens=FetchTokens())
 
 

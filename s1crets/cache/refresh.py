@@ -14,7 +14,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
 
 _log = logging.getLogger("s1crets.cache")
 
@@ -24,12 +24,7 @@ _LOST = 60.0  # seconds after which a refresh is considered lost with its event 
 
 
 class Refresher:
-    """Starts refreshes.
-
-    Args:
-        fetch: fetches a key and stores the result.
-        timer: monotonic seconds; injected by tests.
-    """
+    """Starts refreshes: `fetch` fetches a key and stores the result."""
 
     def __init__(
         self,

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import run_in_thread
-from s1crets.cache.entry import CachedValue, new_fetch_id
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CachedValue, CacheKey, new_fetch_id
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
@@ -20,25 +19,20 @@ if TYPE_CHECKING:
     from s1crets.cache.shared_tier import SharedTier
 
 _log = logging.getLogger("s1crets.cache")
+REMEMBERED = 3600.0  # seconds that the scope is remembered
 _KEY = CacheKey.of_secret("scope")
 _RETRY = 5.0  # seconds before the service is asked again
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """An identity: nobody gets the values of another identity.
+    """An identity: nobody gets the values of another identity."""
 
-    Attributes:
-        place: service, region and endpoint: the same secrets for everybody who may read them.
-            Invalidations apply to all entries of a place, also of other identities.
-        owner: account, role or namespace: the identity that may read them.
-        is_lasting: whether the owner is the same after its credentials are renewed, so that it may
-            be remembered on disk.
-    """
-
+    # Service, region and endpoint: the same secrets for everybody who may read them. Invalidations
+    # apply to all entries of a place, also of other identities.
     place: str
-    owner: str
-    is_lasting: bool = True
+    owner: str  # account, role or namespace: the identity that may read them
+    is_lasting: bool = True  # also after its credentials are renewed: it may be remembered on disk
 
 
 class ScopeSource(Protocol):
@@ -54,13 +48,7 @@ class ScopeSource(Protocol):
 
 
 class ScopeResolver:
-    """Opens the shared tiers of a cache, and tells them the scope.
-
-    Args:
-        tiers: the shared tiers.
-        memo: a tier on disk that remembers the scope, or None.
-        source: the store.
-    """
+    """Opens the shared tiers of a cache, and tells them the scope, which `memo` remembers."""
 
     def __init__(
         self, tiers: Sequence[SharedTier], memo: SharedTier | None, source: ScopeSource
@@ -74,11 +62,7 @@ class ScopeResolver:
         self.is_known = not tiers
 
     def open(self) -> bool:
-        """Open files, and look for a remembered scope. Blocks.
-
-        Returns:
-            Whether the scope has become known.
-        """
+        """Open files, and look for a remembered scope; return whether there is one. Blocks."""
         if self.is_known or self._opened:
             return False
         for tier in self._tiers:
@@ -115,7 +99,7 @@ class ScopeResolver:
         if scope.is_lasting and self._memo:
             raw = {"place": scope.place, "owner": scope.owner}
             token = await self._memo.begin(_KEY)
-            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token)
+            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token, REMEMBERED)
 
     def _use(self, scope: Scope) -> None:
         for tier in self._tiers:

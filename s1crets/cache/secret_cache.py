@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import spawn_task
-from s1crets.cache.entry import CachedValue, Fetched
+from s1crets.cache.entry import PATH, CachedValue, Fetched
 from s1crets.cache.freshness import OnError
-from s1crets.cache.keys import PATH
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
@@ -25,8 +25,7 @@ from s1crets.errors import S1cretsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 
-    from s1crets.cache.entry import FetchToken
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey, FetchToken
     from s1crets.cache.options import CacheArgs
     from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
@@ -56,8 +55,7 @@ class SecretCache:
         args: the caller's `cache_args`, checked.
         source: the store.
         on_stale: called for each expired value that is served.
-        timer: monotonic seconds; injected by tests.
-        clock: wall-clock seconds; injected by tests.
+        timer: monotonic seconds; `clock`: wall-clock seconds. Both are injected by tests.
     """
 
     def __init__(
@@ -75,6 +73,7 @@ class SecretCache:
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
         self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
@@ -95,27 +94,17 @@ class SecretCache:
             tier.spawn = spawn
 
     def open(self) -> bool:
-        """Open files. Blocks.
-
-        Returns:
-            Whether another look-up may find more now.
-        """
+        """Open files; return whether another look-up may find more now. Blocks."""
         return self._scope.open()
 
     def peek(self, key: CacheKey) -> CachedValue | None:
-        """Return a fresh entry of a local tier, or None; never waits.
-
-        `peek_name` is the same for primary keys alone, and faster.
-        """
+        """Return a fresh entry of a local tier, or None; never waits. See also `peek_name`."""
         return self._tier(key).peek_id(key.id)
 
     async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
         If `cached` is false, neither a tier nor another caller's fetch answers.
-
-        Raises:
-            S1cretsError: any failure.
         """
         if not self._scope.is_known:
             await self._scope.resolve()
@@ -183,7 +172,7 @@ class SecretCache:
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
         """Fetch; during an outage, return an expired entry, with few requests to the service."""
-        if self._backoff.is_waiting(key):
+        if key in self._backoff.failed_keys and self._backoff.is_waiting(key):
             found = await self._tier(key).find(key)
             if found is not None:
                 self._on_stale()
@@ -194,11 +183,7 @@ class SecretCache:
             return await self.stale_or_raise(key, error)
 
     async def stale_or_raise(self, key: CacheKey, error: S1cretsError) -> CachedValue:
-        """Return an expired entry if `error` is an outage.
-
-        Raises:
-            S1cretsError: `error`, otherwise.
-        """
+        """Return an expired entry if `error` is an outage; otherwise raise `error`."""
         found = None
         if self._freshness.on_error(error) is OnError.SERVE_STALE:
             found = await self._tier(key).find(key)
@@ -221,17 +206,22 @@ class SecretCache:
                 self._backoff.succeeded(key)
                 await self._refused(key)
             raise
-        self._backoff.succeeded(key)
+        if key in self._backoff.failed_keys:
+            self._backoff.succeeded(key)
         value = CachedValue(fetched.value, fetched.version, token.fetch)
         if self._freshness.ttl:
-            await tier.put(value, token)
+            await tier.put(value, token, self._life())
             also = {
                 other: CachedValue(found.value, found.version, token.fetch)
                 for other, found in fetched.also.items()
             }
             if also:
-                await self._keys.fill(also, fill_token)
+                await self._keys.fill(also, fill_token, self._life)
         return value
+
+    def _life(self) -> float:
+        """Return the seconds that a new entry lives."""
+        return self._freshness.ttl * (1 - self._freshness.jitter * random.random())  # noqa: S311  # not a secret
 
     async def _refused(self, key: CacheKey) -> None:
         """Drop every entry that contains what the service refuses, whatever key it has."""

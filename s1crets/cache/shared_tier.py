@@ -30,10 +30,18 @@ from s1crets._batcher import Batcher
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import spawn_task
 from s1crets.cache.encryption import PLAIN, Cipher, framed
-from s1crets.cache.entry import CachedValue, FetchToken, Record, pack, unpack
+from s1crets.cache.entry import (
+    CachedValue,
+    CacheKey,
+    FetchToken,
+    FetchTokens,
+    Record,
+    depends,
+    key_of_id,
+    pack,
+    unpack,
+)
 from s1crets.cache.freshness import Freshness, State
-from s1crets.cache.keys import CacheKey
-from s1crets.cache.tiers import FetchTokens, depends, key_of_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
@@ -60,35 +68,21 @@ _BATCH, _CALLS = 1000, 8
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The rows of a key.
+    """The rows of a key."""
 
-    Attributes:
-        entries: row, context and cipher, for each key of the key ring.
-        tombstones: row and digest of each tombstone that the entry depends on.
-        names: all rows, entries first.
-        lock: the row of the fetch lock.
-    """
-
-    entries: Sequence[tuple[str, bytes, Cipher]]
-    tombstones: Sequence[tuple[str, bytes]]
-    names: Sequence[str]
-    lock: str
+    entries: Sequence[tuple[str, bytes, Cipher]]  # row, context, cipher, by key of the key ring
+    tombstones: Sequence[tuple[str, bytes]]  # row and digest; all that the entry depends on
+    names: Sequence[str]  # all rows, entries first
+    lock: str  # the row of the fetch lock
 
 
 class Seen(NamedTuple):
-    """The state of a key in the backend: the texts of its rows, and what they mean.
+    """The state of a key in the backend: the texts of its rows, and what they mean."""
 
-    Attributes:
-        texts: in the order of `Rows.names`.
-        record: the entry, also if its tombstones are outdated.
-        value: the entry, if it counts.
-        tombstones: the current tombstones by digest; None for one that does not exist.
-    """
-
-    texts: Sequence[str | None]
-    record: Record | None
-    value: CachedValue | None
-    tombstones: Mapping[bytes, bytes | None]
+    texts: Sequence[str | None]  # in the order of `Rows.names`
+    record: Record | None  # the entry, also if its tombstones are outdated
+    value: CachedValue | None  # the entry, if it counts
+    tombstones: Mapping[bytes, bytes | None]  # the current ones by digest; None: does not exist
 
 
 class SharedTier:
@@ -327,22 +321,21 @@ class SharedTier:
     def _tombstone_ttl(self) -> float:
         return max(_TOMBSTONE_TTL, 2 * (self._freshness.ttl + self._freshness.stale_for))
 
-    async def put(self, value: CachedValue, token: FetchToken) -> float:
-        """Store the result of a fetch; return its life in seconds, 0 if it is outdated."""
-        life = self._freshness.life(random.random())  # noqa: S311  # not a secret
+    async def put(self, value: CachedValue, token: FetchToken, life: float) -> bool:
+        """Store the result of a fetch, if the backend works; return False if it is outdated."""
         if self._scope is None or token.is_void or token.tombstones is None:
-            return life
+            return True
         for _ in range(_STORE_ATTEMPTS):
             seen = await self._reads.submit(token.key)
             if seen is None:
-                return life
+                return True
             if not _is_unchanged(token.tombstones, seen.tombstones):
-                return 0.0
+                return False
             if token.yields_to(seen.record, value.version):
-                return 0.0
+                return False
             if await self._store(token.key, value, seen.tombstones, life):
-                return life
-        return 0.0
+                return True
+        return False
 
     async def _store(
         self,
@@ -378,7 +371,9 @@ class SharedTier:
         added = await self.backend.add_many(texts, self._tombstone_ttl)
         return {row: _token_of(texts[row]) if added[row] else None for row in rows}
 
-    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
+    async def fill(
+        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+    ) -> None:
         """Store what a path's fetch has read along the way, only in a local backend.
 
         The fetch did not know these names when it began, so it has no tombstones for them. But if
@@ -399,8 +394,7 @@ class SharedTier:
             seen = self._seen.get(key.id)
             record = seen.record if seen else None
             if own.tombstones is not None and not token.yields_to(record, value.version):
-                life = self._freshness.life(random.random())  # noqa: S311  # not a secret
-                stores.append(self._store(key, value, own.tombstones, life))
+                stores.append(self._store(key, value, own.tombstones, life()))
         await asyncio.gather(*stores)
 
     async def _write_all(

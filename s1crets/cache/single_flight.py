@@ -41,11 +41,7 @@ class _Flight:
                 waiter.set_result(None)
 
     def outcome(self) -> tuple[Any, S1cretsError | None]:
-        """Return the result, or an error for one caller.
-
-        Raises:
-            Exception: a bug, not an `S1cretsError`.
-        """
+        """Return the result, or an error for one caller; raise a bug."""
         if self.task.cancelled():
             return None, UnavailableError("the provider was closed during this call; call again")
         error = self.task.exception()
@@ -67,11 +63,7 @@ class SingleFlight(Generic[K, R]):
     async def join(
         self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
     ) -> R:
-        """Return the result of the fetch with this id, which is started if there is none.
-
-        Raises:
-            S1cretsError: the caller's own copy of the error.
-        """
+        """Return the result of the fetch with this id, or raise the caller's copy of the error."""
         found: dict[K, R | S1cretsError] = {}
         await self.join_many([(key, flight_id)], fetch, found)
         result = found[key]
@@ -85,12 +77,9 @@ class SingleFlight(Generic[K, R]):
         fetch: Callable[[K], Coroutine[Any, Any, R]],
         found: dict[K, R | S1cretsError],
     ) -> None:
-        """Join the fetches of several keys.
+        """Join fetches, or start them; put each result or error into `found` as it arrives.
 
-        Args:
-            wanted: keys, each with its flight id.
-            fetch: starts the fetch of a key.
-            found: receives a result or an error per key, as they arrive.
+        `wanted` has keys, each with its flight id.
         """
         flights = self._flights.setdefault(asyncio.get_running_loop(), {})
         joined = [

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import random
-import threading
-import weakref
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from s1crets._runtime import on_fork
-from s1crets.cache.entry import CachedValue, FetchToken, next_in_sequence
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import FetchToken, depends, key_of_id, next_in_sequence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Hashable, Mapping
 
     from s1crets.cache.backends.memory import MemoryCache
-    from s1crets.cache.freshness import Freshness
+    from s1crets.cache.entry import CachedValue, CacheKey, FetchTokens
     from s1crets.cache.shared_tier import SharedTier
 
 
@@ -40,12 +34,14 @@ class Tier(Protocol):
         """Return the entry, fresh or within `stale_for`, or None."""
         ...
 
-    async def put(self, value: CachedValue, token: FetchToken) -> object:
-        """Store the result of a fetch, unless the token says that it is outdated."""
+    async def put(self, value: CachedValue, token: FetchToken, life: float) -> object:
+        """Store the result of a fetch for `life` seconds, unless its token says it is outdated."""
         ...
 
-    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
-        """Store what a fetch has read along the way, as far as there is room."""
+    async def fill(
+        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+    ) -> None:
+        """Store what a fetch has read along the way, as far as there is room, each for `life()`."""
         ...
 
     async def lock(self, key: CacheKey) -> bool | None:
@@ -78,55 +74,16 @@ class Tier(Protocol):
         ...
 
 
-class FetchTokens:
-    """The tokens of the fetches under way in this process, which invalidations void."""
-
-    def __init__(self) -> None:
-        self._tokens: weakref.WeakSet[FetchToken] = weakref.WeakSet()
-        self.after_fork()
-        on_fork(self)
-
-    def after_fork(self) -> None:
-        """Replace the lock, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
-
-    def add(self, token: FetchToken) -> FetchToken:
-        """Register the token of a fetch that begins."""
-        with self._lock:
-            self._tokens.add(token)
-        return token
-
-    def void(self, secrets: Collection[str] | None, *, paths: bool) -> None:
-        """Void the fetches of what an invalidation drops."""
-        with self._lock:
-            for token in self._tokens:
-                if depends(token.key, secrets, paths=paths):
-                    token.is_void = True
-
-
-def depends(key: CacheKey, secrets: Collection[str] | None, *, paths: bool) -> bool:
-    """Return whether an invalidation of `secrets` drops an entry; see `Tier.invalidate`."""
-    if secrets is None:
-        return True
-    return not set(key.secrets).isdisjoint(secrets) if key.secrets else paths
-
-
 class MemoryTier:
     """Entries in this process's memory: the objects themselves.
 
     An invalidation first voids the fetches under way, then deletes the entries. A fetch checks
     under the lock of the backend that it is not void: it stores nothing, or it stores before the
     deletion.
-
-    Args:
-        backend: this provider's own.
-        freshness: time limits.
-        tokens: the fetches under way.
     """
 
-    def __init__(self, backend: MemoryCache, freshness: Freshness, tokens: FetchTokens) -> None:
+    def __init__(self, backend: MemoryCache, tokens: FetchTokens) -> None:
         self._backend = backend
-        self._freshness = freshness
         self._has_derived = False
         self._tokens = tokens
         self.peek_id = backend.peek
@@ -145,9 +102,8 @@ class MemoryTier:
         found: CachedValue | None = self._backend.peek_stale(key.id)
         return found
 
-    async def put(self, value: CachedValue, token: FetchToken) -> None:
+    async def put(self, value: CachedValue, token: FetchToken, life: float) -> None:
         """Store the result of a fetch."""
-        life = self._freshness.life(random.random())  # noqa: S311  # not a secret
         await self.keep(token.key, value, token, life)
 
     async def keep(self, key: CacheKey, value: CachedValue, token: FetchToken, life: float) -> None:
@@ -162,14 +118,13 @@ class MemoryTier:
             await self._backend.set(key.id, value, ttl=life, _cas_token=is_wanted)
 
     async def fill(
-        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, longest: float = math.inf
+        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
     ) -> None:
-        """Store values for `longest` seconds at most, as long as that pushes nothing out."""
+        """Store values as long as that pushes nothing out."""
         for key, value in values.items():
             if self._backend.full:
                 return
-            life = self._freshness.life(random.random())  # noqa: S311  # not a secret
-            await self.keep(key, value, token, min(life, longest))
+            await self.keep(key, value, token, life())
 
     async def lock(self, key: CacheKey) -> None:  # noqa: ARG002
         """Return None: no other process has this memory."""
@@ -202,22 +157,11 @@ class MemoryTier:
         """Do nothing: the memory is freed with the provider."""
 
 
-def key_of_id(key_id: Any) -> CacheKey:
-    """Return the key of a `CacheKey.id`."""
-    return key_id if isinstance(key_id, CacheKey) else CacheKey.of_secret(key_id)
-
-
 class TieredCache:
     """A memory in front of a shared tier, so that hits are as fast as without it.
 
     Invalidations of other processes are seen when an entry expires in the memory, which is
     `local_ttl` seconds after the beginning of the fetch, or of the look-up, that brought it.
-
-    Args:
-        memory: this provider's own.
-        shared: the tier behind it.
-        local_ttl: seconds.
-        timer: monotonic seconds.
     """
 
     def __init__(
@@ -259,15 +203,17 @@ class TieredCache:
         left = self._local_ttl - (self._timer() - token.began)
         return min(self._shared.seconds_until_due(life), left)
 
-    async def put(self, value: CachedValue, token: FetchToken) -> None:
-        """Store the result of a fetch in both tiers."""
-        life = await self._shared.put(value, token)
-        await self._memory.keep(token.key, value, token, self._life_here(life, token))
+    async def put(self, value: CachedValue, token: FetchToken, life: float) -> None:
+        """Store the result of a fetch in both tiers, unless it is outdated in the shared tier."""
+        if await self._shared.put(value, token, life):
+            await self._memory.keep(token.key, value, token, self._life_here(life, token))
 
-    async def fill(self, values: Mapping[CacheKey, CachedValue], token: FetchToken) -> None:
+    async def fill(
+        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+    ) -> None:
         """Store values in both tiers."""
-        await self._shared.fill(values, token)
-        await self._memory.fill(values, token, self._life_here(math.inf, token))
+        await self._shared.fill(values, token, life)
+        await self._memory.fill(values, token, lambda: self._life_here(life(), token))
 
     async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
         """Invalidate the memory at once, then the shared tier."""

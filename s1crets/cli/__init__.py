@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from s1crets._version import __version__
-from s1crets.cli import completion, env, import_, inspect, read, write
+from s1crets.cli import env, import_, inspect, read, write
+from s1crets.cli._errors import reported
 from s1crets.cli._options import EPILOG
+from s1crets.cli._output import write_value
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -27,6 +31,26 @@ for _command in (
     inspect.list_, inspect.check, inspect.diff,
     write.update, write.put, write.delete, write.new_key,
     env.exec_, env.export,
-    import_.import_, completion.completion,
+    import_.import_,
 ):  # fmt: skip
     main.add_command(_command)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "fish", "zsh"]))
+def completion(shell: str) -> None:
+    """Print a completion script for SHELL.
+
+    It completes commands, options and their values. Names of secrets are not completed: every key
+    press would call AWS.
+
+    \b
+    Examples:
+      s1crets completion bash > ~/.s1crets-complete   # and `. ~/.s1crets-complete` in ~/.bashrc
+      s1crets completion fish > s1crets.fish          # in ~/.config/fish/completions
+    """
+    from click.shell_completion import get_completion_class
+
+    script_of: Any = get_completion_class(shell)
+    with reported():
+        write_value(script_of(main, {}, "s1crets", "_S1CRETS_COMPLETE").source())

@@ -24,12 +24,10 @@ if TYPE_CHECKING:
 
 NO, NOT_FOUND, DENIED, OTHER = 1, 3, 4, 7
 INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`
-_CODES: dict[type[Exception], int] = {
+_CODES: dict[type[Exception] | tuple[type[Exception], ...], int] = {
     SecretNotFoundError: NOT_FOUND,
     AccessDeniedError: DENIED,
-    UnavailableError: 5,
-    DeadlineExceededError: 5,
-    ThrottledError: 5,
+    (UnavailableError, DeadlineExceededError, ThrottledError): 5,
     CredentialsError: 6,
     ValueError: 2,  # also InvalidNameError, InvalidValueError, ConfigurationError
 }
@@ -57,10 +55,7 @@ def reported() -> Iterator[None]:
 
 
 def report(*messages: str) -> None:
-    """Write messages to stderr: one line per cause, then one line per distinct hint.
-
-    The library's messages have the form "cause; hint", or are only a cause.
-    """
+    """Write messages ("cause; hint" or only a cause) to stderr, and each hint once at the end."""
     hints = {}
     for message in map(one_line, messages):
         cause, separator, hint = message.rpartition("; ")

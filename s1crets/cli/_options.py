@@ -42,7 +42,7 @@ Environment:
 
 
 def _not_empty(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
-    """Reject an empty text: an unset variable of a script must not select another account."""
+    """Reject empty text: an unset variable of a script must not select another account."""
     if value == "" or (isinstance(value, tuple) and "" in value):
         raise click.BadParameter("it is empty")
     return value
@@ -63,9 +63,7 @@ _PROVIDER_OPTIONS = [
         default="aws.sm",
         show_default=True,
         callback=_known,
-        shell_complete=lambda *args: [
-            name for name in provider_names() if name.startswith(args[-1])
-        ],
+        shell_complete=lambda *args: [n for n in provider_names() if n.startswith(args[-1])],
         help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of files; or the"
         " name of a provider that another package adds.",
     ),
@@ -82,7 +80,6 @@ _PROVIDER_OPTIONS = [
         " if S1CRETS_CACHE_KEY is set (see new-key).",
     ),
 ]
-_PROVIDER_ARGUMENTS = ("provider", "region", "role_arn", "profile", "cache_dir")
 
 
 def provider_command(
@@ -90,14 +87,13 @@ def provider_command(
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Declare a command that is called with the provider that its options select.
 
-    The provider must have all `verbs`, which some providers lack, and is closed at the end. Errors
-    are reported. The other arguments are those of `click.command`.
+    The provider must have all `verbs`, which some providers lack, and is closed at the end.
     """
 
     def declare(function: Callable[..., None]) -> click.Command:
         @functools.wraps(function)
         def run(**params: Any) -> None:
-            chosen = {name: params.pop(name) for name in _PROVIDER_ARGUMENTS}
+            chosen = {str(one.name): params.pop(str(one.name)) for one in _PROVIDER_OPTIONS}
             with reported(), _open(verbs, **chosen) as provider:
                 function(provider, **params)
 

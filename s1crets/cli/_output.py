@@ -45,16 +45,6 @@ def write_value(value: Any) -> None:
     write(value)
 
 
-def output_option(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the option that selects the form of rows."""
-    return click.option(
-        "--output",
-        type=click.Choice(list(_FORMS)),
-        help="Default: a table on a terminal, otherwise text, which is one line per row with tabs"
-        " between columns.",
-    )(command)
-
-
 def show(columns: Row, rows: Sequence[Row], output: str | None) -> None:
     """Write rows to stdout."""
     form = output or ("table" if sys.stdout.isatty() else "text")
@@ -73,15 +63,17 @@ def as_table(columns: Row, rows: Sequence[Row]) -> str:
     return "\n".join([*lines, ""])
 
 
-def _as_text(_: Row, rows: Sequence[Row]) -> str:
-    return "".join("\t".join(row) + "\n" for row in rows)
-
-
-def _as_json(columns: Row, rows: Sequence[Row]) -> str:
-    return _json([dict(zip(columns, row, strict=True)) for row in rows])
-
-
-_FORMS = {"table": as_table, "text": _as_text, "json": _as_json}
+_FORMS: dict[str, Callable[[Row, Sequence[Row]], str]] = {
+    "table": as_table,
+    "text": lambda _, rows: "".join("\t".join(row) + "\n" for row in rows),
+    "json": lambda columns, rows: _json([dict(zip(columns, row, strict=True)) for row in rows]),
+}
+output_option = click.option(
+    "--output",
+    type=click.Choice(list(_FORMS)),
+    help="Default: a table on a terminal, otherwise text, which is one line per row with tabs"
+    " between columns.",
+)
 
 
 def _json(value: Any) -> str:

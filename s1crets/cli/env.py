@@ -19,19 +19,20 @@ from s1crets.cli.formats import FORMATS
 from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
 
 _PLACEHOLDER = "s1crets"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # the shell's convention
 
 
-def _variable_options(command: Callable[..., None]) -> Callable[..., None]:
-    prefix = click.option("--prefix", default="", help="A prefix for the names of all variables.")
-    return source_options(prefix(command))
+_prefix_option = click.option(
+    "--prefix", default="", help="A prefix for the names of all variables."
+)
 
 
 @provider_command("get_many", name="exec", context_settings={"allow_interspersed_args": False})
-@_variable_options
+@source_options
+@_prefix_option
 @click.option("--pristine", is_flag=True, help="Run CMD with these variables and no others.")
 @click.option(
     "--strict",
@@ -61,12 +62,18 @@ def exec_(
     with provider:  # no connection may stay open in CMD
         variables = _variables(provider, **selection)
     if strict:
-        variables = _requested(variables)
+        requested = [name for name, value in os.environ.items() if value == _PLACEHOLDER]
+        missing = sorted(set(requested) - set(variables))
+        if missing:
+            message = f"there are no secrets for these variables: {', '.join(missing)}"
+            raise SecretNotFoundError(message)
+        variables = {name: variables[name] for name in requested}
     _replace_process(command, variables if pristine else {**os.environ, **variables})
 
 
 @provider_command("get_many")
-@_variable_options
+@source_options
+@_prefix_option
 @click.option(
     "--format",
     "form",
@@ -95,19 +102,6 @@ def _variables(
     if prefix and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", prefix):
         message = f"{prefix!r} can't start a variable's name; use letters, digits and _"
         raise ConfigurationError(message)
-    found = _read(provider, paths, secrets)
-    names: dict[str, list[str]] = {}
-    for name in found:
-        names.setdefault(_variable_name(name, prefix), []).append(name)
-    collisions = {name: same for name, same in sorted(names.items()) if len(same) > 1}
-    if collisions:
-        listed = ", ".join(f"{name} ({', '.join(same)})" for name, same in collisions.items())
-        message = f"several secrets have the same variable name: {listed}"
-        raise ConfigurationError(message)
-    return {variable: _text(name, found[name]) for variable, (name,) in sorted(names.items())}
-
-
-def _read(provider: Any, paths: Sequence[str], secrets: Sequence[str]) -> dict[str, Any]:
     if not paths and not secrets:
         raise ConfigurationError("no secrets selected; use --path or --secret")
     found: dict[str, Any] = {}
@@ -117,7 +111,16 @@ def _read(provider: Any, paths: Sequence[str], secrets: Sequence[str]) -> dict[s
             message = f"there are no secrets under {path!r}"
             raise SecretNotFoundError(message)
         found.update(under)
-    return {**found, **(provider.get_many(secrets) if secrets else {})}
+    found.update(provider.get_many(secrets) if secrets else {})
+    names: dict[str, list[str]] = {}
+    for name in found:
+        names.setdefault(_variable_name(name, prefix), []).append(name)
+    collisions = {name: same for name, same in sorted(names.items()) if len(same) > 1}
+    if collisions:
+        listed = ", ".join(f"{name} ({', '.join(same)})" for name, same in collisions.items())
+        message = f"several secrets have the same variable name: {listed}"
+        raise ConfigurationError(message)
+    return {variable: _text(name, found[name]) for variable, (name,) in sorted(names.items())}
 
 
 def _variable_name(name: str, prefix: str) -> str:
@@ -139,16 +142,6 @@ def _text(name: str, value: Any) -> str:
         return str(value)
     message = f"{name!r} can't be a variable: {problem}"
     raise InvalidValueError(message)
-
-
-def _requested(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that the environment requests with the placeholder."""
-    requested = [name for name, value in os.environ.items() if value == _PLACEHOLDER]
-    missing = sorted(set(requested) - set(variables))
-    if missing:
-        message = f"there are no secrets for these variables: {', '.join(missing)}"
-        raise SecretNotFoundError(message)
-    return {name: variables[name] for name in requested}
 
 
 def _replace_process(command: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

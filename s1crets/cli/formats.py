@@ -18,50 +18,11 @@ _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
 _DOLLAR = "${S1CRETS_NO_SUCH_VARIABLE:-$}{"
 
 
-def dotenv(variables: Mapping[str, str]) -> str:
-    """Return lines that python-dotenv reads."""
-    return _lines(variables, "{}={}", _dotenv_value)
-
-
-def shell(variables: Mapping[str, str]) -> str:
-    """Return commands that a POSIX shell evaluates."""
-    return _lines(variables, "export {}={}", shlex.quote)
-
-
-def as_json(variables: Mapping[str, str]) -> str:
-    """Return one JSON object."""
-    return json.dumps(variables, ensure_ascii=False, indent=2) + "\n"
-
-
-def as_yaml(variables: Mapping[str, str]) -> str:
-    """Return a YAML mapping. Names are quoted, since a bare NO would be false."""
-    return _lines(variables, '"{}": {}', _yaml_value)
-
-
-def docker(variables: Mapping[str, str]) -> str:
-    """Return lines for `docker run --env-file`, which has no quotes.
-
-    Raises:
-        InvalidValueError: a value contains a line break.
-    """
-    broken = [name for name, value in variables.items() if re.search(r"[\r\n]", value)]
-    if broken:
-        message = f"docker's env-files can't have line breaks in values: {', '.join(broken)}"
-        raise InvalidValueError(message)
-    return _lines(variables, "{}={}", str)
-
-
-FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
-    "dotenv": dotenv,
-    "json": as_json,
-    "yaml": as_yaml,
-    "shell": shell,
-    "docker": docker,
-}
-
-
-def _lines(variables: Mapping[str, str], line: str, quoted: Callable[[str], str]) -> str:
-    return "".join(line.format(name, quoted(value)) + "\n" for name, value in variables.items())
+def _lines(line: str, quoted: Callable[[str], str]) -> Callable[[Mapping[str, str]], str]:
+    """Return a format of one line per variable."""
+    return lambda variables: "".join(
+        line.format(name, quoted(value)) + "\n" for name, value in variables.items()
+    )
 
 
 def _dotenv_value(value: str) -> str:
@@ -71,12 +32,32 @@ def _dotenv_value(value: str) -> str:
 
 
 def _yaml_value(value: str) -> str:
-    return '"' + "".join(map(_yaml_character, value)) + '"'
+    return '"' + re.sub(r'[^ -~]|[\\"]', _yaml_escape, value) + '"'
 
 
-def _yaml_character(character: str) -> str:
+def _yaml_escape(match: re.Match[str]) -> str:
+    character, code = match[0], ord(match[0])
     if character in '\\"':
         return "\\" + character
-    if " " <= character <= "~":
-        return character
-    return f"\\u{ord(character):04X}" if ord(character) <= 0xFFFF else f"\\U{ord(character):08X}"  # noqa: PLR2004
+    return f"\\u{code:04X}" if code <= 0xFFFF else f"\\U{code:08X}"  # noqa: PLR2004
+
+
+def _json(variables: Mapping[str, str]) -> str:
+    return json.dumps(variables, ensure_ascii=False, indent=2) + "\n"
+
+
+def _docker(variables: Mapping[str, str]) -> str:
+    broken = [name for name, value in variables.items() if re.search(r"[\r\n]", value)]
+    if broken:
+        message = f"docker's env-files can't have line breaks in values: {', '.join(broken)}"
+        raise InvalidValueError(message)
+    return _lines("{}={}", str)(variables)
+
+
+FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
+    "dotenv": _lines("{}={}", _dotenv_value),  # python-dotenv reads it
+    "json": _json,
+    "yaml": _lines('"{}": {}', _yaml_value),  # names are quoted, since a bare NO would be false
+    "shell": _lines("export {}={}", shlex.quote),
+    "docker": _docker,  # for `docker run --env-file`, which has no quotes
+}

@@ -73,7 +73,7 @@ def import_(provider: Any, file: str, path: str, form: str | None, *, dry_run: b
 
 
 def _verb(current: Any, wanted: Redacted) -> str:
-    """Return the name of the method that stores the value, "" if it is stored; raise an error."""
+    """Return the name of the method that stores the value, or "" if it is stored already."""
     if isinstance(current, SecretNotFoundError):
         return "create"
     if isinstance(current, S1cretsError):

@@ -49,9 +49,9 @@ def list_(provider: Any, prefix: str, output: str | None) -> None:
 def check(
     provider: Any,
     file: str | None,
+    output: str | None,
     paths: Sequence[str],
     secrets: Sequence[str],
-    output: str | None,
 ) -> None:
     """Check whether secrets exist and may be read.
 
@@ -68,9 +68,8 @@ def check(
       s1crets check --secret prod/token --secret prod/db
       echo prod/token | s1crets check -
     """
-    lines = read_file(file).reveal().splitlines() if file else []
-    names = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]
-    names += secrets
+    lines = map(str.strip, read_file(file).reveal().splitlines() if file else [])
+    names = [*(line for line in lines if line and not line.startswith("#")), *secrets]
     if not names and not paths:
         raise ConfigurationError("no secrets selected; use FILE, --path or --secret")
     outcomes = provider.get_many(names, cached=False, errors="return") if names else {}

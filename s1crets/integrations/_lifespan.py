@@ -63,10 +63,8 @@ def check_provider(provider: object) -> None:
     if isinstance(provider, str):
         provider_class(provider)
     elif not isinstance(provider, AsyncProvider):
-        message = (
-            "a provider must be an async provider, the .awaited of a sync provider, or a name such"
-            f" as 'aws.ps', not {type(provider).__name__}"
-        )
+        wanted = "an async provider, the .awaited of a sync provider, or a name such as 'aws.ps'"
+        message = f"a provider must be {wanted}, not {type(provider).__name__}"
         raise TypeError(message)
 
 
@@ -76,17 +74,13 @@ def preloads(providers: Sequence[AsyncProvider | str | Preload]) -> list[Preload
 
 
 def resolve(provider: AsyncProvider | str) -> AsyncProvider:
-    """Return the process-wide provider of a name; return an instance as it is."""
-    found: AsyncProvider = process_wide(provider).awaited if isinstance(provider, str) else provider
-    return found
+    """Return an instance as it is, and the process-wide provider of a name."""
+    return provider if isinstance(provider, AsyncProvider) else process_wide(provider).awaited
 
 
 @asynccontextmanager
 async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProvider]]:
-    """Preload, yield the providers by kind (the first of each), and close them at the end.
-
-    If something can't be read, a `BatchError` lists everything that can't be, and why.
-    """
+    """Preload, yield the providers by kind (the first of each), and close them at the end."""
     by_kind: dict[str, AsyncProvider] = {}
     reads: list[tuple[AsyncProvider, _Wanted]] = []
     async with AsyncExitStack() as stack:
@@ -95,7 +89,14 @@ async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProv
             await stack.enter_async_context(provider)
             by_kind.setdefault(_kind(preload.provider), provider)
             reads += [(provider, item) for item in (preload.names, *preload.paths) if item]
-        await _read_all(reads)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(_errors(*read)) for read in reads]
+        if errors := {name: error for task in tasks for name, error in task.result().items()}:
+            reasons = dict.fromkeys(
+                f"\n- {error}" for task in tasks for error in task.result().values()
+            )
+            message = "the app is not started because some of its secrets can't be read:"
+            raise BatchError(message + "".join(reasons), {}, errors)
         yield by_kind
 
 
@@ -104,17 +105,6 @@ def _kind(provider: AsyncProvider | str) -> str:
         return provider
     names = (name for name, kind in _KINDS.items() if isinstance(provider, kind))
     return next(names, type(provider).__name__)
-
-
-async def _read_all(reads: Sequence[tuple[AsyncProvider, _Wanted]]) -> None:
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_errors(*read)) for read in reads]
-    failed = [task.result() for task in tasks]
-    errors = {name: error for one in failed for name, error in one.items()}
-    if errors:
-        reasons = "".join(dict.fromkeys(f"\n- {error}" for one in failed for error in one.values()))
-        message = f"the app is not started because some of its secrets can't be read:{reasons}"
-        raise BatchError(message, {}, errors)
 
 
 async def _errors(provider: AsyncProvider, wanted: _Wanted) -> Mapping[str, S1cretsError]:

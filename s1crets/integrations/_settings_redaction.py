@@ -26,13 +26,9 @@ _PLACEHOLDER = "**********"  # the same as SecretStr's
 
 
 class Hidden:
-    """Base of the classes of hidden values.
+    """Base of the classes of hidden values."""
 
-    Attributes:
-        origin: the secret that the value comes from.
-    """
-
-    origin: str
+    origin: str  # the secret that the value comes from
 
     def __repr__(self) -> str:
         return f"<{self.origin}>"
@@ -86,11 +82,11 @@ def _is_deep(value: Any, levels: int = _MAX_LEVELS) -> bool:
 
 
 def _hide(value: Any, origin: str) -> Any:
-    hidden = _CLASSES.get(type(value))
-    if hidden is _Dict:
+    if isinstance(value, dict):
         value = {key: _hide(item, origin) for key, item in value.items()}
-    elif hidden is _List:
+    elif isinstance(value, list):
         value = [_hide(item, origin) for item in value]
+    hidden = _CLASSES.get(type(value))
     return hidden(value).of(origin) if hidden else value
 
 
@@ -126,9 +122,9 @@ def _texts(value: Any) -> Iterator[str]:
 def redacted(
     error: ValidationError, given: Any, note: Callable[[ErrorDetails], str]
 ) -> ValidationError:
-    """Return pydantic's error without input and without messages that reveal a hidden value.
+    """Return an error without its input `given`, and without messages that reveal a hidden value.
 
-    `given` is the validated input; `note` returns an addition to the message of a line.
+    `note` returns an addition to the message of a line.
     """
     lines: list[InitErrorDetails] = []
     for line in error.errors(include_url=False):

@@ -45,13 +45,12 @@ def secrets(
     Args:
         providers: async providers, names of process-wide providers (`'aws.ps'`, `'aws.sm'`), or a
             `Preload` of either. If there are several of a kind, the key is that of the first.
-            Providers of other services have no key. Without a `Preload` nothing is read at startup.
+            Providers of other services have no key.
 
     Raises:
         TypeError: an argument is not a provider.
         ValueError: there is no provider of that name.
-        BatchError: at startup, so the server exits: something can't be read; the message lists
-            everything that can't be, and why.
+        BatchError: at startup, so the server exits: lists everything that can't be read, and why.
     """
     wanted = preloads(providers)
 

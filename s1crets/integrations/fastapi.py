@@ -15,7 +15,6 @@ from __future__ import annotations
 import inspect
 import logging
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -44,8 +43,8 @@ if TYPE_CHECKING:
 __all__ = ["Preload", "Secret", "lifespan"]
 
 _log = logging.getLogger("s1crets")
-# The providers of each app's lifespan, by kind. Not in the state of the lifespan, which some
-# servers lack (Mangum), and not in the app's state, which takes three times as long as a hit.
+# The providers of each app's lifespan, by kind. Some servers (Mangum) have no lifespan state, and a
+# look-up in the app's state takes three times as long as a hit.
 _providers: WeakKeyDictionary[Any, dict[str, AsyncProvider]] = WeakKeyDictionary()
 # Older versions of FastAPI can't resolve the annotations of a callable object.
 _SIGNATURE = inspect.Signature(
@@ -64,13 +63,12 @@ def lifespan(
     Args:
         providers: async providers, names of process-wide providers (`'aws.ps'`, `'aws.sm'`), or a
             `Preload` of either. If there are several of a kind, a `Secret` uses the first by
-            default. Without a `Preload` nothing is read at startup.
+            default.
 
     Raises:
         TypeError: an argument is not a provider.
         ValueError: there is no provider of that name.
-        BatchError: by the lifespan, so the server exits: something can't be read; the message
-            lists everything that can't be, and why.
+        BatchError: at startup, so the server exits: lists everything that can't be read, and why.
     """
     wanted = preloads(providers)
 
@@ -99,8 +97,8 @@ class Secret(Depends):
     Args:
         path: a secret's name, as for `get`.
         keypath: a key, or a sequence of keys, to look up in a JSON value.
-        provider: an async provider, or `'aws.ps'`, `'aws.sm'` or another provider's name, which
-            means the provider in the app's lifespan, or else the process-wide provider.
+        provider: an async provider, or a name (`'aws.ps'`): the provider of that name in the app's
+            lifespan, or else the process-wide provider.
 
     Raises:
         InvalidNameError: `path` is not a valid name.
@@ -126,11 +124,9 @@ class Secret(Depends):
                 provider = by_kind.get(provider) or resolve(provider)
             return await provider.get(path, keypath=keypath)
         except S1cretsError as error:
-            status = HTTPStatus.INTERNAL_SERVER_ERROR
-            if is_outage(error):
-                status = HTTPStatus.SERVICE_UNAVAILABLE
+            status = 503 if is_outage(error) else 500
             _log.error("answered with %d: %s", status, error)
-            raise HTTPException(status.value) from error
+            raise HTTPException(status) from error
 
     def __eq__(self, other: object) -> bool:
         return self._arguments == other._arguments if isinstance(other, Secret) else NotImplemented

@@ -41,43 +41,63 @@ if `get` returns a default it is.
 from __future__ import annotations
 
 import hmac
+import time
 import weakref
+from collections import Counter
 from contextlib import AbstractContextManager
+from contextvars import ContextVar, copy_context
+from dataclasses import dataclass
+from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from s1crets._batcher import callers
 from s1crets._sync import Facade
 from s1crets._version import __version__
-from s1crets.errors import ConfigurationError
+from s1crets.errors import BatchError, ConfigurationError, SecretNotFoundError
 from s1crets.providers.async_provider import AsyncProvider
-from s1crets.providers.instrumentation import Observer
+from s1crets.providers.instrumentation import NO_ERRORS, Observer
 
 try:
-    from opentelemetry.trace import get_tracer
-
-    from s1crets.integrations._otel_metrics import Source, metrics_for
-    from s1crets.integrations._otel_spans import Spans
+    from opentelemetry import context as otel
+    from opentelemetry.metrics import Observation, get_meter, get_meter_provider
+    from opentelemetry.trace import Link, SpanKind, StatusCode, get_tracer, set_span_in_context
 except ImportError:
     raise ConfigurationError(
         "OpenTelemetry needs the extra `otel`: pip install 's1crets[otel]'"
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Iterator, Mapping
 
-    from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider
+    from opentelemetry.trace import Span, Tracer, TracerProvider
+
+    from s1crets.errors import S1cretsError
+    from s1crets.providers.instrumentation import Counters, Stats
+
+    _Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]  # a metric and its attributes
 
 __all__ = ["Instrumentation", "instrument"]
 
-_HASH_LENGTH = 16  # hex digits
 _SERVICES = {"Parameter Store": ("aws.ps", "SSM"), "Secrets Manager": ("aws.sm", "Secrets Manager")}
+_COUNTERS = (  # name, attribute of `Stats`, unit, description
+    ("s1crets.cache.hits", "hits", "{hit}", "Secrets and paths answered from a local cache."),
+    ("s1crets.cache.misses", "misses", "{miss}", "Secrets and paths not in a local cache."),
+    ("s1crets.cache.stale", "stale", "{value}", "Expired values served during an outage."),
+    ("s1crets.requests", "requests", "{request}", "Requests, including pages and retries."),
+    ("s1crets.throttles", "throttled", "{request}", "Requests that the service throttled."),
+    ("s1crets.retries", "retried", "{request}", "Requests that were retries."),
+)
+# Seconds, as the semantic conventions advise; the SDK's default buckets are for milliseconds.
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
+_HASH_LENGTH = 16  # hex digits
 
 
 class Instrumentation(AbstractContextManager["Instrumentation"]):
     """Result of `instrument`, which `uninstrument()` or leaving a `with` block undoes."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: _Source) -> None:
         self._source = source
 
     def uninstrument(self) -> None:
@@ -124,15 +144,15 @@ def instrument(
         message = f"provider must be a provider, not {type(provider).__name__}"
         raise TypeError(message)
     counters = awaited.counters
-    if type(counters.observer) is not Observer:
+    if counters.observer is not None:
         message = f"{provider!r} is instrumented already; call uninstrument() first"
         raise ConfigurationError(message)
     kind = type(awaited).__name__.removeprefix("Async")
-    source = Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
-    metrics = metrics_for(meter_provider)
-    metrics.add(source)
+    source = _Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
+    metrics = _metrics_for(meter_provider)
+    metrics.sources.append(source)
     tracer = get_tracer("s1crets", __version__, tracer_provider)
-    counters.observer = Spans(source, metrics, tracer, hashed)
+    counters.observer = _Spans(source, metrics, tracer, hashed)
     # The source does not keep the provider alive, and keeps its counts when it is gone.
     weakref.finalize(awaited, source.end).atexit = False
     return Instrumentation(source)
@@ -145,9 +165,9 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
     if key is not None and not isinstance(key, (str, bytes)):
         message = f"key must be text or bytes, not {type(key).__name__}"
         raise TypeError(message)
+    if names == "omit" and key is not None:
+        raise ConfigurationError("key requires names='hash'")
     if names == "omit":
-        if key is not None:
-            raise ConfigurationError("key requires names='hash'")
         return None
     if not key:
         raise ConfigurationError(
@@ -161,3 +181,255 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
         return digest.hexdigest()[:_HASH_LENGTH]
 
     return hashed
+
+
+class _Source:
+    """Counters of a single provider, from now until its end; does not keep the provider alive."""
+
+    def __init__(self, counters: Counters, provider: str, service: str) -> None:
+        self._counters = counters
+        self.provider = provider  # such as `aws.ps`
+        self.service = service  # such as `SSM`
+        self.final: Stats | None = None
+        self._seen = _numbers(counters.stats())
+
+    def end(self) -> None:
+        """Stop counting, and stop notifying the observer."""
+        if self.final is None:
+            self.final = self._counters.stats()
+            self._counters.observer = None
+
+    def attributes(self) -> dict[str, str]:
+        region = self._counters.region
+        return {"s1crets.provider": self.provider} | ({"cloud.region": region} if region else {})
+
+    def increments(self) -> Iterator[tuple[_Series, int]]:
+        """Yield everything counted since the last time, which belongs to the region known now."""
+        base = self.attributes()
+        before, self._seen = self._seen, _numbers(self.final or self._counters.stats())
+        for (metric, operation), number in self._seen.items():
+            attributes = dict(base)
+            if not metric.startswith("s1crets.cache."):
+                attributes["rpc.service"] = self.service
+            if operation:
+                attributes["rpc.method"] = operation
+            increment = number - before.get((metric, operation), 0)
+            # A zero starts a series, but not one without a region, which will not continue.
+            if increment or "cloud.region" in base:
+                yield (metric, frozenset(attributes.items())), increment
+
+
+def _numbers(stats: Stats) -> dict[tuple[str, str], int]:
+    """Return the numbers by metric and operation, or by metric and an empty text."""
+    numbers = {}
+    for metric, attribute, *_ in _COUNTERS:
+        value = getattr(stats, attribute)
+        for operation, number in (value if isinstance(value, dict) else {"": value}).items():
+            numbers[metric, operation] = number
+    return numbers
+
+
+class _Metrics:
+    """The instruments of a meter provider, shared by all providers that report to it."""
+
+    def __init__(self, meter_provider: MeterProvider) -> None:
+        self.sources: list[_Source] = []
+        self._totals: Counter[_Series] = Counter()  # of all sources, including those that ended
+        meter = get_meter("s1crets", __version__, meter_provider)
+        for name, _, unit, description in _COUNTERS:
+            meter.create_observable_counter(name, [partial(self._observe, name)], unit, description)
+        histogram = partial(
+            meter.create_histogram, unit="s", explicit_bucket_boundaries_advisory=_BUCKETS
+        )
+        self.requests = histogram(
+            "rpc.client.call.duration", description="AWS operations with all pages and attempts."
+        )
+        self.calls = histogram(
+            "s1crets.call.duration", description="Calls not answered from a local cache."
+        )
+
+    def _observe(self, name: str, _: CallbackOptions) -> list[Observation]:
+        for source in list(self.sources):
+            ended = source.final is not None
+            for series, increment in source.increments():
+                self._totals[series] += increment
+            if ended:
+                self.sources.remove(source)
+        return [
+            Observation(total, dict(attributes))
+            for (metric, attributes), total in self._totals.items()
+            if metric == name
+        ]
+
+
+_metrics: weakref.WeakKeyDictionary[MeterProvider, _Metrics] = weakref.WeakKeyDictionary()
+_global: list[_Metrics] = []  # empty, or the metrics of the global meter provider
+
+
+def _metrics_for(given: MeterProvider | None) -> _Metrics:
+    """Return the metrics of a meter provider, whose instruments must be created only once.
+
+    Until the global meter provider is set, a proxy takes its place. The proxy's instruments become
+    those of the global meter provider, so both share a `_Metrics`.
+    """
+    current = get_meter_provider()
+    provider = current if given is None else given
+    if provider in _metrics:
+        return _metrics[provider]
+    if provider is current and _global:
+        return _global[0]
+    created = _metrics[provider] = _Metrics(provider)
+    if provider is current:
+        _global.append(created)
+    return created
+
+
+@dataclass(eq=False)
+class _Spans(Observer):
+    """Creates the spans of a single provider, and measures their durations."""
+
+    source: _Source
+    metrics: _Metrics
+    tracer: Tracer
+    hashed: Callable[[str], str] | None  # returns the hash of a name; None: names are omitted
+
+    def call(
+        self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
+    ) -> _CallSpan:
+        return _CallSpan(self, method, names, errors)
+
+    def request(self, operation: str, names: Collection[str]) -> _RequestSpan:
+        return _RequestSpan(self, operation, names)
+
+    def sent(self, *, again: bool) -> None:
+        _count(requests=1, retries=int(again))
+
+    def throttled(self) -> None:
+        _count(throttles=1)
+
+    def stale(self) -> None:
+        for call in _waiting():
+            call.span.set_attribute("s1crets.stale", True)  # noqa: FBT003  # OpenTelemetry's own
+
+    def start(
+        self, span: str, names: Collection[str], attributes: Mapping[str, str], **options: Any
+    ) -> Span:
+        """Start a span that is about some names."""
+        names = [name for name in names if name]  # an empty path means everything
+        about: dict[str, Any] = {"s1crets.name_count": len(names)}
+        if self.hashed:
+            about["s1crets.names"] = [*map(self.hashed, names)]
+        about |= {**self.source.attributes(), **attributes}
+        return self.tracer.start_span(span, attributes=about, **options)
+
+
+class _TimedSpan:
+    """A context manager for a span that has begun: makes it current, and measures its duration."""
+
+    current: ClassVar[ContextVar[Any]]
+
+    def __init__(
+        self, source: _Source, span: Span, histogram: Histogram, key: Mapping[str, str]
+    ) -> None:
+        self.span = span
+        self.ended = False
+        self._source = source
+        self._histogram = histogram
+        self._key = key  # attributes of the duration in addition to the source's
+
+    def __enter__(self) -> None:
+        self._reset = self.current.set(self)
+        self._token = otel.attach(set_span_in_context(self.span))
+        self._began = time.perf_counter()
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        seconds = time.perf_counter() - self._began
+        attributes = {**self._source.attributes(), **self._key}
+        failure = self._failure(kind)
+        if failure:
+            attributes["error.type"] = failure
+            if kind is None or issubclass(kind, Exception):  # otherwise it was cancelled
+                self.span.set_status(StatusCode.ERROR)
+        self.span.set_attributes(attributes)
+        self._histogram.record(seconds, attributes)
+        self.ended = True
+        self.span.end()
+        # The garbage collector throws GeneratorExit in any context, where the tokens are invalid.
+        if kind is not GeneratorExit:
+            otel.detach(self._token)
+            self.current.reset(self._reset)
+
+    def _failure(self, kind: type[BaseException] | None) -> str | None:
+        return kind.__name__ if kind else None
+
+
+class _CallSpan(_TimedSpan):
+    """A public call that a local cache did not answer."""
+
+    current = ContextVar[Any]("s1crets_call", default=None)
+
+    def __init__(
+        self, spans: _Spans, method: str, names: Collection[str], errors: Mapping[str, S1cretsError]
+    ) -> None:
+        key = {"s1crets.method": method}
+        span = spans.start(f"s1crets.{method}", names, key)
+        super().__init__(spans.source, span, spans.metrics.calls, key)
+        self._method = method
+        self._errors = errors
+
+    def _failure(self, kind: type[BaseException] | None) -> str | None:
+        if self._errors:
+            self.span.set_attribute("s1crets.error_count", len(self._errors))
+            kinds = {type(error) for error in self._errors.values()}
+            return (kinds.pop() if len(kinds) == 1 else BatchError).__name__
+        if self._method == "path_exists" and kind is SecretNotFoundError:
+            return None  # the answer is no
+        return super()._failure(kind)
+
+
+class _RequestSpan(_TimedSpan):
+    """An operation of the service, with all its pages and attempts."""
+
+    current = ContextVar[Any]("s1crets_request", default=None)
+
+    def __init__(self, spans: _Spans, operation: str, names: Collection[str]) -> None:
+        service, waiting = spans.source.service, _waiting()
+        key = {"rpc.service": service, "rpc.method": operation}
+        old = {}  # names from earlier semantic conventions
+        if spans.source.provider.startswith("aws."):
+            key["rpc.system.name"] = old["rpc.system"] = "aws-api"
+        # The child of a single caller. A span can't have several parents, so if there are several
+        # callers it is a root, with a link to each of them and from each of them.
+        parent, linked = otel.Context(), waiting
+        if len(waiting) == 1:
+            parent, linked = set_span_in_context(waiting[0].span), []
+        links = [Link(call.span.get_span_context()) for call in linked]
+        options = {"context": parent, "kind": SpanKind.CLIENT, "links": links}
+        span = spans.start(f"{service}.{operation}", names, {**old, **key}, **options)
+        super().__init__(spans.source, span, spans.metrics.requests, key)
+        self.attempts = Counter(requests=0, retries=0, throttles=0)
+        self._known = set(waiting)
+        for call in linked:
+            call.span.add_link(span.get_span_context())
+
+    def _failure(self, kind: type[BaseException] | None) -> str | None:
+        for call in set(_waiting()) - self._known:  # callers that joined meanwhile
+            self.span.add_link(call.span.get_span_context())
+            call.span.add_link(self.span.get_span_context())
+        self.span.set_attributes({f"s1crets.{name}": n for name, n in self.attempts.items()})
+        return super()._failure(kind)
+
+
+def _count(**numbers: int) -> None:
+    """Add numbers to the current operation, unless it began before `instrument`."""
+    request = _RequestSpan.current.get()
+    if request is not None:
+        request.attempts.update(numbers)
+
+
+def _waiting() -> list[_CallSpan]:
+    """Return the spans of the calls that wait for the current task."""
+    groups = callers.get()
+    contexts = [context for group in groups for context in group] if groups else [copy_context()]
+    calls = dict.fromkeys(context.get(_CallSpan.current) for context in contexts)
+    return [call for call in calls if call is not None and not call.ended]

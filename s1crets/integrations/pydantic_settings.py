@@ -18,14 +18,26 @@ reported without its secret; and fields of the types `Any`, `bytes` and `dict` h
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from dataclasses import dataclass
+from itertools import product
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+)
 
-from s1crets._keypath import keys_of, pick
+from s1crets._keypath import KeyPath, keys_of, pick
 from s1crets._sentinels import MISSING
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 
 try:
-    from pydantic import ValidationError, model_validator
+    from pydantic import AliasChoices, AliasPath, ValidationError, model_validator
     from pydantic_settings import (
         BaseSettings,
         PydanticBaseSettingsSource,
@@ -36,22 +48,20 @@ except ImportError as error:
     message = "settings need the extra `settings`: pip install 's1crets[settings]'"
     raise ConfigurationError(message) from error
 
-from s1crets.integrations._settings_fields import FromSecret, fields_of, flattened, normalized
 from s1crets.integrations._settings_redaction import hide, origin_at, plain, redacted, reveals
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from pydantic import ModelWrapValidatorHandler
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from s1crets.integrations._settings_fields import Field, Place
-
-    _Wanted: TypeAlias = list[tuple[Field, FromSecret]]
+    _Place: TypeAlias = tuple[str | int, ...]  # in a model's input: `("db", "password")`
+    _Wanted: TypeAlias = "list[tuple[_Field, FromSecret]]"
 
 __all__ = [
     "FromSecret",
@@ -60,6 +70,33 @@ __all__ = [
     "SecretsPathSource",
     "SecretsSource",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class FromSecret:
+    """Marks a field that comes from a secret: `Annotated[str, FromSecret("aws.ps", "/prod/db")]`.
+
+    Attributes:
+        provider: the provider's name: `"aws.ps"`, `"aws.sm"`, or another registered provider.
+        path: the secret's name, as for `get`.
+        keypath: a key in the secret's JSON, or a sequence of keys; integers index arrays.
+
+    Raises:
+        TypeError: the keypath is neither.
+    """
+
+    provider: str
+    path: str
+    keypath: KeyPath = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keypath", tuple(keys_of(self.keypath)))
+
+    def __str__(self) -> str:
+        """Return the description used in messages."""
+        secret = f"secret {self.path!r} of {self.provider}"
+        keys = " / ".join(map(repr, keys_of(self.keypath)))
+        return f"key {keys} of {secret}" if keys else secret
 
 
 class SecretSettingsError(S1cretsError, SettingsError):
@@ -89,9 +126,9 @@ class _Source(PydanticBaseSettingsSource):
         """Return nothing: calling the source reads all fields together."""
         return None, field_name, False
 
-    def _fields(self) -> list[Field]:
+    def _fields(self) -> list[_Field]:
         self.settings_cls.model_rebuild()  # annotations may name classes that were defined later
-        return list(fields_of(self.settings_cls))
+        return list(_fields_of(self.settings_cls))
 
     def _provider(self, name: str, subject: str) -> Any:
         try:
@@ -101,8 +138,10 @@ class _Source(PydanticBaseSettingsSource):
             raise ConfigurationError(message) from None
         if isinstance(found, AsyncProvider):
             kind = type(found).__name__
-            message = f"{self.settings_cls.__name__}: {name} must be a sync provider, not {kind},"
-            message += f" because settings never await; pass {kind.removeprefix('Async')}"
+            message = (
+                f"{self.settings_cls.__name__}: {name} must be a sync provider, not {kind}, because"
+                f" settings never await; pass {kind.removeprefix('Async')}"
+            )
             raise ConfigurationError(message)
         return found
 
@@ -124,17 +163,26 @@ class SecretsSource(_Source):
         """Return the values of the fields whose secrets exist."""
         wanted = [
             (field, field.marker)
-            for field in flattened(self._fields())
+            for field in _flattened(self._fields())
             if field.marker and not field.given(self.current_state)
         ]
         values: dict[FromSecret, Any] = {}
         for name in dict.fromkeys(marker.provider for _, marker in wanted):
             values |= self._read(name, [pair for pair in wanted if pair[1].provider == name])
-        self._check(wanted, values)
         found: dict[str, Any] = hide({}, "values from SecretsSource")
+        errors: dict[str, S1cretsError] = {}
+        reasons: dict[str, list[str]] = {}  # fields by message
         for field, marker in wanted:
-            if not isinstance(values[marker], S1cretsError):
-                _put(found, field.place, values[marker])
+            value = values[marker]
+            if not isinstance(value, S1cretsError):
+                _put(found, field.place, value)
+            elif not isinstance(value, SecretNotFoundError):
+                errors[str(field)] = value
+                reasons.setdefault(str(value), []).append(f"{field} ({marker})")
+        for first in errors.values():
+            lines = [f"\n  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
+            message = f"{self.settings_cls.__name__}: the secrets of these fields can't be read:"
+            raise SecretSettingsError(message + "".join(lines), errors) from first
         return found
 
     def _read(self, name: str, wanted: _Wanted) -> dict[FromSecret, Any]:
@@ -142,22 +190,14 @@ class SecretsSource(_Source):
         provider = self._provider(name, f"the field {wanted[0][0]}")
         answer = provider.get_many([marker.path for _, marker in wanted], errors="return")
         answer = {path: hide(value, str(FromSecret(name, path))) for path, value in answer.items()}
-        return {marker: _pick(answer[marker.path], marker) for _, marker in wanted}
-
-    def _check(self, wanted: _Wanted, values: Mapping[FromSecret, Any]) -> None:
-        """Raise a single `SecretSettingsError` for everything that could not be read."""
-        errors = {}
-        fields: dict[str, list[str]] = {}  # by message
-        for field, marker in wanted:
-            error = values[marker]
-            if isinstance(error, S1cretsError) and not isinstance(error, SecretNotFoundError):
-                errors[str(field)] = error
-                fields.setdefault(str(error), []).append(f"{field} ({marker})")
-        if errors:
-            lines = [f"\n  {', '.join(names)}: {reason}" for reason, names in fields.items()]
-            message = f"{self.settings_cls.__name__}: the secrets of these fields can't be read:"
-            first, *_ = errors.values()
-            raise SecretSettingsError(message + "".join(lines), errors) from first
+        found = {}
+        for _, marker in wanted:
+            value = answer[marker.path]
+            if not isinstance(value, S1cretsError):
+                value = pick(value, keys_of(marker.keypath))
+            absent = SecretNotFoundError(f"there is no {marker}")
+            found[marker] = absent if value is MISSING else value
+        return found
 
 
 class SecretsPathSource(_Source):
@@ -210,8 +250,10 @@ class SecretsPathSource(_Source):
         values = {n: hide(value, str(FromSecret(self._name, n))) for n, value in answer.items()}
         del answer  # tracebacks with locals show this frame
         for failed in [value for value in values.values() if isinstance(value, S1cretsError)]:
-            message = f"{self.settings_cls.__name__}: the secrets under {self._path!r} of"
-            message += f" {self._name} can't be read: {failed}"
+            message = (
+                f"{self.settings_cls.__name__}: the secrets under {self._path!r} of {self._name}"
+                f" can't be read: {failed}"
+            )
             raise SecretSettingsError(message, {self._path: failed}) from failed
         return values
 
@@ -289,7 +331,7 @@ class SecretSettings(BaseSettings):
             return f" (in the {origin})"
         if line["type"] != "missing":
             return ""
-        fields = [field for field in flattened(fields_of(cls)) if field.concerns(loc)]
+        fields = [field for field in _flattened(_fields_of(cls)) if field.concerns(loc)]
         absent = [str(field.marker) for field in fields if field.marker]
         keys = [str(key) for field in fields[:1] for key in field.places[0]]
         absent += [
@@ -299,12 +341,7 @@ class SecretSettings(BaseSettings):
         return f", and there is no {', and no '.join(absent)}" if absent else ""
 
 
-def _pick(value: Any, marker: FromSecret) -> Any:
-    found = value if isinstance(value, S1cretsError) else pick(value, keys_of(marker.keypath))
-    return SecretNotFoundError(f"there is no {marker}") if found is MISSING else found
-
-
-def _put(found: dict[Any, Any], place: Place, value: Any) -> None:
+def _put(found: dict[Any, Any], place: _Place, value: Any) -> None:
     *outer, last = place
     for key in outer:
         if not isinstance(found.get(key), dict):
@@ -314,14 +351,11 @@ def _put(found: dict[Any, Any], place: Place, value: Any) -> None:
 
 
 def _settle(
-    found: dict[str, Any], place: Place, parts: list[str], value: Any, fields: Sequence[Field]
+    found: dict[str, Any], place: _Place, parts: list[str], value: Any, fields: Sequence[_Field]
 ) -> None:
-    """Put a value at the place that the parts of its name lead to.
-
-    The keys of a JSON object count as further parts.
-    """
+    """Put a value at the place that the parts of its name, and the keys of its JSON, lead to."""
     if parts:
-        field = next((one for one in fields if normalized(parts[0]) in one.names), None)
+        field = next((one for one in fields if _normalized(parts[0]) in one.names), None)
         place = field.place if field else (*place, parts[0])
         _settle(found, place, parts[1:], value, field.inner if field else ())
     elif isinstance(value, dict) and fields:
@@ -329,3 +363,120 @@ def _settle(
             _settle(found, place, [key], item, fields)
     elif place:
         _put(found, place, value)
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a settings model, or of a model in it."""
+
+    names: frozenset[str]  # its name and aliases, normalized
+    places: tuple[_Place, ...]  # where pydantic looks for its value, in order
+    marker: FromSecret | None  # the secret that it comes from
+    inner: tuple[_Field, ...]  # the fields of the models that its value may be
+
+    def __str__(self) -> str:
+        return ".".join(map(str, self.places[0]))
+
+    @property
+    def place(self) -> _Place:
+        """The first place that a value can be put at, which is not in an array."""
+        for place in self.places:
+            if all(isinstance(key, str) for key in place):
+                return place
+        message = f"the field {self} is an element of an array; give it an alias that is a name"
+        raise ConfigurationError(message)
+
+    def concerns(self, loc: _Place) -> bool:
+        """Return whether an error's location (with names of union members) contains this field."""
+        for place in self.places:
+            keys = iter(loc)
+            if place[: len(loc)] == loc or (
+                place[-1] == loc[-1] and all(key in keys for key in place)
+            ):
+                return True
+        return False
+
+    def given(self, state: Mapping[str, Any]) -> bool:
+        """Return whether other sources have the complete value; incomplete dicts are merged."""
+        for place in self.places:
+            found: Any = state
+            for key in place:
+                if found is not MISSING and not isinstance(found, dict):
+                    return True  # an object that has the value, or a value of the wrong type
+                found = pick(found, (key,))
+            if isinstance(found, dict):
+                return bool(self.inner) and all(field.given(state) for field in self.inner)
+            if found is not MISSING:
+                return True
+        return False
+
+
+def _fields_of(
+    model: Any, above: tuple[_Place, ...] = ((),), within: tuple[Any, ...] = ()
+) -> Iterator[_Field]:
+    """Yield the fields of a model at the places `above`, which is in the models `within`."""
+    config = getattr(model, "model_config", None) or getattr(model, "__pydantic_config__", {})
+    for name, info in _infos(model).items():
+        keys = list(_keys(name, info, config or {}))
+        places = tuple(outer + key for outer, key in product(above, keys))
+        models, markers = _search(info.annotation)
+        markers += [item for item in info.metadata if isinstance(item, FromSecret)]
+        inner = tuple(
+            field
+            for type_ in models
+            if type_ not in (*within, model)  # a model that contains itself has no end
+            for field in _fields_of(type_, places, (*within, model))
+        )
+        names = frozenset(map(_normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
+        field = _Field(names, places, markers[0] if markers else None, inner)
+        if len(set(markers)) > 1:
+            both = " and ".join(map(str, markers))
+            message = f"the field {field} has more than one secret: {both}"
+            raise ConfigurationError(message)
+        yield field
+
+
+def _flattened(fields: Iterable[_Field]) -> Iterator[_Field]:
+    """Yield the fields and the fields of the models in them, outer fields first."""
+    for field in fields:
+        yield field
+        yield from _flattened(field.inner)
+
+
+def _normalized(name: object) -> str:
+    """Return a name in the spelling that all its variants share."""
+    return str(name).lower().replace("-", "_")
+
+
+def _keys(name: str, info: Any, config: Any) -> Iterator[_Place]:
+    """Yield the keys by which pydantic looks a field up, in order."""
+    alias = info.validation_alias
+    if alias is not None and config.get("validate_by_alias") is not False:
+        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
+            yield tuple(choice.path) if isinstance(choice, AliasPath) else (choice,)
+        if not (config.get("populate_by_name") or config.get("validate_by_name")):
+            return
+    yield (name,)
+
+
+def _search(annotation: Any) -> tuple[list[Any], list[FromSecret]]:
+    """Return the models that a value may be, and the markers on the way to them."""
+    if hasattr(annotation, "__value__"):  # type X = ...
+        return _search(annotation.__value__)
+    types, markers = list(get_args(annotation)), list[FromSecret]()
+    if get_origin(annotation) is Annotated:
+        markers = [item for item in types[1:] if isinstance(item, FromSecret)]
+        del types[1:]
+    elif get_origin(annotation) not in (Union, UnionType):
+        return ([annotation] if _infos(annotation) else []), markers
+    found = [_search(type_) for type_ in types]
+    return (
+        [model for models, _ in found for model in models],
+        [marker for _, inner in found for marker in inner] + markers,
+    )
+
+
+def _infos(model: Any) -> Mapping[str, Any]:
+    """Return pydantic's information on the fields of a model or dataclass, or nothing."""
+    found = getattr(model, "model_fields", None) or getattr(model, "__pydantic_fields__", None)
+    return found if isinstance(model, type) and isinstance(found, dict) else {}

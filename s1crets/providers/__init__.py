@@ -31,7 +31,8 @@ def provider(name: str) -> Any:
         ValueError: no such provider.
         ConfigurationError: a provider of another package can't be loaded.
     """
-    return made(name) or _make(name)
+    # If two threads create it, the first stays.
+    return made(name) or _providers.setdefault(name, provider_class(name)())
 
 
 def made(name: str) -> Any:
@@ -76,11 +77,6 @@ def reset() -> None:
         one.close()
 
 
-def _make(name: str) -> Any:
-    # If two threads create it, the first stays.
-    return _providers.setdefault(name, provider_class(name)())
-
-
 def _others() -> dict[str, list[EntryPoint]]:
     """Return the entry points of other packages by name. Built-in names can't be replaced."""
     with import_lock:
@@ -94,29 +90,21 @@ def _others() -> dict[str, list[EntryPoint]]:
 
 
 def _loaded(name: str, points: list[EntryPoint]) -> Any:
-    """Return the class of an entry point.
-
-    Raises:
-        ConfigurationError: ambiguous, not loadable, or not a blocking class.
-    """
+    """Return the class of an entry point, which must be the only one of that name."""
     from s1crets._sync import Facade
 
     packages = " and ".join(f"{getattr(one.dist, 'name', '?')} ({one.value})" for one in points)
-    cause: Exception | None = None
-    problem, found = "", None
+    came = f"the provider {name!r} comes from {packages}: "
     if len({point.value for point in points}) > 1:
         # Which secrets are read must not depend on the order of folders.
-        problem = "uninstall all but one"
-    else:
-        try:
-            with import_lock:
-                found = points[0].load()
-        except Exception as error:  # noqa: BLE001  # a package may fail in any way
-            cause = error
-            problem = f"it can't be loaded ({type(error).__name__}: {error})"
-    if not problem and not (isinstance(found, type) and issubclass(found, Facade)):
+        raise ConfigurationError(came + "uninstall all but one")
+    try:
+        with import_lock:
+            found = points[0].load()
+    except Exception as error:
+        problem = f"it can't be loaded ({type(error).__name__}: {error})"
+        raise ConfigurationError(came + problem) from error
+    if not isinstance(found, type) or not issubclass(found, Facade):
         problem = "it is not a blocking class: see s1crets.providers.simple.SimpleProvider"
-    if problem:
-        message = f"the provider {name!r} comes from {packages}: {problem}"
-        raise ConfigurationError(message) from cause
+        raise ConfigurationError(came + problem)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
@@ -12,7 +12,8 @@ import anyio
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.keys import EXISTS, PATH, VALUE
+from s1crets._validation import NUMBER, Rule, check_value
+from s1crets.cache.entry import EXISTS, PATH, VALUE
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import (
     DeadlineExceededError,
@@ -20,55 +21,55 @@ from s1crets.errors import (
     S1cretsError,
     SecretNotFoundError,
 )
+from s1crets.providers.instrumentation import NO_ERRORS
 from s1crets.providers.rotation import Rotation
 from s1crets.providers.store import batch_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-    from types import TracebackType
-    from typing import Concatenate, ParamSpec, Self
+    from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+    from contextlib import AbstractContextManager
+    from typing import Self
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
     from s1crets.cache.options import CacheArgs
     from s1crets.providers.instrumentation import Counters, Stats
-    from s1crets.providers.metadata import SecretMetadata
-    from s1crets.providers.store import Store, WriteMode
-
-    P = ParamSpec("P")
+    from s1crets.providers.store import SecretMetadata, Store, WriteMode
 
 R = TypeVar("R")
 
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
-class AsyncProvider:
+class AsyncProvider(Rotation):
     """Reads the secrets of a store through a cache, and writes them.
 
     Args:
         store: the service's operations.
         cache_args: the caller's, checked.
-        deadline: seconds that a public call may take in total, or None.
+        deadline: seconds that a public call may take in total, or None; checked here.
         counters: the numbers behind `stats`; the store counts its requests in the same object.
+
+    Attributes:
+        deadline: see the argument.
+        counters: the source of `stats`, and the observer: for `s1crets.integrations`.
     """
 
     service: str
     """The service's name in error messages."""
 
-    deadline: float | None
-    """Seconds that a public call may take in total, or None."""
-
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters
     ) -> None:
+        super().__init__()
+        if deadline is not None:
+            check_value("deadline", deadline, Rule(NUMBER, 0.001))
         self._store = store
         self.deadline = deadline
-        self._counters = counters
+        self.counters = counters
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
-        self._rotation = Rotation(self)
 
     # Reading
 
@@ -134,7 +135,7 @@ class AsyncProvider:
             cached: whether a cache may answer.
 
         Returns:
-            Values by name; an empty dict if there is nothing under the path.
+            Values by name; empty if there is nothing under the path.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
@@ -180,11 +181,7 @@ class AsyncProvider:
         await self._write("create", path, value)
 
     async def put(self, path: str, value: Any) -> None:
-        """Store a secret, new or existing.
-
-        Args:
-            path: the name.
-            value: text, bytes, or a dict or list, which is stored as JSON.
+        """Store a secret, new or existing; arguments as of `create`.
 
         Raises:
             InvalidValueError: wrong type or too long; nothing was written.
@@ -194,11 +191,7 @@ class AsyncProvider:
         await self._write("put", path, value)
 
     async def update(self, path: str, value: Any) -> None:
-        """Store a new value of an existing secret.
-
-        Args:
-            path: the name.
-            value: text, bytes, or a dict or list, which is stored as JSON.
+        """Store a new value of an existing secret; arguments as of `create`.
 
         Raises:
             SecretNotFoundError: a `KeyError`: no such secret; nothing was written.
@@ -238,81 +231,17 @@ class AsyncProvider:
         """Drop a secret and all paths from the caches, or everything."""
         await self._cache.invalidate(None if path is None else list(self._store.aliases(path)))
 
-    # Rotation
-
-    def refresh_on(
-        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
-    ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Callable[P, Coroutine[Any, Any, R]],
-    ]:
-        """Decorate a coroutine function whose first argument is a secret that may be rotated.
-
-        Callers leave that argument out. When the function raises one of `exceptions`, the secret
-        is read past all caches, once for all calls that fail within a second. If it has changed,
-        the function is called again with it, once.
-
-        Args:
-            exceptions: the exceptions that an outdated secret leads to.
-            path: a secret's name, as for `get`.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
-
-        Raises:
-            TypeError: not exception classes, or the function is not a coroutine function.
-        """
-        return self._rotation.refresh_on(exceptions, path, keypath)
-
-    def blocking_refresh_on(
-        self,
-        exceptions: tuple[type[Exception], ...],
-        path: str,
-        keypath: KeyPath,
-        run: Callable[..., Any],
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
-        """Return the decorator for blocking functions; `run` runs a coroutine function."""
-        return self._rotation.blocking_refresh_on(exceptions, path, keypath, run)
-
-    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
-        """Return an async iterator over the values that a secret changes to.
-
-        The value at the start is not among them. The secret is read past all caches, which store
-        what is found. Its version decides, so a new version with the same value is a change.
-        During an outage the iterator waits, with one warning.
-
-        Args:
-            path: a secret's name, as for `get`.
-            interval: seconds between two reads; up to a tenth less, at random.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
-
-        Raises:
-            SecretNotFoundError: the secret, or the key in it, no longer exists.
-            S1cretsError: any other failure that is not an outage.
-        """
-        return self._rotation.watch(path, interval, keypath)
-
     # Life
 
     @property
     def stats(self) -> Stats:
         """Numbers of this provider since it was created."""
-        return self._counters.stats()
-
-    @property
-    def counters(self) -> Counters:
-        """The source of `stats`, and the observer: for `s1crets.integrations`."""
-        return self._counters
+        return self.counters.stats()
 
     async def __aenter__(self) -> Self:
-        """Return the provider; it opens on first use."""
-        return self
+        return self  # it opens on first use
 
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Close the provider."""
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def aclose(self) -> None:
@@ -321,11 +250,7 @@ class AsyncProvider:
         await self._cache.aclose()
 
     def open_cache(self) -> bool:
-        """Open the disk cache in this thread, which may block: for the facade.
-
-        Returns:
-            Whether another look-up may find more now.
-        """
+        """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()
 
     def spawn_with(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
@@ -346,7 +271,7 @@ class AsyncProvider:
             return MISSING  # not hashable; the miss reports it as an invalid name
         if held is None:
             return MISSING
-        self._counters.hits += 1
+        self.counters.hits += 1
         return held.value() if keypath == () else self.answer(held, name, keypath, default)
 
     def _hit_key(
@@ -359,7 +284,7 @@ class AsyncProvider:
     def cached_value(self, key: CacheKey) -> CachedValue | None:
         """Return the entry in a local cache, counted as a hit, or None."""
         held = self._cache.peek(key)
-        self._counters.hits += held is not None
+        self.counters.hits += held is not None
         return held
 
     def _peek(self, path: str, keypath: KeyPath, default: Any, **options: Any) -> Any:
@@ -406,9 +331,9 @@ class AsyncProvider:
                 missing[key] = name
             else:
                 values[name] = found
-        self._counters.misses += len(missing)
+        self.counters.misses += len(missing)
         if missing:
-            with self._counters.observer.call("get_many", missing.values(), errors):
+            with self._observed("get_many", missing.values(), errors):
                 await self._read_missing(missing, values, errors, cached=cached)
         if errors and on_error == "raise":
             raise batch_error(self.service, values, errors)
@@ -438,14 +363,10 @@ class AsyncProvider:
                 values[name] = outcome.value()
 
     async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
-        """Read what no local cache has: from a shared cache, or from the service.
-
-        Raises:
-            S1cretsError: any failure.
-        """
-        self._counters.misses += 1
+        """Read what no local cache has: from a shared cache, or from the service."""
+        self.counters.misses += 1
         method = _METHODS[key.kind]
-        with self._counters.observer.call(method, [key.name]):
+        with self._observed(method, [key.name]):
             read = self._cache.read(key, cached=cached)
             try:
                 return await self._bounded(method, key.name, read)
@@ -460,11 +381,7 @@ class AsyncProvider:
         return self._store.key(path)
 
     def answer(self, held: CachedValue, path: str, keypath: KeyPath, default: Any = UNSET) -> Any:
-        """Return the caller's own copy of the item at `keypath`.
-
-        Raises:
-            SecretNotFoundError: no such key, and no default was given.
-        """
+        """Return the caller's own copy of the item at `keypath`, or `default`, if it is given."""
         found = held.pick(keypath) if keypath != () else held.value()
         if found is not MISSING:
             return found
@@ -497,8 +414,15 @@ class AsyncProvider:
 
     async def _timed(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Do the work of a public call that no cache answers, within the deadline."""
-        with self._counters.observer.call(method, [subject]):
+        with self._observed(method, [subject]):
             return await self._bounded(method, subject, work)
+
+    def _observed(
+        self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
+    ) -> AbstractContextManager[None]:
+        """Return the observer's context manager around a public call."""
+        observer = self.counters.observer
+        return observer.call(method, names, errors) if observer else nullcontext()
 
     async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Return the result of `work`, which is cancelled at the deadline."""
@@ -520,12 +444,7 @@ class AsyncProvider:
 
 
 def distinct(paths: Iterable[str], on_error: str) -> list[str]:
-    """Return each name once, in the given order.
-
-    Raises:
-        TypeError: `paths` is not iterable, or a single str, which is never intended.
-        ValueError: `on_error` is neither "raise" nor "return".
-    """
+    """Return each name once, in order; reject a single str, which is never intended."""
     if isinstance(paths, str) or not isinstance(paths, Iterable):
         message = f"paths must be several names, not {type(paths).__name__}"
         raise TypeError(message)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import collections
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -13,23 +13,19 @@ if TYPE_CHECKING:
 
     from s1crets.errors import S1cretsError
 
-_NOTHING: AbstractContextManager[None] = nullcontext()
 NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
 """The errors of a call that is not a batch."""
 
 
-class Observer:
-    """Notified of a provider's work other than cache hits. This class ignores everything.
+class Observer(Protocol):
+    """Notified of a provider's work other than cache hits.
 
     Methods are called where the work is done: in the caller's context, or in the context of a task
     that works for several callers, whose contexts are then in `s1crets._batcher.callers`.
     """
 
     def call(
-        self,
-        method: str,  # noqa: ARG002  # for subclasses, as in all methods here
-        names: Collection[str],  # noqa: ARG002
-        errors: Mapping[str, S1cretsError] = NO_ERRORS,  # noqa: ARG002
+        self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
     ) -> AbstractContextManager[None]:
         """Return a context manager around the part of a public call that a local cache can't do.
 
@@ -38,20 +34,16 @@ class Observer:
             names: the names in question; of a batch, those that the caches did not have.
             errors: receives the errors of single names of a batch.
         """
-        return _NOTHING
+        ...
 
-    def request(
-        self,
-        operation: str,  # noqa: ARG002
-        names: Collection[str],  # noqa: ARG002
-    ) -> AbstractContextManager[None]:
+    def request(self, operation: str, names: Collection[str]) -> AbstractContextManager[None]:
         """Return a context manager around a request to the service with its retries and pages.
 
         Args:
             operation: the service's name of the operation.
             names: the names in question.
         """
-        return _NOTHING
+        ...
 
     def sent(self, *, again: bool) -> None:
         """Note that the request, or one of its pages, was sent; `again` for a retry."""
@@ -86,7 +78,9 @@ class Stats:
 
 @dataclass
 class Counters:
-    """The source of `Stats`, and the observer.
+    """The numbers of `Stats`, as they grow, and the observer.
+
+    What every miss counts is counted in place, without a method.
 
     Attributes:
         hits: as of `Stats`, like the following.
@@ -96,41 +90,32 @@ class Counters:
         throttled: as of `Stats`.
         retried: as of `Stats`.
         region: the service's region, once it is known.
-        observer: notified of everything but hits.
+        observer: notified of everything but hits; None if nobody wants to be.
     """
 
     hits: int = 0
     misses: int = 0
     stale: int = 0
-    requests: dict[str, int] = field(default_factory=dict)
+    requests: collections.Counter[str] = field(default_factory=collections.Counter)
     throttled: int = 0
     retried: int = 0
     region: str | None = None
-    observer: Observer = field(default_factory=Observer)
-
-    def sent(self, operation: str, *, again: bool) -> None:
-        """Count a request that is sent."""
-        self.requests[operation] = self.requests.get(operation, 0) + 1
-        self.retried += again
-        self.observer.sent(again=again)
+    observer: Observer | None = None
 
     def was_throttled(self) -> None:
         """Count a throttled request."""
         self.throttled += 1
-        self.observer.throttled()
+        if observer := self.observer:
+            observer.throttled()
 
     def served_stale(self) -> None:
         """Count an expired value that was served."""
         self.stale += 1
-        self.observer.stale()
+        if observer := self.observer:
+            observer.stale()
 
     def stats(self) -> Stats:
         """Return the numbers up to now."""
         return Stats(
-            hits=self.hits,
-            misses=self.misses,
-            stale=self.stale,
-            requests=dict(self.requests),
-            throttled=self.throttled,
-            retried=self.retried,
+            self.hits, self.misses, self.stale, dict(self.requests), self.throttled, self.retried
         )

@@ -9,7 +9,8 @@ import logging
 import math
 import random
 import time
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 from s1crets._keypath import keys_of
 from s1crets.cache.freshness import is_outage
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Coroutine
 
     from s1crets._keypath import KeyPath
-    from s1crets.cache.entry import CachedValue
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CachedValue, CacheKey
 
-F = TypeVar("F")
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -31,65 +30,74 @@ _log = logging.getLogger("s1crets")
 _BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
 
 
-class Reader(Protocol):
-    """The part of a provider that rotation needs."""
+class Rotation(ABC):
+    """`refresh_on` and `watch`, on top of the reads of a provider, which inherits from this.
 
-    def key_of(self, path: str) -> CacheKey:
-        """Return the key of a secret."""
-        ...
-
-    def cached_value(self, key: CacheKey) -> CachedValue | None:
-        """Return the entry in a local cache."""
-        ...
-
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
-        """Read a secret."""
-        ...
-
-    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        """Return the caller's copy of the item at `keypath`."""
-        ...
-
-
-class Rotation:
-    """Reads rotated secrets again, once for all callers that need that at the same time.
+    Rotated secrets are read again once for all callers that need that at the same time.
 
     Args:
-        reader: the provider.
         timer: monotonic seconds; injected by tests.
     """
 
-    def __init__(self, reader: Reader, timer: Callable[[], float] = time.monotonic) -> None:
-        self._reader = reader
+    def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer
-        self._reads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
+        self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
+    @abstractmethod
+    def key_of(self, path: str) -> CacheKey:
+        """Return the key of a secret."""
+
+    @abstractmethod
+    def cached_value(self, key: CacheKey) -> CachedValue | None:
+        """Return the entry in a local cache, or None."""
+
+    @abstractmethod
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+        """Read what no local cache has."""
+
+    @abstractmethod
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
+        """Return the caller's own copy of the item at `keypath`."""
+
     def refresh_on(
-        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
+        self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Callable[P, Coroutine[Any, Any, R]],
     ]:
-        """Return the decorator that `AsyncProvider.refresh_on` documents."""
+        """Decorate a coroutine function whose first argument is a secret that may be rotated.
+
+        Callers leave that argument out. When the function raises one of `exceptions`, the secret
+        is read past all caches, once for all calls that fail within a second. If it has changed,
+        the function is called again with it, once.
+
+        Args:
+            exceptions: the exceptions that an outdated secret leads to.
+            path: a secret's name, as for `get`.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            TypeError: not exception classes, or the function is not a coroutine function.
+        """
         key = self._checked(exceptions, path, keypath)
 
         def decorate(
             function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
         ) -> Callable[P, Coroutine[Any, Any, R]]:
-            check_function(function, is_async=True)
+            _check_function(function, is_async=True)
 
             @functools.wraps(function)
             async def call(*args: P.args, **kwargs: P.kwargs) -> R:
                 held = await self._current(key)
                 try:
-                    return await function(self._argument(held, path, keypath), *args, **kwargs)
+                    return await function(self.answer(held, path, keypath), *args, **kwargs)
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(self._argument(newer, path, keypath), *args, **kwargs)
+                return await function(self.answer(newer, path, keypath), *args, **kwargs)
 
             return call
 
@@ -106,28 +114,42 @@ class Rotation:
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
-            check_function(function, is_async=False)
+            _check_function(function, is_async=False)
 
             @functools.wraps(function)
             def call(*args: P.args, **kwargs: P.kwargs) -> R:
-                held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
+                held = self.cached_value(key) or run(self.read, key, cached=True)
                 try:
-                    return function(self._argument(held, path, keypath), *args, **kwargs)
+                    return function(self.answer(held, path, keypath), *args, **kwargs)
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(self._argument(newer, path, keypath), *args, **kwargs)
+                return function(self.answer(newer, path, keypath), *args, **kwargs)
 
             return call
 
         return decorate
 
-    def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
-        """Return the iterator that `AsyncProvider.watch` documents."""
+    def watch(self, path: str, *, interval: float, keypath: KeyPath = ()) -> AsyncIterator[Any]:
+        """Return an async iterator over the values that a secret changes to.
+
+        The value at the start is not among them. The secret is read past all caches, which store
+        what is found. Its version decides, so a new version with the same value is a change.
+        During an outage the iterator waits, with one warning.
+
+        Args:
+            path: a secret's name, as for `get`.
+            interval: seconds between two reads; up to a tenth less, at random.
+            keypath: a key, or a sequence of keys, to look up in a JSON value.
+
+        Raises:
+            SecretNotFoundError: the secret, or the key in it, no longer exists.
+            S1cretsError: any other failure that is not an outage.
+        """
         _check_interval(interval)
         keys_of(keypath)
-        return self._watch(self._reader.key_of(path), path, interval, keypath)
+        return self._watch(self.key_of(path), path, interval, keypath)
 
     async def _watch(
         self, key: CacheKey, path: str, interval: float, keypath: KeyPath
@@ -138,7 +160,7 @@ class Rotation:
             # Processes that were started together need not read together.
             await asyncio.sleep(interval * random.uniform(0.9, 1))  # noqa: S311  # not a secret
             try:
-                found = await self._reads.join(key, key, self._read)
+                found = await self._rereads.join(key, key, self._reread)
             except S1cretsError as error:
                 if not is_outage(error):
                     raise
@@ -149,7 +171,7 @@ class Rotation:
             is_reachable = True
             if found.differs_from(held):
                 held = found
-                yield self._reader.answer(held, path, keypath)
+                yield self.answer(held, path, keypath)
 
     async def _newer(self, key: CacheKey, than: CachedValue) -> CachedValue | None:
         """Return another version of a secret than the one that failed, or None.
@@ -158,64 +180,49 @@ class Rotation:
         """
         now = self._timer()
         self._recent = {k: seen for k, seen in self._recent.items() if now < seen[0] + _BURST}
-        known = self._reader.cached_value(key)
+        known = self.cached_value(key)
         if known is None or not known.differs_from(than):
             _, seen = self._recent.get(key, (0.0, None))
             # A read from before the version that failed says nothing.
             if key not in self._recent or (seen is not None and seen.version < than.version):
-                await self._bursts.join(key, key, self._read_for_burst)
+                await self._bursts.join(key, key, self._reread_for_burst)
             _, known = self._recent.get(key, (0.0, None))
         return known if known is not None and known.differs_from(than) else None
 
-    async def _read_for_burst(self, key: CacheKey) -> None:
+    async def _reread_for_burst(self, key: CacheKey) -> None:
         held = None
         try:
-            held = await self._reads.join(key, key, self._read)
+            held = await self._rereads.join(key, key, self._reread)
         except S1cretsError as error:
             _log.warning("a secret that may have been rotated can't be read: %s", error)
         self._recent[key] = self._timer(), held
 
-    async def _read(self, key: CacheKey) -> CachedValue:
-        return await self._reader.read(key, cached=False)
+    async def _reread(self, key: CacheKey) -> CachedValue:
+        return await self.read(key, cached=False)
 
     async def _current(self, key: CacheKey) -> CachedValue:
-        return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
-
-    def _argument(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        return self._reader.answer(held, path, keypath)
+        return self.cached_value(key) or await self.read(key, cached=True)
 
     def _checked(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> CacheKey:
-        check_exceptions(exceptions)
+        """Return the key of the secret, all arguments checked."""
+        if not exceptions or not all(
+            isinstance(kind, type) and issubclass(kind, Exception) for kind in exceptions
+        ):
+            message = "refresh_on needs the exception classes that an outdated secret leads to"
+            raise TypeError(message)
         keys_of(keypath)
-        return self._reader.key_of(path)
+        return self.key_of(path)
 
 
-def check_exceptions(exceptions: tuple[type[Exception], ...]) -> None:
-    """Reject anything but exception classes.
-
-    Raises:
-        TypeError: none is given, or one is not an exception class.
-    """
-    if not exceptions or not all(
-        isinstance(kind, type) and issubclass(kind, Exception) for kind in exceptions
-    ):
-        raise TypeError("refresh_on needs the exception classes that an outdated secret leads to")
-
-
-def check_function(function: F, *, is_async: bool) -> F:
-    """Reject a blocking function for an async provider, and the other way round.
-
-    Raises:
-        TypeError: the function is of the other kind.
-    """
+def _check_function(function: object, *, is_async: bool) -> None:
+    """Reject a blocking function for an async provider, and the other way round."""
     if inspect.iscoroutinefunction(function) is not is_async:
         name = getattr(function, "__qualname__", type(function).__name__)
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         message = f"refresh_on can't decorate {name}: {takes}"
         raise TypeError(message)
-    return function
 
 
 def _check_interval(interval: object) -> None:

@@ -33,40 +33,38 @@ Its package names the blocking class as an entry point, so that whoever installs
 from __future__ import annotations
 
 import asyncio
+import inspect
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Mapping
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from weakref import WeakKeyDictionary
 
 from s1crets._codec import encode
 from s1crets._redaction import Redacted, redact, strip_traceback
 from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets._validation import suggestion
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
+from s1crets.cache.options import RULES, check_cache_args, redact_options
 from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
+    ConfigurationError,
     S1cretsError,
     SecretNotFoundError,
     UnavailableError,
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.options import (
-    SimpleOptions,
-    check_shared_cache,
-    checked_cache_args,
-    redact_options,
-)
-from s1crets.providers.store import check_name, fetched_path
+from s1crets.providers.store import SecretMetadata, check_name, fetched_path, is_under
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from typing import Unpack
 
+    from s1crets.cache.options import CacheArgs
     from s1crets.providers.store import WriteMode
 
 __all__ = [
@@ -93,6 +91,18 @@ in_thread = run_in_thread
 
 _ONLY = 1.0  # the version of secrets without versions: their content decides
 _MUST_EXIST: Mapping[WriteMode, bool | None] = {"create": False, "put": None, "update": True}
+
+
+class SimpleOptions(TypedDict, total=False):
+    """The keyword arguments of every provider.
+
+    Attributes:
+        cache_args: what is cached, where, and how long.
+        deadline: seconds that a public call may take in total, None for no limit; 60.0.
+    """
+
+    cache_args: CacheArgs
+    deadline: float | None
 
 
 class Hooks(ABC):
@@ -186,54 +196,47 @@ class _SimpleStore:
             WeakKeyDictionary()
         )
 
-    @property
-    def title(self) -> str:
-        """The store's name in error messages."""
-        return self._hooks.service
-
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
-        """Return the key of a secret, or of a path without the slash at its end."""
         check_name(path)
         if kind == VALUE:
             self._hooks.check(path)
             return CacheKey.of_secret(path)
-        trimmed = path.rstrip("/")
+        trimmed = path.rstrip("/")  # so that both ways to write a path share an entry
         if trimmed:
             check_name(trimmed)
             self._hooks.check(trimmed)
         return CacheKey(trimmed, kind)
 
     def aliases(self, path: str) -> list[str]:
-        """Return the only name of a secret."""
         return [self.key(path).name]
 
     def ancestors(self, path: str) -> list[CacheKey]:
-        """Return the keys of the paths that contain a secret, itself and "" included."""
+        # Itself and "" included.
         parts = path.split("/")
         return [CacheKey("/".join(parts[:end]), PATH) for end in range(len(parts) + 1)]
 
     async def fetch(self, key: CacheKey) -> Fetched:
-        """Call the hook for a kind of key."""
         if key.kind == VALUE:
             return await self._fetch(key.name)
         if key.kind == PATH:
             return await self._fetch_path(key.name)
         if not await self._call("exists", key.name, self._hooks.exists, key.name):
-            message = f"{self.title}: there is no secret {key.name!r}, and none under it"
+            message = f"{self._hooks.service}: there is no secret {key.name!r}, and none under it"
             raise SecretNotFoundError(message)
         return Fetched("yes", _ONLY)
 
     async def _fetch(self, name: str) -> Fetched:
         fetched = await self._call("fetch", name, self._hooks.fetch, name)
         if fetched is None:
-            message = f"{self.title}: there is no secret {name!r}"
+            message = f"{self._hooks.service}: there is no secret {name!r}"
             raise SecretNotFoundError(message)
         if not isinstance(fetched, Fetched):
             fetched = Fetched(fetched)
         if not isinstance(fetched.value, (str, bytes)):
+            kind = type(fetched.value).__name__
             message = (
-                f"{self.title}: {name!r} has the type {type(fetched.value).__name__}: `fetch` must"
-                " return str, bytes, Fetched or None"
+                f"{self._hooks.service}: {name!r} has the type {kind}: `fetch` must return str,"
+                " bytes, Fetched or None"
             )
             raise BadResponseError(message)
         return Fetched(fetched.value, fetched.version or _ONLY)
@@ -251,7 +254,7 @@ class _SimpleStore:
                 raise outcome
             elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
                 errors[name] = outcome
-        return fetched_path(self.title, read, errors)
+        return fetched_path(self._hooks.service, read, errors)
 
     def write(
         self,
@@ -260,37 +263,30 @@ class _SimpleStore:
         mode: WriteMode,
         settings: Mapping[str, Any],  # noqa: ARG002  # a simple store has none
     ) -> Awaitable[None]:
-        """Validate, and return the call of the hook."""
         name = self.key(path).name
         raw = redact(encode(value, binary=True, limit=self._hooks.largest))
-        exists = _MUST_EXIST[mode]
-        return self._call("store", name, self._hooks.store, name, raw, exists=exists)
+        return self._call("store", name, self._hooks.store, name, raw, exists=_MUST_EXIST[mode])
 
     def delete(self, path: str) -> Awaitable[None]:
-        """Validate, and return the call of the hook."""
         name = self.key(path).name
         return self._call("remove", name, self._hooks.remove, name)
 
     async def describe(self, path: str) -> list[SecretMetadata]:
-        """Call the hook, and leave out what is not under the path."""
         under = path and self.key(path, PATH).name
         found = await self._call("entries", path, self._hooks.entries, under)
         return [metadata for metadata in found if is_under(metadata.name, under)]
 
     def scope_hint(self) -> str:
-        """Return what decides the scope. Blocks."""
-        kind = type(self._hooks)
-        parts = (kind.__module__, kind.__qualname__, self._namespace, self._hooks.identity())
-        return "\0".join(parts)
+        return f"{self._namespace}\0{self._place()}"
 
     async def scope(self) -> Scope:
-        """Return class and identity as the place, and the namespace as the owner."""
+        return Scope(await run_in_thread(self._place), self._namespace)
+
+    def _place(self) -> str:
         kind = type(self._hooks)
-        identity = await run_in_thread(self._hooks.identity)
-        return Scope(f"{kind.__module__}.{kind.__qualname__}\0{identity}", self._namespace)
+        return f"{kind.__module__}.{kind.__qualname__}\0{self._hooks.identity()}"
 
     async def aclose(self) -> None:
-        """Close what the hooks have open."""
         await self._hooks.disconnect()
 
     async def _call(
@@ -305,11 +301,12 @@ class _SimpleStore:
             asyncio.get_running_loop(), asyncio.Semaphore(self._hooks.concurrency)
         )
         async with slots:
-            with (
-                self._counters.observer.request(operation, [subject]),
-                _translated(self.title, operation, subject),
-            ):
-                self._counters.sent(operation, again=False)
+            observer = self._counters.observer
+            observed = observer.request(operation, [subject]) if observer else nullcontext()
+            with observed, _translated(self._hooks.service, operation, subject):
+                self._counters.requests[operation] += 1
+                if observer:
+                    observer.sent(again=False)
                 return await hook(*args, **kwargs)
 
 
@@ -349,12 +346,38 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
 
     def __init__(self, **options: Unpack[SimpleOptions]) -> None:
         options = redact_options(options)
-        args = checked_cache_args(type(self), options, self.default_ttl)
-        if type(self).identity is Hooks.identity:
-            check_shared_cache(self.service, args)
+        for name in options:
+            if name not in SimpleOptions.__annotations__:
+                raise TypeError(self._unknown(name))
+        args = self._checked_cache_args(options.get("cache_args"))
         counters = Counters()
         store = _SimpleStore(self, args.get("namespace", ""), counters)
         AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
+
+    @classmethod
+    def _unknown(cls, name: str) -> str:
+        hint = f"it belongs in cache_args={{{name!r}: ...}}"
+        if name not in RULES:
+            named = inspect.signature(cls).parameters.values()
+            own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
+            hint = suggestion(name, [*own, *SimpleOptions.__annotations__])
+        return f"{cls.__name__} has no option {name!r}: {hint}"
+
+    def _checked_cache_args(self, args: Any) -> CacheArgs:
+        """Return the `cache_args` with this class's TTL, after validating them."""
+        args = {} if args is None else args
+        if isinstance(args, Mapping):
+            args = {"cache_ttl": self.default_ttl, **args}
+        check_cache_args(args)
+        is_shared = args.get("cache_on_disk") or "backend" in args
+        if is_shared and "namespace" not in args and type(self).identity is Hooks.identity:
+            message = (
+                f"{self.service} can't be cached outside the process: nothing distinguishes it from"
+                " other stores of its kind; give a namespace in cache_args, or implement `identity`"
+            )
+            raise ConfigurationError(message)
+        checked: CacheArgs = args
+        return checked
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}>"

@@ -3,39 +3,49 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from s1crets._codec import decode
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import CacheKey
-from s1crets.cache.scope import Scope
+from s1crets.cache.entry import CacheKey, Fetched
+from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Collection, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Collection, Mapping, Sequence
+    from datetime import datetime
 
     from s1crets._redaction import Redacted
-    from s1crets.providers.metadata import SecretMetadata
-
-__all__ = ["Fetched", "Scope", "Store", "WriteMode", "batch_error", "check_name", "fetched_path"]
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _LONGEST_NAME = 2048
+VALID_NAME = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{_LONGEST_NAME}}}")
 
 
-class Store(Protocol):
-    """One service's operations. A new service implements this and nothing else.
+@dataclass(frozen=True)
+class SecretMetadata:
+    """A secret without its value, as `describe` returns it.
 
-    Every method raises `S1cretsError` subclasses for failures of the service.
-
+    Attributes:
+        name: the full name.
+        type: a parameter's type (`SecureString`, `String`, `StringList`), otherwise `secret`.
+        version: a parameter's version number, or the id of a secret's current version; may be "".
+        changed: time of the last change, with a time zone; None if the service does not report it.
     """
 
-    @property
-    def title(self) -> str:
-        """The service's name in error messages, such as `Parameter Store`."""
-        ...
+    name: str
+    type: str
+    version: str
+    changed: datetime | None
+
+
+class Store(Source, Protocol):
+    """One service's operations. A new service implements this, which includes `Source`.
+
+    Every method raises `S1cretsError` subclasses for failures of the service; `fetch` raises a
+    `SecretNotFoundError` if the service has nothing for a key.
+    """
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
         """Return the cache key of a request. The only place that validates names and builds keys.
@@ -52,18 +62,6 @@ class Store(Protocol):
 
     def aliases(self, path: str) -> Collection[str]:
         """Return all names under which a secret may be cached, as in `CacheKey.secrets`."""
-        ...
-
-    def ancestors(self, path: str) -> Iterable[CacheKey]:
-        """Return the keys of all paths whose entries may contain the secret."""
-        ...
-
-    async def fetch(self, key: CacheKey) -> Fetched:
-        """Return what the service has for a key, and whatever was read along the way.
-
-        Raises:
-            SecretNotFoundError: the service has nothing for this key.
-        """
         ...
 
     def write(
@@ -91,32 +89,20 @@ class Store(Protocol):
         """Return the metadata of the secrets under a path; "" means all."""
         ...
 
-    def scope_hint(self) -> str:
-        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
-        ...
-
-    async def scope(self) -> Scope:
-        """Return the identity that cache entries belong to."""
-        ...
-
     async def aclose(self) -> None:
         """Close connections; a later call opens them again."""
         ...
 
 
 def check_name(name: object) -> None:
-    """Reject a name that no service can have.
-
-    Raises:
-        InvalidNameError: not str, empty, too long, or with control characters.
-    """
+    """Reject a name that no service can have (`InvalidNameError`)."""
     if not isinstance(name, str):
         problem = f"it must be str, not {type(name).__name__}"
     elif not name:
         problem = "it is empty"
     elif len(name) > _LONGEST_NAME:
         problem = f"it has {len(name):,} characters; the maximum is {_LONGEST_NAME:,}"
-    elif _CONTROL.search(name):
+    elif not VALID_NAME.fullmatch(name):
         problem = "it contains control characters or lone surrogates"
     else:
         return
@@ -125,14 +111,15 @@ def check_name(name: object) -> None:
     raise InvalidNameError(message)
 
 
+def is_under(name: str, path: str) -> bool:
+    """Return whether `name` is `path` or starts with `path` and a slash. "" contains every name."""
+    return not path or name == path or name.startswith(path.rstrip("/") + "/")
+
+
 def fetched_path(
     title: str, read: Mapping[str, Fetched], errors: Mapping[str, S1cretsError]
 ) -> Fetched:
-    """Return the secrets under a path, which are cached under their own names too.
-
-    Raises:
-        BatchError: some could not be read.
-    """
+    """Return the secrets under a path, or raise a `BatchError` if some could not be read."""
     if errors:
         decoded = {name: decode(fetched.value) for name, fetched in read.items()}
         raise batch_error(title, decoded, dict(errors))

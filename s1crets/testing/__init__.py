@@ -7,10 +7,8 @@ extra `testing`. The pytest fixture `s1crets_aws` (see `s1crets.testing.plugin`)
 
 from __future__ import annotations
 
-from s1crets.testing._protocol import AwsError, Call, Request
-from s1crets.testing._server import Disconnect, Response
-from s1crets.testing.aws import LocalAws, local_aws
-from s1crets.testing.scripted import ScriptedAws, scripted_aws
+from s1crets.testing._server import AwsError, Call, Disconnect, Request, Response
+from s1crets.testing.aws import LocalAws, ScriptedAws, local_aws, scripted_aws
 
 __all__ = [
     "Asked",

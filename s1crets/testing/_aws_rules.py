@@ -7,12 +7,12 @@ import hashlib
 import re
 from typing import TYPE_CHECKING, Any
 
-from s1crets.testing._protocol import AwsError
+from s1crets.testing._server import AwsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s1crets.testing._protocol import Call
+    from s1crets.testing._server import Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15
@@ -52,12 +52,7 @@ _EITHER = "You must include either Filters or SecretIdList, but not both."
 def check(call: Call, backend: Any) -> None:
     """Refuse what AWS refuses and moto accepts; correct the call where moto reads it differently.
 
-    Args:
-        call: the call, which is changed in place.
-        backend: moto's model of the service.
-
-    Raises:
-        AwsError: AWS's response would be this error.
+    The call is changed in place. `backend` is moto's model of the service.
     """
     if call.service == "secretsmanager":
         _check_secret(call, backend)
@@ -66,7 +61,9 @@ def check(call: Call, backend: Any) -> None:
     elif call.operation == "GetParameters":
         _check_parameters(call.body)
     elif call.operation == "GetParametersByPath":
-        _check_path(call.body["Path"])
+        if not call.body["Path"].startswith("/"):
+            raise _invalid(_BAD_PATH)
+        _check_name(call.body["Path"])
     elif call.operation == "PutParameter":
         _check_put(call.body, backend)
 
@@ -94,13 +91,8 @@ def read_batch(
 ) -> dict[str, Any] | None:
     """Return the response of `BatchGetSecretValue`: values, and an error for each other name.
 
-    Args:
-        call: the call.
-        backend: moto's model of Secrets Manager.
-        denied: returns the error if `GetSecretValue` is denied on a name.
-
-    Returns:
-        None if the call has filters instead of names: moto implements those.
+    None if the call has filters instead of names: moto implements those. `denied` returns the error
+    if `GetSecretValue` is denied on a name.
     """
     names = call.body.get("SecretIdList")
     if bool(names) == bool(call.body.get("Filters")):
@@ -159,9 +151,13 @@ def _encrypted(text: str) -> str:
 def _readable(name: str) -> str:
     """Return a parameter's name without spaces at its ends, which AWS ignores."""
     name = name.strip()
-    if not _PARAMETER.fullmatch(_split(name)[0]):
-        raise _invalid(_BAD_PARAMETER_NAME)
+    _check_name(_split(name)[0])
     return name
+
+
+def _check_name(name: str) -> None:
+    if not _PARAMETER.fullmatch(name):
+        raise _invalid(_BAD_PARAMETER_NAME)
 
 
 def _check_parameters(body: dict[str, Any]) -> None:
@@ -172,17 +168,9 @@ def _check_parameters(body: dict[str, Any]) -> None:
         raise _out_of_bounds("names", "Member must not have duplicates")
 
 
-def _check_path(path: str) -> None:
-    if not path.startswith("/"):
-        raise _invalid(_BAD_PATH)
-    if not _PARAMETER.fullmatch(path):
-        raise _invalid(_BAD_PARAMETER_NAME)
-
-
 def _check_put(body: dict[str, Any], backend: Any) -> None:
     name = body["Name"] = body["Name"].strip()
-    if not _PARAMETER.fullmatch(name):  # ARNs too
-        raise _invalid(_BAD_PARAMETER_NAME)
+    _check_name(name)  # refuses ARNs too
     if "/" in name and not name.startswith("/"):
         raise _invalid(_NOT_QUALIFIED)
     if name.count("/") > _LEVELS:
@@ -235,17 +223,16 @@ def _secret_name(name: str) -> str:
     return name.partition(":secret:")[2] if name.startswith("arn:") else name
 
 
-def _secret_value(name: str, backend: Any, denied: AwsError | None) -> dict[str, Any]:
+def _secret_value(name: str, backend: Any, denied: AwsError | None) -> Any:
     from moto.secretsmanager.exceptions import SecretsManagerClientError
 
     if denied:
         raise denied
     _check_active(name, backend)
     try:
-        found: dict[str, Any] = backend.get_secret_value(name, "", "")
+        return backend.get_secret_value(name, "", "")
     except SecretsManagerClientError as error:
         raise AwsError(error.error_type, error.message) from None
-    return found
 
 
 def _check_active(name: str, backend: Any) -> None:

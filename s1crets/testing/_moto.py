@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 from dataclasses import replace
@@ -10,53 +11,39 @@ from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
 from s1crets.testing import _aws_rules
-from s1crets.testing._protocol import signed
-from s1crets.testing._server import HttpRequest, Response
+from s1crets.testing._server import HttpRequest, Response, signed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from s1crets.testing._protocol import AwsError, Call
+    from s1crets.testing._server import AwsError, Call
 
 SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
 _OK, _NOT_FOUND = 200, 404
-_accounts: set[int] = set()
+_accounts: set[str] = set()
 _lock = threading.Lock()
 
 
 class Moto:
-    """One of moto's accounts; two instances share nothing.
-
-    It is not for two threads at once, as moto takes no locks.
-
-    Attributes:
-        account: the account's number.
-
-    Raises:
-        ConfigurationError: moto is not installed.
-    """
+    """One of moto's accounts; two share nothing. Not for two threads: moto takes no locks."""
 
     def __init__(self) -> None:
         try:
             from moto.backends import get_backend
-            from moto.moto_server.werkzeug_app import (
-                DomainDispatcherApplication,
-                create_backend_app,
-            )
+            from moto.moto_server import werkzeug_app
         except ImportError as error:
             message = "a local AWS needs the extra `testing`: pip install 's1crets[testing]'"
             raise ConfigurationError(message) from error
         # The dispatcher lists a folder for each request, so frequent requests bypass it.
-        create: Any = create_backend_app
+        create: Any = werkzeug_app.create_backend_app
         self._apps = {service: create(service) for service in SERVICES}
-        self._others = DomainDispatcherApplication(create)
+        self._others = werkzeug_app.DomainDispatcherApplication(create)
         self._get_backend: Any = get_backend
         with _lock:
-            numbers = range(_FIRST_ACCOUNT, 10**12)
-            self._number = next(number for number in numbers if number not in _accounts)
-            _accounts.add(self._number)
-        self.account = str(self._number)
+            numbers = map(str, itertools.count(_FIRST_ACCOUNT))
+            self.account = next(number for number in numbers if number not in _accounts)
+            _accounts.add(self.account)
         # moto reads its files now: a later seed may be stored by a coroutine, which must not block.
         self._ask(signed("ssm", "GetParameter", "us-east-1", {"Name": "/a"}))
         self._ask(signed("secretsmanager", "ListSecrets", "us-east-1", {}))
@@ -65,7 +52,7 @@ class Moto:
         """Delete everything that is stored, and release the account."""
         self.reset()
         with _lock:
-            _accounts.discard(self._number)
+            _accounts.discard(self.account)
 
     def reset(self) -> None:
         """Delete everything that is stored."""
@@ -78,14 +65,9 @@ class Moto:
         return None if service == "sts" else self._get_backend(service)[self.account][region]
 
     def execute(self, call: Call, denied: Callable[[str], AwsError | None]) -> Response:
-        """Return the response to a call, by AWS's rules where moto's differ.
+        """Return the response to a call, or raise an error, by AWS's rules where moto's differ.
 
-        Args:
-            call: the call.
-            denied: returns the error if reading one secret of a batch is denied.
-
-        Raises:
-            AwsError: AWS would respond with this error; other errors are returned.
+        `denied` returns the error if reading one secret of a batch is denied.
         """
         if call.service == "sts":
             return self._ask(call)
@@ -101,25 +83,18 @@ class Moto:
         return replace(response, status=400) if response.status == _NOT_FOUND else response
 
     def forward(self, request: HttpRequest, service: str = "") -> Response:
-        """Return moto's response to any request.
-
-        Args:
-            request: the request.
-            service: its service, if it is known.
-        """
+        """Return moto's response to any request; `service` is its service, if known."""
         from werkzeug.test import create_environ, run_wsgi_app
 
         own = {"content-length": str(len(request.body)), "x-moto-account-id": self.account}
+        headers = {**request.headers, **own}
         environ = create_environ(
-            request.path,
-            "http://127.0.0.1",
-            method=request.method,
-            headers={**request.headers, **own},
-            data=request.body,
-        )
+            request.path, "http://127.0.0.1",
+            method=request.method, headers=headers, data=request.body,
+        )  # fmt: skip
         app = self._apps.get(service, self._others)
-        chunks, status, headers = run_wsgi_app(app, environ, buffered=True)
-        return Response(b"".join(chunks), int(status.split()[0]), headers=dict(headers))
+        chunks, status, found = run_wsgi_app(app, environ, buffered=True)
+        return Response(b"".join(chunks), int(status.split()[0]), headers=dict(found))
 
     def _ask(self, call: Call) -> Response:
         if call.service == "sts":

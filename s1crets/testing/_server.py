@@ -1,4 +1,7 @@
-"""HTTP/1.1 server on loopback: keep-alive like AWS, one thread per connection, broken responses."""
+"""Server on loopback that speaks HTTP and AWS's protocols, and breaks connections on demand.
+
+HTTP/1.1 with keep-alive like AWS, and one thread per connection.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ import socket
 import ssl
 import struct
 import threading
+import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
 from contextlib import suppress
@@ -19,6 +23,9 @@ if TYPE_CHECKING:
 
 _HOST = "127.0.0.1"
 _JSON = "application/x-amz-json-1.1"
+_PREFIXES = {"ssm": "AmazonSSM", "secretsmanager": "secretsmanager"}
+_SERVICES = {prefix: service for service, prefix in _PREFIXES.items()}
+_NAMES = ("Name", "Names", "Path", "SecretId", "SecretIdList", "ResourceId", "RoleArn")
 
 
 class Headers(dict[str, str]):
@@ -34,7 +41,7 @@ class Headers(dict[str, str]):
 
 @dataclass(frozen=True, repr=False)
 class HttpRequest:
-    """A request; the repr does not show it, as it may contain secrets."""
+    """An HTTP request; the repr does not show it, as it may contain secrets."""
 
     method: str
     path: str
@@ -61,16 +68,96 @@ class Response:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-class Disconnect(Enum):
-    """A way to end a connection without a response.
+@dataclass(frozen=True)
+class Request:
+    """A request that was sent to AWS, without the values in it.
 
     Attributes:
-        HANG_UP: close it (FIN).
-        RESET: abort it (RST).
+        service: `"ssm"`, `"secretsmanager"` or `"sts"`.
+        operation: AWS's name of it, such as `"GetParameters"`.
+        names: the names, ARNs or path it was about.
     """
+
+    service: str
+    operation: str
+    names: tuple[str, ...] = ()
+
+
+@dataclass(repr=False)
+class Call:
+    """A request as AWS understands it; the repr does not show it, as it may contain secrets.
+
+    Attributes:
+        service: `"ssm"`, `"secretsmanager"`, `"sts"`, or another that it is signed for.
+        operation: AWS's name of it, such as `"GetParameters"`. A request that is not an API call
+            has no service (`""`), and its HTTP method and path here (`"GET /latest/meta-data"`).
+        region: the region it is signed for.
+        body: its arguments.
+        headers: HTTP headers; names are case-insensitive.
+    """
+
+    service: str
+    operation: str
+    region: str
+    body: dict[str, Any] = field(default_factory=dict)
+    headers: Headers = field(default_factory=Headers)
+
+    @property
+    def action(self) -> str:
+        """The operation as IAM names it: `"ssm:GetParameter"`."""
+        return f"{self.service}:{self.operation}"
+
+    @property
+    def names(self) -> list[str]:
+        """The names, ARNs or path that it is about."""
+        found: list[str] = []
+        for member in _NAMES:
+            value = self.body.get(member, [])
+            found += [value] if isinstance(value, str) else value
+        for condition in (*self.body.get("ParameterFilters", []), *self.body.get("Filters", [])):
+            if condition.get("Key") in {"Name", "name"}:
+                found += condition.get("Values", [])
+        return found
+
+    @property
+    def summary(self) -> Request:
+        """The request without its values."""
+        return Request(self.service, self.operation, tuple(self.names))
+
+
+class Disconnect(Enum):
+    """A way to end a connection without a response: close it (FIN) or abort it (RST)."""
 
     HANG_UP = "FIN"
     RESET = "RST"
+
+
+class AwsError(Exception):
+    """An error response of AWS.
+
+    Attributes:
+        code: AWS's name of the error, such as `"ThrottlingException"`.
+        message: AWS's message.
+        status: the HTTP status.
+    """
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.status = status
+
+    def response(self, service: str) -> Response:
+        """Return the error in the form of the service's protocol."""
+        if service != "sts":
+            return Response({"__type": self.code, "message": self.message}, self.status)
+        kind = "Sender" if self.status < 500 else "Receiver"  # noqa: PLR2004
+        body = (
+            '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>'
+            f"<Type>{kind}</Type><Code>{self.code}</Code><Message>{self.message}</Message>"
+            "</Error><RequestId>local</RequestId></ErrorResponse>"
+        )
+        return Response(body.encode(), self.status, headers={"Content-Type": "text/xml"})
 
 
 class Server(ABC):
@@ -164,14 +251,43 @@ class Server(ABC):
                     if not stream.peek(1)[:1].isupper():  # not HTTP: a TLS handshake, say
                         _send(connection, Response({}, 400))
                         return
-                    while _keeps_open(last) and (request := _read(stream)):
+                    while request := _read(stream):
                         last = self._respond(request)
                         _send(connection, last)
+                        if isinstance(last, Disconnect) or last.missing or last.then_close:
+                            break
             finally:
                 with self._lock:
                     self._connections.discard(connection)
                 if last is not Disconnect.RESET:
                     _shut_down(connection)
+
+
+def parse(request: HttpRequest, region: str) -> Call:
+    """Return the request as AWS understands it; `region` is that of unsigned requests."""
+    headers = request.headers
+    prefix, _, operation = headers.get("X-Amz-Target").partition(".")
+    scope = headers.get("Authorization").partition("Credential=")[2].split("/")  # key, date, region
+    region, service = scope[2:4] if len(scope) > 3 else (region, "")  # noqa: PLR2004
+    if operation:
+        service = _SERVICES.get(prefix, service)
+        return Call(service, operation, region, json.loads(request.body), headers)
+    if headers.get("Content-Type").startswith("application/x-www-form-urlencoded"):
+        body: dict[str, Any] = dict(urllib.parse.parse_qsl(request.body.decode()))
+        service = service or "sts"  # AssumeRoleWithWebIdentity is not signed
+        return Call(service, body.get("Action", ""), region, body, headers)
+    return Call("", f"{request.method} {request.path}", region, {}, headers)
+
+
+def signed(service: str, operation: str, region: str, body: dict[str, Any]) -> Call:
+    """Return a call of Parameter Store or Secrets Manager as a client sends it."""
+    scope = f"local/20260101/{region}/{service}/aws4_request"
+    headers = {
+        "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
+        "content-type": "application/x-amz-json-1.1",
+        "x-amz-target": f"{_PREFIXES[service]}.{operation}",
+    }
+    return Call(service, operation, region, body, Headers(headers))
 
 
 def client_environment(url: str, region: str) -> dict[str, str]:
@@ -183,12 +299,6 @@ def client_environment(url: str, region: str) -> dict[str, str]:
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-
-
-def _keeps_open(last: Response | Disconnect | None) -> bool:
-    if isinstance(last, Response):
-        return not (last.missing or last.then_close)
-    return last is None
 
 
 def _read(stream: IO[bytes]) -> HttpRequest | None:
@@ -219,9 +329,9 @@ def _send(connection: socket.socket, response: Response | Disconnect) -> None:
         **{name.lower(): value for name, value in response.headers.items()},
         "content-length": str(len(body) + response.missing),
     }
-    lines = [f"HTTP/1.1 {response.status} "]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
+    lines = [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([f"HTTP/1.1 {response.status} ", *lines, "", ""])
+    connection.sendall(head.encode("latin-1") + body)
 
 
 def _shut_down(connection: socket.socket) -> None:

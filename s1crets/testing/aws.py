@@ -1,47 +1,59 @@
-"""Local AWS: Parameter Store, Secrets Manager and STS of a test's own, with faults on demand."""
+"""AWS for tests, on a port of loopback: one that stores values, and one that follows a script.
+
+```python
+from s1crets.testing import AwsError, Disconnect, scripted_aws
+
+with scripted_aws() as aws:
+    aws.responses["GetParameter"] = [
+        Disconnect.HANG_UP,
+        AwsError("InternalServerError", "no", 500),
+        {"Parameter": {"Name": "/a", "Type": "String", "Value": "fake"}},
+    ]
+    ...  # a client whose environment is `aws.environment`
+    assert [call.body["Name"] for call in aws.calls] == ["/a", "/a", "/a"]
+```
+"""
 
 from __future__ import annotations
 
 import threading
 import time
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING
 
-from s1crets.testing import faults, seeds
+from s1crets.testing import seeds
 from s1crets.testing._moto import SERVICES, Moto
-from s1crets.testing._protocol import AwsError, Request, parse
-from s1crets.testing._server import Response, Server
+from s1crets.testing._server import AwsError, Call, Request, Response, Server, parse
+from s1crets.testing.faults import Faults, resolve
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Callable, Iterator
 
-    from s1crets.testing._protocol import Call
     from s1crets.testing._server import Disconnect, HttpRequest
-    from s1crets.testing.scripted import Scripted
+    from s1crets.testing.faults import Scripted
     from s1crets.testing.seeds import Seed
 
-T = TypeVar("T", int, float, int | None)
+_ACCOUNT_WIDE = {"BatchGetSecretValue", "DescribeParameters", "ListSecrets"}
 
 
-class LocalAws(Server):
-    """A Parameter Store, a Secrets Manager and an STS of a test's own.
+class LocalAws(Faults, Server):
+    """A Parameter Store, a Secrets Manager and an STS of a test's own; `local_aws` starts one.
 
-    `local_aws` starts one. Faults last until `heal`, `reset` or, with `times`, for that many
-    requests. Operations are named as in IAM (`"ssm:GetParameter"`) or without the service
-    (`"GetParameter"`), and may contain `*`; an unknown operation is a `ValueError`.
+    Faults, which `Faults` documents, last until `heal` or `reset`.
 
     Attributes:
         account: `123456789012`, or a later number if several run in one process.
     """
 
     def __init__(self, region: str, clock: Callable[[], float]) -> None:
-        self._clock = clock
         self._moto = Moto()
         self._storage = threading.Lock()  # moto takes none
         self.account = self._moto.account
-        self._faults = faults.Faults()
         self._requests: list[Request] = []
-        super().__init__(region)
+        Faults.__init__(self, clock)
+        Server.__init__(self, region)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -65,64 +77,9 @@ class LocalAws(Server):
         with self._storage:
             seeds.store(self._moto, self.region, seed)
 
-    def throttle(
-        self, operation: str = "*", *, times: int | None = None, rate: float | None = None
-    ) -> None:
-        """Respond with "Rate exceeded" (`ThrottlingException`).
-
-        To all requests, to the next `times`, or to those above `rate` requests per second.
-        """
-        if times is not None and rate is not None:
-            raise ValueError("throttle accepts times or rate, not both")
-        fault = faults.Fault(faults.actions(operation), faults.throttled, _above_0("times", times))
-        if rate is not None:
-            fault.spared = faults.token_bucket(_above_0("rate", rate), self._clock)
-        self._faults.faults.append(fault)
-
-    def deny(self, operation: str = "*", resource: str = "*") -> None:
-        """Deny an action: `AccessDeniedException`, with IAM's message.
-
-        `resource` is a name or an ARN, and may contain `*`. `GetParameters` is denied if one of its
-        names is; `GetParametersByPath` is authorized on the path, not on the parameters under it;
-        `BatchGetSecretValue`, `ListSecrets` and `DescribeParameters` only on `*`. A secret that may
-        not be read (`GetSecretValue`) is an error of its own in a batch.
-        """
-        self._faults.denials.append((faults.actions(operation), resource))
-
-    def delay(self, seconds: float, operation: str = "*") -> None:
-        """Respond later; `heal` lets delayed requests continue immediately."""
-        self._faults.delays.append((faults.actions(operation), _above_0("seconds", seconds)))
-
-    def fail(
-        self,
-        operation: str = "*",
-        *,
-        status: int = 500,
-        code: str | None = None,
-        times: int | None = None,
-    ) -> None:
-        """Respond with an error: to all requests, or to the next `times`.
-
-        `status` is the HTTP status, from 400 to 599; `code` is AWS's error code, such as
-        `"InvalidKeyId"`, and by default the service's internal error.
-        """
-        if not 400 <= status <= 599:  # noqa: PLR2004
-            message = f"status must be an HTTP error, from 400 to 599, not {status}"
-            raise ValueError(message)
-        self.respond(operation, faults.failed(code, status), times=times)
-
-    def respond(self, operation: str, response: Scripted, *, times: int | None = None) -> None:
-        """Respond as a test says (see `ScriptedAws`): to all requests, or to the next `times`."""
-        fault = faults.Fault(faults.actions(operation), response, _above_0("times", times))
-        self._faults.faults.append(fault)
-
-    def empty_pages(self) -> None:
-        """Let an empty page precede each page of a listing, as AWS sometimes does."""
-        self._faults.empty_pages = True
-
     def heal(self) -> None:
         """End all faults; stored values stay."""
-        self._faults.heal()
+        self._end_faults()
         self.up()
 
     def reset(self) -> None:
@@ -134,7 +91,7 @@ class LocalAws(Server):
 
     def close(self) -> None:
         """Stop for good; `local_aws` calls it."""
-        self._faults.heal()
+        self._end_faults()
         super().close()
         self._moto.close()
 
@@ -144,7 +101,7 @@ class LocalAws(Server):
             with self._storage:
                 return self._moto.forward(request)
         self._requests.append(call.summary)
-        if faulty := self._faults.respond(call):
+        if faulty := self._faulty(call):
             return faulty
         with self._storage:
             try:
@@ -154,14 +111,14 @@ class LocalAws(Server):
 
     def _execute(self, call: Call) -> Response:
         backend = self._moto.backend(call.service, call.region)
-        self._faults.authorize(call, self.account, backend)
-        page = self._faults.empty_page(call)
+        denied = partial(self._denied, call, self.account, backend)
+        for name in ["*"] if call.operation in _ACCOUNT_WIDE else call.names or ["*"]:
+            if error := denied(call.action, name):
+                raise error
+        page = self._empty_page(call)
         if page is not None:
             return Response(page)
-        read = "secretsmanager:GetSecretValue"
-        return self._moto.execute(
-            call, lambda name: self._faults.denied(call, read, name, self.account, backend)
-        )
+        return self._moto.execute(call, partial(denied, "secretsmanager:GetSecretValue"))
 
 
 @contextmanager
@@ -193,8 +150,43 @@ def local_aws(
         aws.close()
 
 
-def _above_0(name: str, number: T) -> T:
-    if number is not None and not number > 0:
-        message = f"{name} must be more than 0, not {number}"
-        raise ValueError(message)
-    return number
+class ScriptedAws(Server):
+    """Server that responds to AWS requests as a test says; `scripted_aws` starts one.
+
+    Attributes:
+        responses: what to respond, by operation (`"GetParameter"`), or by HTTP method and path for
+            requests that are not API calls (`"GET /latest/meta-data"`). A response is a dict (sent
+            as JSON), bytes, a `Response`, an `AwsError` or a `Disconnect`; a function of the `Call`
+            that returns one of these; or a list of these, used up in order, of which the last
+            stays. Every other call gets an `UnknownOperationException`.
+        calls: the calls so far, with their arguments.
+    """
+
+    def __init__(self, region: str, port: int, tls: ssl.SSLContext | None) -> None:
+        self.responses: dict[str, Scripted] = {}
+        self.calls: list[Call] = []
+        super().__init__(region, port, tls)
+
+    def _respond(self, request: HttpRequest) -> Response | Disconnect:
+        call = parse(request, self.region)
+        self.calls.append(call)
+        unknown = AwsError("UnknownOperationException", f"no response for {call.operation}")
+        return resolve(self.responses.get(call.operation, unknown), call)
+
+
+@contextmanager
+def scripted_aws(
+    region: str = "eu-west-1", *, port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[ScriptedAws]:
+    """Run a scripted AWS on loopback.
+
+    Args:
+        region: the region in its `environment`.
+        port: the port; a free one if 0.
+        tls: server-side context, for https.
+    """
+    aws = ScriptedAws(region, port, tls)
+    try:
+        yield aws
+    finally:
+        aws.close()

@@ -1,22 +1,21 @@
-"""Faults of the local AWS: errors, throttling, delays, denied actions, empty pages."""
+"""Faults and scripted responses of the local AWS."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias, TypeVar
 
 from s1crets.testing import _aws_rules
-from s1crets.testing._protocol import AwsError
-from s1crets.testing.scripted import resolve
+from s1crets.testing._server import AwsError, Call, Disconnect, Response
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from s1crets.testing._protocol import Call
-    from s1crets.testing._server import Disconnect, Response
-    from s1crets.testing.scripted import Scripted
+Scripted: TypeAlias = (
+    Mapping[str, Any] | bytes | Response | AwsError | Disconnect | list[Any] | Callable[[Call], Any]
+)
+"""A response of a test's own: see `s1crets.testing.ScriptedAws`."""
+_Number = TypeVar("_Number", int, float, int | None)
 
 _OPERATIONS = {
     "ssm": (
@@ -33,26 +32,19 @@ _OPERATIONS = {
     "sts": "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity",
 }
 _ACTIONS = [f"{service}:{one}" for service, names in _OPERATIONS.items() for one in names.split()]
-_ACCOUNT_WIDE = {"BatchGetSecretValue", "DescribeParameters", "ListSecrets"}
-_INTERNAL = {
-    "ssm": "InternalServerError",
-    "secretsmanager": "InternalServiceError",
-    "sts": "InternalFailure",
-}
-_LISTS = {
-    "DescribeParameters": "Parameters",
-    "GetParametersByPath": "Parameters",
+_INTERNAL = {  # each service's name of its internal error
+    "ssm": "InternalServerError", "secretsmanager": "InternalServiceError", "sts": "InternalFailure"
+}  # fmt: skip
+_LISTS = {  # the member of a listing's response that has the items
+    "DescribeParameters": "Parameters", "GetParametersByPath": "Parameters",
     "ListSecrets": "SecretList",
-}
+}  # fmt: skip
 _AFTER_EMPTY = "after-an-empty-page:"
+_popping = threading.Lock()
 
 
 def actions(pattern: str) -> frozenset[str]:
-    """Return the IAM actions that a pattern matches.
-
-    Args:
-        pattern: an action (`"ssm:GetParameter"`) or an operation (`"GetParameter"`); may contain
-            `*`, as in an IAM policy.
+    """Return the IAM actions that a pattern (`"ssm:Get*"`, `"GetParameter"`) matches.
 
     Raises:
         ValueError: it matches no action that the local AWS knows.
@@ -66,20 +58,13 @@ def actions(pattern: str) -> frozenset[str]:
 
 
 @dataclass
-class Fault:
-    """A response that some calls get instead of their own.
+class _Fault:
+    """A response that some calls get instead of their own."""
 
-    Attributes:
-        actions: the IAM actions of these calls.
-        response: the response.
-        left: number of calls that are still affected; None for all until it is healed.
-        spared: returns whether a call is not affected.
-    """
-
-    actions: frozenset[str]
+    actions: frozenset[str]  # the IAM actions of these calls
     response: Scripted
-    left: int | None = None
-    spared: Callable[[], bool] = bool
+    left: int | None = None  # number of calls that are still affected; None: all until it is healed
+    spared: Callable[[], bool] = bool  # returns whether a call is not affected
 
     def take(self, call: Call) -> bool:
         """Return whether a call is affected, and count it."""
@@ -90,14 +75,145 @@ class Fault:
         return True
 
 
-def token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]:
-    """Return a function that returns whether another request may pass now.
+class Faults:
+    """Everything that goes wrong at the moment; of several responses to a call, the first counts.
 
-    Args:
-        rate: requests per second; after a pause, as many pass at once.
-        clock: monotonic seconds.
+    Faults last until `heal` or, with `times`, for that many requests. Operations are named as in
+    IAM (`"ssm:GetParameter"`) or without the service (`"GetParameter"`), and may contain `*`; an
+    unknown operation is a `ValueError`.
     """
-    size = tokens = max(rate, 1.0)
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._counting = threading.Lock()
+        self._healed = threading.Event()
+        self._end_faults()
+
+    def throttle(
+        self, operation: str = "*", *, times: int | None = None, rate: float | None = None
+    ) -> None:
+        """Respond with "Rate exceeded" (`ThrottlingException`).
+
+        To all requests, to the next `times`, or to those above `rate` requests per second.
+        """
+        if times is not None and rate is not None:
+            raise ValueError("throttle accepts times or rate, not both")
+        fault = _Fault(actions(operation), _throttled, _above_0("times", times))
+        if rate is not None:
+            fault.spared = _token_bucket(_above_0("rate", rate), self._clock)
+        self._faults.append(fault)
+
+    def deny(self, operation: str = "*", resource: str = "*") -> None:
+        """Deny an action: `AccessDeniedException`, with IAM's message.
+
+        `resource` is a name or an ARN, and may contain `*`. `GetParameters` is denied if one of its
+        names is; `GetParametersByPath` is authorized on the path, not on the parameters under it;
+        `BatchGetSecretValue`, `ListSecrets` and `DescribeParameters` only on `*`. A secret that may
+        not be read (`GetSecretValue`) is an error of its own in a batch.
+        """
+        self._denials.append((actions(operation), resource))
+
+    def delay(self, seconds: float, operation: str = "*") -> None:
+        """Respond later; `heal` lets delayed requests continue immediately."""
+        self._delays.append((actions(operation), _above_0("seconds", seconds)))
+
+    def fail(
+        self,
+        operation: str = "*",
+        *,
+        status: int = 500,
+        code: str | None = None,
+        times: int | None = None,
+    ) -> None:
+        """Respond with an error: to all requests, or to the next `times`.
+
+        `status` is the HTTP status, from 400 to 599; `code` is AWS's error code, such as
+        `"InvalidKeyId"`, and by default the service's internal error.
+        """
+        if not 400 <= status <= 599:  # noqa: PLR2004
+            message = f"status must be an HTTP error, from 400 to 599, not {status}"
+            raise ValueError(message)
+        text = "The request failed, because the test asked for it."
+        self.respond(
+            operation, lambda call: AwsError(code or _INTERNAL[call.service], text, status),
+            times=times,
+        )  # fmt: skip
+
+    def respond(self, operation: str, response: Scripted, *, times: int | None = None) -> None:
+        """Respond as a test says (see `ScriptedAws`): to all requests, or to the next `times`."""
+        self._faults.append(_Fault(actions(operation), response, _above_0("times", times)))
+
+    def empty_pages(self) -> None:
+        """Let an empty page precede each page of a listing, as AWS sometimes does."""
+        self._has_empty_pages = True
+
+    def _end_faults(self) -> None:
+        self._faults: list[_Fault] = []
+        self._delays: list[tuple[frozenset[str], float]] = []
+        self._denials: list[tuple[frozenset[str], str]] = []
+        self._has_empty_pages = False
+        self._healed.set()  # delayed requests continue
+        self._healed = threading.Event()
+
+    def _faulty(self, call: Call) -> Response | Disconnect | None:
+        """Delay a call; return the response that a fault gives it, or None."""
+        healed = self._healed
+        if seconds := sum(delay for actions, delay in self._delays if call.action in actions):
+            healed.wait(seconds)
+        with self._counting:
+            fault = next((fault for fault in self._faults if fault.take(call)), None)
+        return resolve(fault.response, call) if fault else None
+
+    def _denied(
+        self, call: Call, account: str, backend: Any, action: str, name: str
+    ) -> AwsError | None:
+        """Return AWS's error for an action on a resource, or None if it is allowed."""
+        resources = [resource for actions, resource in self._denials if action in actions]
+        if not resources:
+            return None
+        names = _aws_rules.aliases(call, name, account, backend)
+        if not any(fnmatchcase(one, resource) for one in names for resource in resources):
+            return None
+        message = (
+            f"User: arn:aws:iam::{account}:user/s1crets is not authorized to perform: {action} on"
+            f" resource: {names[0]} because no identity-based policy allows the {action} action"
+        )
+        if call.service == "sts":
+            return AwsError("AccessDenied", message, 403)
+        return AwsError("AccessDeniedException", message)
+
+    def _empty_page(self, call: Call) -> dict[str, Any] | None:
+        """Return the empty page that precedes a page of a listing, or None if it is not due."""
+        member = _LISTS.get(call.operation)
+        token = call.body.get("NextToken", "")
+        if member and token.startswith(_AFTER_EMPTY):
+            call.body["NextToken"] = token.removeprefix(_AFTER_EMPTY)
+        elif member and self._has_empty_pages:
+            return {member: [], "NextToken": _AFTER_EMPTY + (token or "0")}
+        return None
+
+
+def resolve(scripted: Scripted, call: Call) -> Response | Disconnect:
+    """Return the response that was scripted for a call."""
+    answer: Any = scripted
+    if isinstance(answer, list):
+        with _popping:
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+    if callable(answer):
+        answer = answer(call)
+    if isinstance(answer, AwsError):
+        return answer.response(call.service)
+    return answer if isinstance(answer, (Response, Disconnect)) else Response(answer)
+
+
+def _throttled(call: Call) -> AwsError:
+    code = "Throttling" if call.service == "sts" else "ThrottlingException"
+    return AwsError(code, "Rate exceeded")
+
+
+def _token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]:
+    """Return a function that returns whether a request may pass now, at `rate` per second."""
+    size = tokens = max(rate, 1.0)  # after a pause, as many pass at once
     filled = clock()
 
     def take() -> bool:
@@ -112,86 +228,8 @@ def token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]:
     return take
 
 
-class Faults:
-    """Everything that goes wrong at the moment.
-
-    Attributes:
-        faults: responses; of several that affect a call, the first decides.
-        delays: actions, and the seconds that they are delayed.
-        denials: actions, and a pattern of the resources that they are denied on.
-        empty_pages: whether an empty page precedes each page of a listing.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._healed = threading.Event()
-        self.heal()
-
-    def heal(self) -> None:
-        """End all faults; delayed requests continue immediately."""
-        self.faults: list[Fault] = []
-        self.delays: list[tuple[frozenset[str], float]] = []
-        self.denials: list[tuple[frozenset[str], str]] = []
-        self.empty_pages = False
-        self._healed.set()
-        self._healed = threading.Event()
-
-    def respond(self, call: Call) -> Response | Disconnect | None:
-        """Delay a call; return the response that a fault gives it, or None."""
-        healed = self._healed
-        if seconds := sum(delay for actions, delay in self.delays if call.action in actions):
-            healed.wait(seconds)
-        with self._lock:
-            fault = next((fault for fault in self.faults if fault.take(call)), None)
-        return resolve(fault.response, call) if fault else None
-
-    def authorize(self, call: Call, account: str, backend: Any) -> None:
-        """Check that a call is not denied on any of its resources.
-
-        Raises:
-            AwsError: it is.
-        """
-        names = ["*"] if call.operation in _ACCOUNT_WIDE else call.names or ["*"]
-        for name in names:
-            if error := self.denied(call, call.action, name, account, backend):
-                raise error
-
-    def denied(
-        self, call: Call, action: str, name: str, account: str, backend: Any
-    ) -> AwsError | None:
-        """Return AWS's error for an action on a resource, or None if it is allowed."""
-        resources = [resource for actions, resource in self.denials if action in actions]
-        if not resources:
-            return None
-        names = _aws_rules.aliases(call, name, account, backend)
-        if not any(fnmatchcase(one, resource) for one in names for resource in resources):
-            return None
-        message = (
-            f"User: arn:aws:iam::{account}:user/s1crets is not authorized to perform: {action} on"
-            f" resource: {names[0]} because no identity-based policy allows the {action} action"
-        )
-        if call.service == "sts":
-            return AwsError("AccessDenied", message, 403)
-        return AwsError("AccessDeniedException", message)
-
-    def empty_page(self, call: Call) -> dict[str, Any] | None:
-        """Return the empty page that precedes a page of a listing, or None if it is not due."""
-        member = _LISTS.get(call.operation)
-        token = call.body.get("NextToken", "")
-        if member and token.startswith(_AFTER_EMPTY):
-            call.body["NextToken"] = token.removeprefix(_AFTER_EMPTY)
-        elif member and self.empty_pages:
-            return {member: [], "NextToken": _AFTER_EMPTY + (token or "0")}
-        return None
-
-
-def throttled(call: Call) -> AwsError:
-    """Return AWS's error for a request above the rate limit."""
-    code = "Throttling" if call.service == "sts" else "ThrottlingException"
-    return AwsError(code, "Rate exceeded")
-
-
-def failed(code: str | None, status: int) -> Callable[[Call], AwsError]:
-    """Return a function that returns a service's error, its internal error by default."""
-    message = "The request failed, because the test asked for it."
-    return lambda call: AwsError(code or _INTERNAL[call.service], message, status)
+def _above_0(name: str, number: _Number) -> _Number:
+    if number is not None and not number > 0:
+        message = f"{name} must be more than 0, not {number}"
+        raise ValueError(message)
+    return number

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from s1crets.errors import ConfigurationError, InvalidValueError
-from s1crets.testing._protocol import AwsError, Call, signed
+from s1crets.testing._server import AwsError, Call, signed
 
 if TYPE_CHECKING:
     from s1crets.testing._moto import Moto
@@ -20,36 +21,15 @@ _BINARY = "$base64"
 
 
 def store(moto: Moto, region: str, seed: Seed) -> None:
-    """Store a seed's values: see `LocalAws.seed`.
-
-    Raises:
-        TypeError: the seed has another shape.
-        ValueError: AWS would refuse a name or a value, or the seed has an unknown part.
-    """
-    calls = {"aws.ps": _parameter, "aws.sm": _secret}
+    """Store a seed's values: see `LocalAws.seed`."""
     for provider, values in _read(seed).items():
-        if provider not in calls:
-            known = ", ".join(map(repr, calls))
-            message = f"a seed can't contain {provider!r}: known are {known}"
+        if provider not in ("aws.ps", "aws.sm"):
+            message = f"a seed can't contain {provider!r}: known are 'aws.ps', 'aws.sm'"
             raise ConfigurationError(message)
         for name, value in values.items():
-            call = calls[provider](name, value, region)
-            try:
-                _execute(moto, call)
-            except AwsError as error:
-                message = f"{provider} {name!r} can't be stored: {error.message} [{error.code}]"
-                raise InvalidValueError(message) from None
-
-
-def _execute(moto: Moto, call: Call) -> None:
-    backend = moto.backend(call.service, call.region)
-    if call.operation == "CreateSecret" and call.body["Name"] in backend.secrets:
-        call.body["SecretId"] = call.body.pop("Name")
-        call = signed(call.service, "PutSecretValue", call.region, call.body)
-    response = moto.execute(call, lambda _: None)
-    if response.status != 200:  # noqa: PLR2004
-        error = json.loads(response.body)
-        raise AwsError(error["__type"], error.get("message", ""))
+            if refusal := _refusal(moto, _call(moto, region, provider, name, value)):
+                message = f"{provider} {name!r} can't be stored: {refusal}"
+                raise InvalidValueError(message)
 
 
 def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
@@ -67,22 +47,33 @@ def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
     raise TypeError(message)
 
 
-def _parameter(name: str, value: Any, region: str) -> Call:
-    text = _text("aws.ps", name, value)
+def _refusal(moto: Moto, call: Call) -> str:
+    """Execute a call; return the reason why AWS refuses it, or empty text."""
+    try:
+        response = moto.execute(call, lambda _: None)
+    except AwsError as error:
+        return f"{error.message} [{error.code}]"
+    if response.status == HTTPStatus.OK:
+        return ""
+    body = json.loads(response.body)
+    return f"{body.get('message', '')} [{body['__type']}]"
+
+
+def _call(moto: Moto, region: str, provider: str, name: str, value: Any) -> Call:
+    """Return the call that stores a value."""
+    text = _text(provider, name, value)
+    if provider == "aws.sm":
+        member = "SecretString"
+        if isinstance(text, bytes):
+            member, text = "SecretBinary", base64.b64encode(text).decode()
+        exists = name in moto.backend("secretsmanager", region).secrets
+        operation, key = ("PutSecretValue", "SecretId") if exists else ("CreateSecret", "Name")
+        return signed("secretsmanager", operation, region, {key: name, member: text})
     if isinstance(text, bytes):
         message = f"aws.ps {name!r} can't be stored: Parameter Store does not store bytes"
         raise InvalidValueError(message)
     body = {"Name": name, "Value": text, "Type": "SecureString", "Overwrite": True}
     return signed("ssm", "PutParameter", region, {**body, "Tier": "Intelligent-Tiering"})
-
-
-def _secret(name: str, value: Any, region: str) -> Call:
-    text = _text("aws.sm", name, value)
-    if isinstance(text, bytes):
-        stored = {"SecretBinary": base64.b64encode(text).decode()}
-    else:
-        stored = {"SecretString": text}
-    return signed("secretsmanager", "CreateSecret", region, {"Name": name, **stored})
 
 
 def _text(provider: str, name: str, value: Any) -> str | bytes:

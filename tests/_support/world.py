@@ -6,9 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from s1crets import _runtime
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH as PATH_KIND
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import PATH as PATH_KIND
+from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.scope import Scope
 from s1crets.cache.secret_cache import SecretCache
 

@@ -15,7 +15,7 @@ from _support.world import A, Clock, World
 from aiocache import SimpleMemoryCache
 
 from s1crets.cache import MemoryCache
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CacheKey
 from s1crets.errors import InsecureCacheWarning
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 

@@ -10,8 +10,8 @@ from _support.wire import HANG_UP, Wire, parameter
 from _support.world import PATH, A, World
 
 from s1crets.cache import MemoryCache
+from s1crets.cache.entry import CacheKey
 from s1crets.cache.freshness import Freshness, OnError, State, is_outage, is_refusal
-from s1crets.cache.keys import CacheKey
 from s1crets.cache.refresh import Refresher
 from s1crets.errors import (
     AccessDeniedError,
@@ -58,13 +58,6 @@ def test_state(limits: dict[str, float], age: float, state: State) -> None:
     assert freshness.state(1000, 1100, 1000 + age) is state
 
 
-def test_jitter_shortens_a_life() -> None:
-    """By a part of the ttl at most."""
-    freshness = Freshness(ttl=100, jitter=0.2)
-
-    assert [freshness.life(draw) for draw in (0, 0.5, 1)] == [100, 90, 80]
-
-
 def in_batch(*errors: type[S1cretsError]) -> BatchError:
     return BatchError("x", {}, {str(i): error("x") for i, error in enumerate(errors)})
 
@@ -100,6 +93,22 @@ def test_reaction_to_errors(error: S1cretsError, reaction: OnError) -> None:
 def where(request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return the `cache_args` of a cache in memory or in a backend."""
     return {} if request.param == "memory" else {"backend": MemoryCache(timer=lambda: 0.0)}
+
+
+async def test_jitter_spreads_expiry(where: dict[str, Any]) -> None:
+    """Over a part of the `cache_ttl` at most, so entries stored together expire one by one."""
+    world = World(**where, cache_ttl=100, jitter=0.2)
+    keys = [CacheKey.of_secret(f"/{number}") for number in range(50)]
+    for key in keys:
+        await world.get(key)
+    alive = []
+    for step in (79.9, 10.1, 10):
+        world.wait(step)
+        alive.append(sum(world.cache.peek(key) is not None for key in keys))
+
+    assert alive[0] == 50
+    assert 0 < alive[1] < 50
+    assert alive[2] == 0
 
 
 @pytest.mark.parametrize("key", [A, PATH])

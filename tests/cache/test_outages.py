@@ -12,7 +12,7 @@ from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
 from _support.world import PATH, A, B, World
 
 from s1crets.cache import DiskCache
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CacheKey
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,

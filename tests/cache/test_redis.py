@@ -24,7 +24,7 @@ from aiocache import RedisCache, SimpleMemoryCache
 import s1crets.cache.secret_cache
 from s1crets.cache.backends import aiocache_adapter
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CacheKey
 from s1crets.errors import AccessDeniedError
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 

@@ -40,8 +40,8 @@ def test_a_missing_framework(
     monkeypatch: pytest.MonkeyPatch, integration: str, package: str, extra: str
 ) -> None:
     """The error names the extra to install."""
-    for name in (integration, "_otel_metrics"):
-        monkeypatch.delitem(sys.modules, f"s1crets.integrations.{name}", raising=False)
+    name = f"s1crets.integrations.{integration}"
+    monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(ConfigurationError, match=rf"pip install 's1crets\[{extra}\]'"):
-        importlib.import_module(f"s1crets.integrations.{integration}")
+        importlib.import_module(name)

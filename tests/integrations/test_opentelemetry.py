@@ -702,6 +702,7 @@ class TestErrors:
                 yield
 
         async def call() -> None:
+            assert ps.counters.observer is not None
             with ps.counters.observer.call("get", ["/a"]):
                 await Pause()
 

@@ -48,7 +48,7 @@ def on_disk(path: Path) -> dict[str, Any]:
     return {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}
 
 
-@pytest.mark.parametrize(("place", "most"), [("memory", 23), ("disk", 27), ("redis", 25)])
+@pytest.mark.parametrize(("place", "most"), [("memory", 18), ("disk", 22), ("redis", 20)])
 async def test_a_miss_passes_through_few_files(
     scripted: Wire, tmp_path: Path, place: str, most: int
 ) -> None:

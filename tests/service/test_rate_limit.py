@@ -17,7 +17,7 @@ from _support.wire import Asked, Wire, parameter, refusal
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore
-from s1crets.providers.aws._rate_limit import RateLimiter
+from s1crets.providers.aws._retry import RateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -328,5 +328,5 @@ async def test_quotas_of_other_operations_are_others(scripted: Wire) -> None:
         await ps.update("/a", "v")
         assert await ps.get("/a") == "v"
         limits = clients_of(ps).spec.limits
-    assert limits.of("PutParameter").rate is not None
-    assert limits.of("Get").rate is None
+    assert limits["PutParameter"].rate is not None
+    assert limits["Get"].rate is None

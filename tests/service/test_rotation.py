@@ -14,8 +14,7 @@ from _support.wire import HANG_UP, Asked, Wire, refusal
 from _support.world import A
 
 import s1crets
-from s1crets.cache.entry import CachedValue
-from s1crets.cache.keys import CacheKey
+from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -25,7 +24,7 @@ from s1crets.providers.aws import (
 from s1crets.providers.rotation import Rotation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Awaited: TypeAlias = type[AsyncParameterStore] | type[AsyncSecretsManager]
 Blocking: TypeAlias = ParameterStore | SecretsManager
@@ -331,10 +330,11 @@ async def connect_and_forget(connect: Any) -> None:
     assert await connect() == "connected to db"
 
 
-class Reader:
+class Reader(Rotation):
     """A provider whose reads return the given values in turn, the last of them forever."""
 
-    def __init__(self, *values: CachedValue) -> None:
+    def __init__(self, *values: CachedValue, timer: Callable[[], float] = lambda: 0.0) -> None:
+        super().__init__(timer)
         self.values = list(values)
         self.reads = 0
 
@@ -357,28 +357,27 @@ class TestBursts:
 
     async def test_a_burst_lasts_a_second(self) -> None:
         """The first failure reads, the others get the same result; later failures read again."""
-        now, reader = [0.0], Reader(CachedValue("v", 1.0))
-        rotation = Rotation(reader, lambda: now[0])
+        now = [0.0]
+        reader = Reader(CachedValue("v", 1.0), timer=lambda: now[0])
         for moment, expected in ((0.0, 1), (0.5, 1), (0.99, 1), (1.0, 2), (1.5, 2), (9.0, 3)):
             now[0] = moment
-            assert await rotation._newer(A, CachedValue("v", 1.0)) is None
+            assert await reader._newer(A, CachedValue("v", 1.0)) is None
             assert reader.reads == expected
 
     async def test_a_read_from_before_a_failure_says_nothing(self) -> None:
         """It found an older version than the one that failed."""
         reader = Reader(CachedValue("v1", 1.0), CachedValue("v2", 2.0))
-        rotation = Rotation(reader, lambda: 0.0)
-        first = await rotation._newer(A, CachedValue("v0", 0.0))
+        first = await reader._newer(A, CachedValue("v0", 0.0))
 
         assert first is not None
         assert first.raw == "v1"
-        assert await rotation._newer(A, CachedValue("v2", 2.0)) is None
+        assert await reader._newer(A, CachedValue("v2", 2.0)) is None
 
     async def test_without_a_cache_the_whole_burst_gets_the_new_value(self) -> None:
         """Every caller that had the old version."""
-        rotation = Rotation(Reader(CachedValue("new", 2.0)), lambda: 0.0)
+        reader = Reader(CachedValue("new", 2.0))
         old = CachedValue("old", 1.0)
-        first, second = await rotation._newer(A, old), await rotation._newer(A, old)
+        first, second = await reader._newer(A, old), await reader._newer(A, old)
 
         assert first is second
         assert first
@@ -387,9 +386,9 @@ class TestBursts:
     @pytest.mark.parametrize(("raw", "found"), [("other", True), ("same", False)])
     async def test_without_versions_the_content_decides(self, raw: str, *, found: bool) -> None:
         """A store may have no versions at all."""
-        rotation = Rotation(Reader(CachedValue(raw)))
+        reader = Reader(CachedValue(raw))
 
-        assert (await rotation._newer(A, CachedValue("same")) is not None) is found
+        assert (await reader._newer(A, CachedValue("same")) is not None) is found
 
 
 class TestWatch:

@@ -11,7 +11,7 @@ from _support.wire import Wire, refusal
 import s1crets
 from s1crets.cache.entry import Fetched
 from s1crets.providers.aws import AsyncSecretsManager
-from s1crets.providers.aws._responses import malformed
+from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._store import AwsProvider, AwsStore
 

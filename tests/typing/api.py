@@ -28,8 +28,8 @@ from s1crets.providers.aws import (
 )
 from s1crets.providers.files import AsyncFiles, Files
 from s1crets.providers.instrumentation import Stats
-from s1crets.providers.metadata import SecretMetadata
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
+from s1crets.providers.store import SecretMetadata
 
 
 def blocking() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 import s1crets
-from s1crets.cache.keys import EXISTS, PATH, CacheKey
+from s1crets.cache.entry import EXISTS, PATH, CacheKey
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 PS: Any = AsyncParameterStore()._store

@@ -124,9 +124,9 @@ def test_every_module_is_in_the_map() -> None:
 
 def test_what_does_not_exist_is_found() -> None:
     """The checks of this file can fail."""
-    assert missing_paths("`tests/nowhere.py`, `cache/{keys,locks}.py`, `cache/`") == [
+    assert missing_paths("`tests/nowhere.py`, `cache/{entry,locks}.py`, `cache/`") == [
         "tests/nowhere.py",
-        "cache/{keys,locks}.py",
+        "cache/{entry,locks}.py",
     ]
     assert missing_paths("`errors.py::BatchError`, `errors.py::NoError`") == ["errors.py::NoError"]
     assert missing_paths(

@@ -27,24 +27,22 @@ MODULES = [
 ]
 LAYERS = [
     ["s1crets.errors", "s1crets._sentinels", "s1crets._version", "s1crets._aliases"],
-    ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker"],
+    ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
     ["s1crets._codec", "s1crets._runtime", "s1crets._batcher"],
-    ["s1crets.cache.keys", "s1crets.cache.entry", "s1crets.cache.freshness"],
+    ["s1crets.cache.entry", "s1crets.cache.entry", "s1crets.cache.freshness"],
     ["s1crets.cache.single_flight", "s1crets.cache.encryption", "s1crets.cache.refresh"],
     ["s1crets.cache.backends"],
     ["s1crets.cache.tiers", "s1crets.cache.shared_tier", "s1crets.cache.scope"],
     ["s1crets.cache.options", "s1crets.cache.secret_cache", "s1crets.cache"],
     [
         "s1crets.providers.instrumentation",
-        "s1crets.providers.metadata",
-        "s1crets.providers.options",
         "s1crets.providers.rotation",
         "s1crets.providers.store",
     ],
     ["s1crets.providers.async_provider"],
     ["s1crets._sync"],
     ["s1crets.providers.simple"],
-    ["s1crets.providers.aws", "s1crets.providers.files"],
+    ["s1crets.providers.aws", "s1crets.providers.files", "s1crets.providers._rooted_fs"],
     ["s1crets.providers", "s1crets.testing"],
     ["s1crets", "s1crets.aio", "s1crets.integrations"],
     ["s1crets.cli", "s1crets.__main__"],
@@ -107,7 +105,7 @@ def test_imports_go_one_way(name: str) -> None:
     ]
     + [
         ("s1crets.cache.tiers", "CacheArgs", "s1crets.cache.options:CacheArgs"),
-        ("s1crets.providers.simple", "Entry", "s1crets.providers.metadata:SecretMetadata"),
+        ("s1crets.providers.simple", "Entry", "s1crets.providers.store:SecretMetadata"),
         ("s1crets.providers.simple", "Concealed", "s1crets._redaction:Redacted"),
     ],
 )

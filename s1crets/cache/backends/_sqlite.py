@@ -161,11 +161,7 @@ class Database:
         self._writing.release()
 
     def read(self, query: Callable[[Callable[..., sqlite3.Cursor], A], R], argument: A) -> R | None:
-        """Return `query(execute, argument)`, run in this thread.
-
-        Returns:
-            None while no file is open, also if it turns out that the file must be replaced.
-        """
+        """Return `query(execute, argument)`, run in this thread; None while no file is open."""
         cache = self._cache
         if cache is None:
             return None
@@ -185,10 +181,7 @@ class Database:
                 self._repairing(lambda: None)
 
     def write(self, write: Callable[[Any], R]) -> R:
-        """Run `write(cache)` in one transaction and return its result. Blocks.
-
-        If it raises, nothing is written.
-        """
+        """Run `write(cache)` in a transaction, undone if it raises; return its result. Blocks."""
         with self._writing:
             return self._repairing(lambda: self._transact(write))
 
@@ -261,11 +254,7 @@ class Database:
         )
 
     def _check(self, *, now: bool = False) -> None:
-        """Check, every 0.1 s, that the file is still the one that was opened.
-
-        Raises:
-            FileNotFoundError: it was removed or replaced.
-        """
+        """Check, every 0.1 s, that the file is still the opened one, not removed or replaced."""
         moment = self._timer()
         if moment < self._checked + _CHECK and not now:
             return
@@ -319,9 +308,6 @@ class FetchLocks:
 
     The kernel frees the locks of a process that dies, so there is nothing to clean up. Where file
     locks do not work, two processes fetch the same entry, and nothing else is lost.
-
-    Args:
-        file: descriptor of the file whose bytes are locked; closed when this object is collected.
     """
 
     def __init__(self, file: int) -> None:
@@ -388,11 +374,7 @@ def _slot(key: str) -> int:
 
 @contextlib.contextmanager
 def private_folder(folder: Path) -> Iterator[int]:
-    """Create the folder if it does not exist, check that it is private, and yield it opened.
-
-    Raises:
-        NotPrivateError: the folder is a link, another user's, or open to others.
-    """
+    """Create the folder if it does not exist, check that it is private, and yield it opened."""
     # `os.makedirs(mode=)` would leave the folders between at the umask.
     for path in [*reversed(folder.parents), folder]:
         if not path.is_dir():
@@ -425,16 +407,9 @@ def _check_private(folder: Path, status: os.stat_result) -> None:
 
 
 def _create_file(descriptor: int) -> int:
-    """Create the database file, private; SQLite gives its -wal and -shm files the same mode.
+    """Create the database file in an opened folder, private; return its inode.
 
-    Args:
-        descriptor: of a private folder.
-
-    Returns:
-        The file's inode.
-
-    Raises:
-        NotPrivateError: it is a link.
+    SQLite gives its -wal and -shm files the same mode.
     """
     flags = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_WRONLY
     with contextlib.suppress(FileExistsError):

@@ -1,7 +1,7 @@
 """AiocacheBackend: any aiocache cache as the backend of a shared tier.
 
-A failing or slow backend is a miss and one warning, and a
-circuit breaker leaves it alone for a while: a cache must not be slower than AWS.
+A failing or slow backend is a miss and one warning, and a circuit breaker leaves it alone for a
+while: a cache must not be slower than AWS.
 """
 
 from __future__ import annotations
@@ -42,9 +42,6 @@ class TimeBudget:
 
     A public call takes several operations. The time of slow ones is subtracted from one budget,
     which recovers with time; when it is used up the backend counts as failed.
-
-    Args:
-        timer: monotonic seconds.
     """
 
     LIMIT = 1.0  # seconds
@@ -63,11 +60,9 @@ class TimeBudget:
         return self._left
 
     def spend(self, began: float, busy: float) -> bool:
-        """Subtract an operation's time; return whether there is some left.
+        """Subtract the time of an operation, without the `busy` seconds that this thread worked.
 
-        Args:
-            began: when it began.
-            busy: seconds of it that this thread was busy with other work, not waiting.
+        Returns whether there is some left.
         """
         now = self._timer()
         if now - began - busy > self._QUICK:
@@ -126,14 +121,10 @@ class AiocacheBackend:
     @property
     def is_available(self) -> bool:
         """Whether the backend can be read, as far as is known."""
-        return not self._reads.is_open
+        return not (self._reads.has_failed and self._reads.is_open)
 
     def open(self) -> None:
-        """Open files, if there are any. Blocks.
-
-        Raises:
-            NotPrivateError: others can access them.
-        """
+        """Open files, if there are any; NotPrivateError if others can access them. Blocks."""
         if self.sync is not None:
             self._guarded_sync(self.sync.open)
 
@@ -177,11 +168,7 @@ class AiocacheBackend:
         )
 
     async def add_many(self, texts: Mapping[str, str], ttl: float) -> dict[str, bool | None]:
-        """Store the texts of keys that do not exist.
-
-        Returns:
-            Whether each key was free; None if that is unknown.
-        """
+        """Store the texts of keys that do not exist; return which, None if that is unknown."""
 
         async def add(key: str) -> bool | None:
             return await self._call(self._writes, "_add", key, texts[key], math.ceil(ttl))
@@ -222,11 +209,13 @@ class AiocacheBackend:
         self, breaker: CircuitBreaker, verb: str, *args: Any, **kwargs: Any
     ) -> Any | None:
         """Return the result of a method of the cache, or None if it fails or takes too long."""
-        if breaker.is_open:
+        if breaker.has_failed and breaker.is_open:
             return None
         slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_CALLS))
         async with slots:
-            if breaker.is_open or (cache := await self._cache_here()) is None:
+            if (breaker.has_failed and breaker.is_open) or (
+                cache := await self._cache_here()
+            ) is None:
                 return None
             if verb == "_add":
                 return await self._guarded(breaker, _add(cache, *args))
@@ -235,7 +224,8 @@ class AiocacheBackend:
     async def _cache_here(self) -> Any:
         """Return the cache for the running loop, or None if there is none."""
         if self._per_loop is not None:
-            return await self._guarded(self._reads, self._per_loop.get())
+            cache = self._per_loop.ready.get(asyncio.get_running_loop())
+            return cache or await self._guarded(self._reads, self._per_loop.get())
         if self._is_bound:
             loop = asyncio.get_running_loop()
             if self._loop is None:
@@ -264,7 +254,7 @@ class AiocacheBackend:
         return None
 
     def _guarded_sync(self, function: Callable[..., R], *args: Any) -> R | None:
-        if self._reads.is_open:
+        if not self.is_available:
             return None
         try:
             return function(*args)

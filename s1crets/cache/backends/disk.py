@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
+import anyio.to_thread
 from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 
@@ -143,7 +144,12 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
         # Writes of one loop wait for each other here, without a thread each.
         gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
         async with gate:
-            return await run_in_thread(self._database.write, write)
+            return await anyio.to_thread.run_sync(
+                self._database.write,
+                write,
+                abandon_on_cancel=True,
+                limiter=anyio.CapacityLimiter(1),
+            )
 
     def _record(self, cache: Any, key: str) -> bytes | None:
         (record,) = select(cache._sql, (key,))  # noqa: SLF001  # in the transaction

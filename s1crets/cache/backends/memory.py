@@ -133,12 +133,9 @@ class MemoryCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache ha
         return len(self._entries) >= self.size
 
     def delete_where(self, predicate: Callable[[Any, Any], bool]) -> int:
-        """Delete the entries for which `predicate(key, value)` is true, also expired ones.
+        """Delete entries for which `predicate(key, value)` is true, expired or not; count them.
 
         The predicate runs under the lock: it must not use the cache.
-
-        Returns:
-            The number of deleted entries.
         """
         with self._lock:
             found = [key for key, (value, _) in self._entries.items() if predicate(key, value)]
@@ -285,11 +282,7 @@ def already_exists(key: object) -> ValueError:
 
 
 def incremented(value: Any, delta: int) -> int:
-    """Return a stored number plus `delta`.
-
-    Raises:
-        TypeError: the value is not an integer.
-    """
+    """Return a stored number plus `delta`, or raise a TypeError."""
     with suppress(ValueError):
         return int(value) + delta
     raise TypeError("Value is not an integer")  # outside of the handler: its error has the value

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import AsyncExitStack
+import logging
+from contextlib import AsyncExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from s1crets._redaction import Redacted, stripped
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
-from s1crets.providers.aws._errors import Request, refused, translated
-from s1crets.providers.aws._logging import quiet
-from s1crets.providers.aws._responses import check_token
+from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
 from s1crets.providers.aws._retry import Renewal, govern
 from s1crets.providers.aws._session import (
     current_credentials,
@@ -21,30 +21,64 @@ from s1crets.providers.aws._session import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import (
+        AsyncGenerator,
+        Awaitable,
+        Callable,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws._session import ClientSpec
 
 R = TypeVar("R")
 
+_is_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
 
-class _Client(NamedTuple):
-    api: Any
-    region: str
+
+def _passes(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG or not _is_ours.get()
+
+
+# Their DEBUG records have bodies, parsed responses and signing headers.
+for _name in (
+    "aiobotocore.credentials",
+    "aiobotocore.endpoint",
+    "aiobotocore.hooks",
+    "aiobotocore.parsers",
+    "aiobotocore.regions",
+    "botocore.auth",
+    "botocore.credentials",
+    "botocore.endpoint",
+    "botocore.hooks",
+    "botocore.httpsession",
+    "botocore.parsers",
+    "botocore.regions",
+    "botocore.retryhandler",
+):
+    logging.getLogger(_name).addFilter(_passes)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop botocore's DEBUG records of our own calls; other users of botocore keep their logs."""
+    token = _is_ours.set(True)
+    try:
+        yield
+    finally:
+        _is_ours.reset(token)
 
 
 class Clients:
-    """The clients of a provider. A client belongs to one event loop and one process.
-
-    Args:
-        spec: their properties.
-    """
+    """The clients of a provider. A client belongs to one event loop and one process."""
 
     def __init__(self, spec: ClientSpec) -> None:
         self.spec = spec
         # The generator must not refer to this object, or it would never become garbage.
-        self._per_loop: PerLoop[_Client] = PerLoop(partial(_opened, spec))
+        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec))
 
     async def call(
         self,
@@ -84,17 +118,9 @@ class Clients:
         *,
         first: bool = False,
     ) -> list[R]:
-        """Request all pages of a listing; return the items that `parse` makes of them.
+        """Request all pages of a listing, or those up to the `first` one with items.
 
-        Args:
-            operation: as for `call`, like the following.
-            subject: as for `call`.
-            parse: as for `call`, for a page.
-            arguments: as for `call`.
-            first: stop after the first page with items.
-
-        Raises:
-            S1cretsError: any failure.
+        Return the items that `parse` makes of them. Arguments and errors are those of `call`.
         """
 
         async def work(api: Any, method: str) -> list[R]:
@@ -104,7 +130,7 @@ class Clients:
                 found += parse(page)
                 if first and found:
                     break
-                check_token(page, tokens)
+                _check_token(page, tokens)
             return found
 
         return await self._run(operation, subject, work)
@@ -118,14 +144,22 @@ class Clients:
         names: Sequence[str] = (),
         writes: bool = False,
     ) -> R:
+        spec = self.spec
+
         async def run() -> R:
-            client = await self._per_loop.get(operation, subject)
+            api = await self._per_loop.get(operation, subject)
             from botocore import xform_name  # which a thread has imported by now
 
-            request = Request(self.spec.service, client.region, operation, subject, writes)
-            observed = self.spec.counters.observer.request(operation, names or (subject,))
-            with observed, translated(request):
-                return await work(client.api, xform_name(operation))
+            observer = spec.counters.observer
+            observed = observer.request(operation, names or (subject,)) if observer else None
+            with observed or nullcontext():
+                try:
+                    return await work(api, xform_name(operation))
+                except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
+                    region = api.meta.region_name
+                    request = Request(spec.service, region, operation, subject, writes)
+                    ours = translation(request, theirs)
+                raise ours
 
         with quiet():
             return await stripped(run())
@@ -144,15 +178,46 @@ def _revealed(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v.reveal() if isinstance(v, Redacted) else v for k, v in arguments.items()}
 
 
-async def _opened(spec: ClientSpec, operation: str, subject: str) -> AsyncGenerator[_Client, None]:
+def listed(page: Any, field: str, *, named: bool = False) -> list[dict[str, Any]]:
+    """Return the list of structures in a response; `named` ones must have a name."""
+    found = page.get(field)
+    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
+        raise malformed()
+    if named and not all(isinstance(item.get("Name"), str) for item in found):
+        raise malformed()
+    return found
+
+
+def expect(answer: Any, field: str, kind: type) -> None:
+    """Reject a response without a field of this type."""
+    if not isinstance(answer.get(field), kind):
+        raise malformed()
+
+
+def _check_token(page: Any, seen: set[str]) -> None:
+    """Reject a page token that was `seen` before, since the pages would never end.
+
+    aiobotocore notices a token that is repeated immediately, but not one that comes back later.
+    """
+    from botocore.exceptions import PaginationError
+
+    if (token := page.get("NextToken")) is None:
+        return
+    expect(page, "NextToken", str)
+    if token in seen:
+        raise PaginationError(message="the service repeated a page token")
+    seen.add(token)
+
+
+async def _opened(spec: ClientSpec, operation: str, subject: str) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed."""
-    with translated(Request(spec.service, "region not known", operation, subject)):
-        session, region = await prepare(spec)
-    spec.counters.region = region
+    request = Request(spec.service, "region not known", operation, subject)
     async with AsyncExitStack() as stack:
-        with translated(Request(spec.service, region, operation, subject)):
+        with translated(request):
+            session, region = await prepare(spec)
+            request.region = spec.counters.region = region
             client = await _open(spec, session, region, stack)
-        yield _Client(client, region)
+        yield client
 
 
 async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitStack) -> Any:
@@ -171,10 +236,9 @@ async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitSta
     )
     # Credentials come first, since a client that was created without any would never get some.
     credentials = await current_credentials(spec, session, region, config)
+    signing = signing_with(credentials, session)
     client = await stack.enter_async_context(
-        signing_with(credentials, session).create_client(
-            spec.service.name, region_name=region, config=config
-        )
+        signing.create_client(spec.service.name, region_name=region, config=config)
     )
     renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
     stack.push_async_callback(renewal.aclose)

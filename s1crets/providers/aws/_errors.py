@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from traceback import walk_tb
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from s1crets.errors import (
     AccessDeniedError,
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     from s1crets.providers.aws._services import Service
 
 
-@dataclass(frozen=True)
+@dataclass
 class Request:
     """A request to AWS, as error messages describe it.
 
     Attributes:
         service: the service.
-        region: its region.
+        region: its region, as far as it is known.
         operation: AWS's name of the operation.
         subject: the name or path in question.
         writes: whether the request contains a secret's value, which AWS's message may repeat.
@@ -54,6 +54,13 @@ class Request:
         return f"{request}: {problem}; {remedy}"
 
 
+_Meaning: TypeAlias = tuple[str, type[S1cretsError]]
+
+
+def _table(*rows: tuple[_Meaning, str]) -> dict[str, _Meaning]:
+    return {word: meaning for meaning, words in rows for word in words.split()}
+
+
 _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
 _EXISTS = "take another name, or update it; put does either", SecretExistsError
 _DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
@@ -69,122 +76,110 @@ _BAD_VALUE = "correct the value", InvalidValueError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
 _LOG_IN = "log in again: aws sso login", CredentialsError
+_NO_CREDENTIALS = (
+    "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached",
+    CredentialsError,
+)
+_NO_ANSWER = "check whether that source of credentials answers, and its message", CredentialsError
+_BAD_ENDPOINT = "correct the endpoint", ConfigurationError
+_NO_TLS = (
+    "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
+    UnavailableError,
+)
 
-_CODES: dict[str, tuple[str, type[S1cretsError]]] = {
-    code: meaning
-    for meaning, codes in (
-        (_NOT_FOUND, "ParameterNotFound ParameterVersionNotFound ResourceNotFoundException"),
-        (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
-        (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation"),
-        (_KMS, "DecryptionFailure EncryptionFailure InvalidKeyId KMSAccessDeniedException"),
-        (_KMS, "KMSDisabledException KMSInvalidStateException KMSNotFoundException"),
-        (_SLOW_DOWN, "LimitExceededException RequestLimitExceeded RequestThrottled Throttling"),
-        (_SLOW_DOWN, "ThrottlingException ThrottledException TooManyRequestsException"),
-        (_SLOW_DOWN, "TooManyUpdates"),
-        (_CREDENTIALS, "AuthFailure IncompleteSignature IncompleteSignatureException"),
-        (_CREDENTIALS, "InvalidAccessKeyId InvalidClientTokenId InvalidSignatureException"),
-        (_CREDENTIALS, "MissingAuthenticationToken MissingAuthenticationTokenException"),
-        (_CREDENTIALS, "SignatureDoesNotMatch UnrecognizedClientException"),
-        (_EXPIRED, "ExpiredToken ExpiredTokenException"),
-        (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
-        (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
-        (_BAD_NAME, "InvalidParameterException ValidationException"),
-        (_BAD_VALUE, "ParameterPatternMismatchException"),
-    )
-    for code in codes.split()
-}
+_CODES = _table(
+    (_NOT_FOUND, "ParameterNotFound ParameterVersionNotFound ResourceNotFoundException"),
+    (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
+    (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation"),
+    (_KMS, "DecryptionFailure EncryptionFailure InvalidKeyId KMSAccessDeniedException"),
+    (_KMS, "KMSDisabledException KMSInvalidStateException KMSNotFoundException"),
+    (_SLOW_DOWN, "LimitExceededException RequestLimitExceeded RequestThrottled Throttling"),
+    (_SLOW_DOWN, "ThrottlingException ThrottledException TooManyRequestsException"),
+    (_SLOW_DOWN, "TooManyUpdates"),
+    (_CREDENTIALS, "AuthFailure IncompleteSignature IncompleteSignatureException"),
+    (_CREDENTIALS, "InvalidAccessKeyId InvalidClientTokenId InvalidSignatureException"),
+    (_CREDENTIALS, "MissingAuthenticationToken MissingAuthenticationTokenException"),
+    (_CREDENTIALS, "SignatureDoesNotMatch UnrecognizedClientException"),
+    (_EXPIRED, "ExpiredToken ExpiredTokenException"),
+    (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
+    (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
+    (_BAD_NAME, "InvalidParameterException ValidationException"),
+    (_BAD_VALUE, "ParameterPatternMismatchException"),
+)
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
 EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
-_KINDS: dict[str, tuple[str, type[S1cretsError]]] = {
-    "NoCredentialsError": (
-        "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached",
-        CredentialsError,
-    ),
-    "PartialCredentialsError": ("set all of the credentials", CredentialsError),
-    "CredentialRetrievalError": (
-        "check whether that source of credentials answers, and its message",
-        CredentialsError,
-    ),
-    "MetadataRetrievalError": ("check whether the metadata service answers", CredentialsError),
-    "SSOError": _LOG_IN,
-    "TokenRetrievalError": _LOG_IN,
-    "UnauthorizedSSOTokenError": _LOG_IN,
-    "ProfileNotFound": ("set AWS_PROFILE to a profile that exists", ConfigurationError),
-    "ConfigParseError": ("correct the AWS config file", ConfigurationError),
-    "InvalidRegionError": ("set the region to one of AWS's", ConfigurationError),
-    "InvalidEndpointConfigurationError": ("correct the endpoint", ConfigurationError),
-    "PaginationError": _FAULTY,
-    "ResponseParserError": _FAULTY,
-    "SSLError": (
-        "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
-        UnavailableError,
-    ),
-    "HTTPClientError": _UNREACHABLE,
-    "ConnectionError": _UNREACHABLE,
-    "ClientError": _UNKNOWN,
-    "BotoCoreError": ("see the cause", S1cretsError),
-    "ClientPayloadError": ("the connection was interrupted: try again", UnavailableError),
-    "OSError": _UNREACHABLE,
-}
+_KINDS = _table(
+    (_NO_CREDENTIALS, "NoCredentialsError"),
+    (("set all of the credentials", CredentialsError), "PartialCredentialsError"),
+    (_NO_ANSWER, "CredentialRetrievalError"),
+    (("check whether the metadata service answers", CredentialsError), "MetadataRetrievalError"),
+    (_LOG_IN, "SSOError TokenRetrievalError UnauthorizedSSOTokenError"),
+    (("set AWS_PROFILE to a profile that exists", ConfigurationError), "ProfileNotFound"),
+    (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
+    (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
+    (_BAD_ENDPOINT, "InvalidEndpointConfigurationError"),
+    (_FAULTY, "PaginationError ResponseParserError"),
+    (_NO_TLS, "SSLError"),
+    (_UNREACHABLE, "HTTPClientError ConnectionError OSError"),
+    (_UNKNOWN, "ClientError"),
+    (("see the cause", S1cretsError), "BotoCoreError"),
+    (("the connection was interrupted: try again", UnavailableError), "ClientPayloadError"),
+)
 _UNHANDLED = "HTTPClientError"  # itself, not a subclass: it wraps an error unknown to botocore
 
 
-def code_of(error: BaseException | None) -> str:
-    """Return AWS's error code, or "" if the error does not come from AWS."""
-    response = getattr(error, "response", None) or {}
-    return str(response.get("Error", {}).get("Code", ""))
+def malformed() -> Exception:
+    """Return botocore's own error for a response that violates the API."""
+    from botocore.parsers import ResponseParserError
+
+    error: Exception = ResponseParserError("the response does not match the API")
+    return error
 
 
 @contextmanager
 def translated(request: Request) -> Iterator[None]:
-    """Raise our error for an error of botocore's.
-
-    The cause keeps its message but not its traceback: botocore's frames contain the secret.
-    """
+    """Raise our error for an error of botocore's."""
     try:
         yield
-    except S1cretsError:
-        raise
     except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
-        ours = _from_service(request, theirs) if code_of(theirs) else _from_client(request, theirs)
-        cause = None if request.writes or _may_contain_response(theirs, ours) else _bare(theirs)
+        ours = translation(request, theirs)
     else:
         return
-    raise ours from cause
+    raise ours from ours.__cause__
 
 
-def _may_contain_response(theirs: Exception, ours: BaseException) -> bool:
-    """Return whether botocore's message may contain the response: secrets, or STS's keys."""
-    return (
-        isinstance(ours, BadResponseError)
-        or code_of(theirs).isdecimal()
-        or type(theirs).__name__ == _UNHANDLED
-    )
+def translation(request: Request, theirs: Exception) -> Exception:
+    """Return our error for an error of botocore's, or a bug of ours as it is.
 
-
-def _bare(error: BaseException) -> BaseException:
-    error.__cause__ = error.__context__ = None
-    return error.with_traceback(None)
-
-
-def _from_service(request: Request, error: Any) -> S1cretsError:
+    The cause keeps its message but not its traceback: botocore's frames contain the secret. If the
+    message too may contain it, as part of a request or response, there is no cause.
+    """
+    if isinstance(theirs, S1cretsError):
+        return theirs
+    response = getattr(theirs, "response", None) or {}
+    failure = response.get("Error", {})
+    code, words = str(failure.get("Code", "")), str(failure.get("Message", "")).strip()
     # A number as the code means that the response was not AWS's; the message is all of its body.
-    is_from_aws = not code_of(error).isdecimal()
-    words = str(error.response["Error"].get("Message", "")).strip() if is_from_aws else ""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return refused(request, code_of(error), words, status)
+    is_foreign = code.isdecimal()
+    if code:
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        ours: Exception = refused(request, code, "" if is_foreign else words, status)
+    else:
+        ours = _from_client(request, theirs)
+    if ours is not theirs:
+        is_telling = isinstance(ours, BadResponseError) or type(theirs).__name__ == _UNHANDLED
+        theirs.__cause__ = theirs.__context__ = None
+        theirs = theirs.with_traceback(None)
+        ours.__cause__ = None if request.writes or is_foreign or is_telling else theirs
+    return ours
 
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
-    """Return the error for a refusal by AWS, of a whole request or of one name in a batch.
+    """Return the error for AWS's refusal of a request or of a name in a batch.
 
-    Args:
-        request: the request.
-        code: AWS's error code.
-        words: AWS's message.
-        status: the HTTP status, or 0.
+    `words` is AWS's message, `status` the HTTP status if it is known.
     """
     fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
     remedy, kind = _CODES.get(code, fallback)
@@ -220,21 +215,13 @@ def _action(request: Request, words: str) -> str:
     return f"{request.service.iam_prefix}:{request.operation}"
 
 
-def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
-    for base in type(error).__mro__:
-        if base.__name__ in _KINDS:
-            remedy, kind = _KINDS[base.__name__]
-            break
-    else:
-        modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
-        is_parsing = "botocore.parsers" in modules
-        if isinstance(error, ValueError) and "aiobotocore.endpoint" in modules and not is_parsing:
-            remedy, kind = _KINDS["InvalidEndpointConfigurationError"]
-        elif is_parsing or modules[-1:] == ["aiobotocore.endpoint"]:
-            # The response contains other types than botocore expects.
-            remedy, kind = _FAULTY
-        else:
-            return error  # a bug of ours
+def _from_client(request: Request, error: Exception) -> Exception:
+    """Return our error for one that is not a response, or a bug of ours as it is."""
+    bases = [base.__name__ for base in type(error).__mro__]
+    meaning = next((_KINDS[base] for base in bases if base in _KINDS), None) or _by_origin(error)
+    if meaning is None:
+        return error
+    remedy, kind = meaning
     words = type(error).__name__
     if kind is BadResponseError and words != "PaginationError":
         words = f"the response does not match the API [{words}]"
@@ -243,3 +230,13 @@ def _from_client(request: Request, error: Exception) -> S1cretsError | Any:
     elif not request.writes:
         words = f"{error} [{words}]"
     return kind(request.message(words, remedy))
+
+
+def _by_origin(error: Exception) -> _Meaning | None:
+    """Return the meaning of an error of a general class by the code that raised it."""
+    modules = [frame.f_globals.get("__name__") for frame, _ in walk_tb(error.__traceback__)]
+    if "botocore.parsers" in modules:
+        return _FAULTY  # the response contains other types than botocore expects
+    if isinstance(error, ValueError) and "aiobotocore.endpoint" in modules:
+        return _BAD_ENDPOINT
+    return _FAULTY if modules[-1:] == ["aiobotocore.endpoint"] else None

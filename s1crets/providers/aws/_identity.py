@@ -18,8 +18,8 @@ import anyio
 
 from s1crets._runtime import run_in_thread
 from s1crets.cache.scope import Scope
+from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._logging import quiet
 from s1crets.providers.aws._services import STS
 from s1crets.providers.aws._session import find_credentials, load_models, prepare
 
@@ -53,12 +53,7 @@ _TIMEOUT = 2.0  # seconds to ask for the caller's identity
 
 
 class Identity:
-    """Determines the scope of a provider's cache entries.
-
-    Args:
-        spec: of the provider's clients.
-        namespace: the caller's name for the identity, or None.
-    """
+    """Determines the scope of a provider's cache entries, unless it is a `namespace`."""
 
     def __init__(self, spec: ClientSpec, namespace: str | None) -> None:
         self._spec = spec
@@ -68,10 +63,7 @@ class Identity:
         self._given = "\0".join(given)
 
     def hint(self) -> str:
-        """Return a text that changes with everything that may change the scope. Blocks.
-
-        With a session of the caller's own it is unknown, "".
-        """
+        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
         if self._spec.session is not None:
             return ""
         region = self._spec.sts_args.get("aws_region", "")
@@ -84,11 +76,7 @@ class Identity:
         return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
 
     async def scope(self) -> Scope:
-        """Return the scope: `GetCallerIdentity`, if nothing else determines the caller.
-
-        Raises:
-            S1cretsError: it can't be determined.
-        """
+        """Return the scope: `GetCallerIdentity`, if nothing else determines the caller."""
         spec, owner, is_lasting = self._spec, self._given, True
         with quiet(), translated(Request(STS, "region not known", "GetCallerIdentity", "?")):
             session, region = await prepare(spec)
@@ -109,11 +97,7 @@ def _endpoint(session: Any, service: str) -> str:
 
 
 async def _caller(session: Any, region: str) -> tuple[str, bool]:
-    """Return the identity of a session's credentials, and whether renewed ones have it too.
-
-    Raises:
-        NoCredentialsError: the session has none.
-    """
+    """Return the identity of a session's credentials, and whether renewed ones have it too."""
     from aiobotocore.config import AioConfig
 
     credentials = await find_credentials(session)

@@ -1,40 +1,156 @@
-"""Retries of refused requests. No request is sent more than `retry` times.
+"""Retries and rate limiting. No request is sent more than `retry` times.
 
 botocore's standard mode decides about failures, with its backoff. Throttled requests are sent again
 at the rate that AWS accepts, and requests with an expired token once, with renewed credentials. All
 attempts are counted together, for each request and each page.
+
+The rate follows AIMD (additive increase, multiplicative decrease): requests are not delayed until
+AWS throttles for the first time; then the rate grows slowly, and drops whenever AWS throttles
+again. botocore's "adaptive" mode does this for each client, and took 200 s for a job that needs 10.
+A request has few attempts. So a request that AWS throttled is sent before those that were not sent
+yet, after a pause in which the quota recovers, and its third attempt only after a silence.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+import random
+import threading
+import time
+from collections import deque
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
-from s1crets._runtime import cancel_and_wait, outcome_of
+import anyio
+
+from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, THROTTLES
-from s1crets.providers.aws._rate_limit import RateLimiter
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from s1crets.providers.aws._session import ClientSpec
 
+    _Locks = tuple[asyncio.Lock, asyncio.Lock]
+
+_FIRST = 4.0  # requests per second, at least, after AWS has throttled for the first time
+_SLOWEST = 0.5  # requests per second
+_DECREASE = 0.9  # the part of the recent rate of accepted requests that is kept
+_INCREASE = 0.04  # requests per second for each accepted request: 4 % of the rate per second
+_CATCH_UP = 0.1  # seconds that a late timer may make up for
+_REST = 0.5  # the part of an interval that each request throttled together with others adds
+_SILENCE = 0.5  # seconds, at least, before a third attempt
+_HOPELESS = 4  # decreases without any accepted request after which queued requests give up
+_PAUSE = 1.0  # seconds, at most, before the next request after AWS has throttled
+_QUIET = 60.0  # seconds without throttling after which requests are not delayed any more
+
 # Keys in the context that botocore passes from attempt to attempt.
-_THROTTLED, _SENT, _CREDENTIALS, _RENEWED = (
-    f"s1crets_{name}" for name in ("throttled", "sent", "credentials", "renewed")
+_RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
+    f"s1crets_{name}" for name in ("rate", "sent", "throttled", "credentials", "renewed")
 )
 
 
-class RateLimits:
-    """The rate limiters of a provider, by quota."""
+class RateLimiter:
+    """The rate of the requests of a quota. Shared by tasks, threads and event loops.
 
-    def __init__(self) -> None:
-        self._limiters: defaultdict[str, RateLimiter] = defaultdict(RateLimiter)
+    Args:
+        clock: monotonic seconds; injected by tests, like `sleep`.
+        sleep: waits for some seconds.
+    """
 
-    def of(self, quota: str) -> RateLimiter:
-        """Return the limiter of a quota."""
-        return self._limiters[quota]
+    def __init__(
+        self, *, clock: Callable[[], float] = time.monotonic, sleep: Any = anyio.sleep
+    ) -> None:
+        self.clock = clock
+        self._sleep = sleep
+        self.rate: float | None = None  # requests per second; None: unlimited
+        self._next = float("-inf")  # when the next request may be sent
+        self._throttled = float("-inf")  # when the rate was last lowered
+        self._first_throttled = float("-inf")  # when the first rate was set
+        self._accepted: deque[float] = deque()  # recent times at which AWS accepted a request
+        self._decreases = 0  # since AWS last accepted a request
+        self.after_fork()
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Replace the locks, which threads and loops of the parent may have held."""
+        self._lock = threading.Lock()
+        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = WeakKeyDictionary()
+
+    async def acquire(self, attempts: int = 0) -> bool:
+        """Wait until a request that AWS has throttled `attempts` times may be sent.
+
+        Return False if sending is pointless: AWS accepts nothing, and others wait in front.
+        """
+        if self.rate is None:
+            return True
+        locks = asyncio.Lock(), asyncio.Lock()
+        new, front = self._queues.setdefault(asyncio.get_running_loop(), locks)
+        is_behind = front.locked()
+        if is_behind and self._is_hopeless():
+            return False
+        # Only the first of the requests that were not sent yet competes with the throttled ones.
+        async with nullcontext() if attempts else new, front:
+            while (wait := self._reserve(attempts)) > 0:
+                if is_behind and self._is_hopeless():
+                    return False
+                await self._sleep(wait * random.uniform(1.0, 1.1))  # noqa: S311  # not a secret
+        return True
+
+    def _is_hopeless(self) -> bool:
+        return self._decreases >= _HOPELESS
+
+    def _reserve(self, attempts: int) -> float:
+        """Take the next slot, or return the seconds until it."""
+        with self._lock:
+            now = self.clock()
+            if self.rate is None or now - self._throttled > _QUIET:
+                self.rate = None
+                return 0
+            silence = min(max(3 / self.rate, _SILENCE), _PAUSE) if attempts > 1 else 0.0
+            if self._next + silence > now:
+                return self._next + silence - now
+            self._next = max(self._next, now - _CATCH_UP) + 1 / self.rate
+            return 0
+
+    def accepted(self, sent: float) -> None:
+        """Count a request, sent at the time `sent`, that AWS did not throttle."""
+        with self._lock:
+            now = self.clock()
+            self._decreases = 0
+            self._accepted.append(now)
+            while self._accepted[0] < now - self._window():
+                self._accepted.popleft()
+            if self.rate is not None:
+                self.rate += _INCREASE
+                if sent < self._first_throttled:  # part of the burst that set the first rate
+                    self.rate = max(self.rate, len(self._accepted) * _DECREASE)
+
+    def throttled(self, sent: float) -> None:
+        """Lower the rate after AWS throttled a request that was sent at the time `sent`."""
+        with self._lock:
+            now = self.clock()
+            if sent <= self._throttled:
+                # Sent before the rate was last lowered, so it says nothing about the new rate. But
+                # it will be sent again, and must be accepted then.
+                more = _REST / (self.rate or _FIRST)
+                self._next = min(self._next + more, self._throttled + _PAUSE)
+                return
+            start = max(now - self._window(), self._throttled)
+            lowered = sum(then > start for then in self._accepted) / (now - start) * _DECREASE
+            self._decreases = 1 if self.rate is None else self._decreases + 1
+            if self.rate is None:
+                self._first_throttled = now
+                self.rate = max(_FIRST, lowered)
+            else:
+                self.rate = max(_SLOWEST, min(self.rate * _DECREASE, max(lowered, self.rate / 2)))
+            self._throttled = now
+            self._next = now + min(2 / self.rate, _PAUSE)
+
+    def _window(self) -> float:
+        """Return the length, in seconds, of the recent past that determines the rate."""
+        return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
 class Renewal:
@@ -76,37 +192,41 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
     """Apply rate limits, retries and counters to all requests of a client."""
     from botocore.exceptions import ClientError
 
-    def limiter(operation: str) -> RateLimiter:
-        return spec.limits.of(spec.service.quota(operation))
-
     async def before_signing(request: Any, operation_name: str, **_: Any) -> None:
-        rate, context = limiter(operation_name), request.context
+        quota = spec.service.quotas.get(operation_name, operation_name)
+        rate, context = spec.limits[quota], request.context
         if not await rate.acquire(context.get(_THROTTLED, 0)):
             message = "other requests have been throttled for too long"
             raise ClientError(
                 {"Error": {"Code": "ThrottlingException", "Message": message}}, operation_name
             )
-        context[_SENT], context[_CREDENTIALS] = rate.clock(), renewal.credentials
+        context[_RATE], context[_SENT] = rate, rate.clock()
+        context[_CREDENTIALS] = renewal.credentials
 
     def before_send(request: Any, event_name: str, **_: Any) -> None:
         operation = event_name.rsplit(".", 1)[-1]
         attempt = request.headers.get("amz-sdk-request", b"")
         attempt = attempt if isinstance(attempt, bytes) else attempt.encode()
-        spec.counters.sent(operation, again=b"attempt=1;" not in attempt + b";")
+        again = b"attempt=1;" not in attempt + b";"
+        counters = spec.counters
+        counters.requests[operation] += 1
+        counters.retried += again
+        if observer := counters.observer:
+            observer.sent(again=again)
 
     async def needs_retry(
-        response: Any, request_dict: Any, operation: Any, attempts: int, **_: Any
+        response: Any, request_dict: Any, attempts: int, **_: Any
     ) -> float | None:
         if response is None:
             return None
-        rate, context = limiter(operation.name), request_dict["context"]
+        context = request_dict["context"]
         code = (response[1].get("Error") or {}).get("Code")
         if code in THROTTLES:
-            rate.throttled(context[_SENT])
+            context[_RATE].throttled(context[_SENT])
             spec.counters.was_throttled()
             context[_THROTTLED] = context.get(_THROTTLED, 0) + 1
         else:
-            rate.accepted(context[_SENT])
+            context[_RATE].accepted(context[_SENT])
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_NO_QUOTAS: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +28,8 @@ class Service:
     title: str
     iam_prefix: str
     batch_size: int = 1
-    quotas: Mapping[str, str] = field(default_factory=lambda: _NO_QUOTAS)
+    quotas: Mapping[str, str] = field(default_factory=dict)
     models: tuple[str, ...] = ()
-
-    def quota(self, operation: str) -> str:
-        """Return the name of an operation's request quota."""
-        return self.quotas.get(operation, operation)
 
 
 PARAMETER_STORE = Service(

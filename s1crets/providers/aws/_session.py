@@ -13,11 +13,13 @@ from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._services import STS
+from s1crets.providers.aws.options import STS_DEFAULTS
 
 if TYPE_CHECKING:
+    from collections import defaultdict
     from collections.abc import Callable
 
-    from s1crets.providers.aws._retry import RateLimits
+    from s1crets.providers.aws._retry import RateLimiter
     from s1crets.providers.aws._services import Service
     from s1crets.providers.aws.options import StsArgs
     from s1crets.providers.instrumentation import Counters
@@ -37,18 +39,7 @@ _loaders: dict[tuple[str, ...], Any] = {}
 
 @dataclass(frozen=True)
 class ClientSpec:
-    """The properties of a provider's clients.
-
-    Attributes:
-        service: the service.
-        sts_args: checked.
-        retry: attempts in total.
-        timeout: seconds of an attempt.
-        max_connections: connections of a client.
-        session: the caller's own, or None.
-        counters: count the requests.
-        limits: limit the rate of requests.
-    """
+    """The properties of a provider's clients; some are the options of `ProviderOptions`."""
 
     service: Service
     sts_args: StsArgs
@@ -57,15 +48,11 @@ class ClientSpec:
     max_connections: int
     session: Any
     counters: Counters
-    limits: RateLimits
+    limits: defaultdict[str, RateLimiter]  # by quota
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:
-    """Return a session and the region.
-
-    Raises:
-        ConfigurationError: there is no region.
-    """
+    """Return a session and the region, which must be configured."""
     # Imports and models take 300 ms of CPU time, which would stall the event loop.
     session, region = await run_in_thread(_load, spec)
     region = region or await _instance_region(session)
@@ -112,10 +99,9 @@ def _shared_loader(session: Any) -> Any:
 
 
 def _with_shared_models(session: Any) -> Any:
-    """Return a session like the caller's, which is not changed, but with the shared models.
+    """Return a copy of the caller's session with the shared models, and everything else its own.
 
-    A copy shares everything else, such as event handlers and credentials. If the caller's session
-    loads its data in its own way, it is returned as it is.
+    A session that loads its data in its own way is returned as it is.
     """
     session.full_config  # noqa: B018  # see `_new_session`
     own, shared = session.get_component("data_loader"), _shared_loader(session)
@@ -154,11 +140,7 @@ async def _instance_region(session: Any) -> str | None:
 
 
 async def find_credentials(session: Any) -> Any:
-    """Return a session's credentials.
-
-    Raises:
-        NoCredentialsError: it has none.
-    """
+    """Return a session's credentials; raise `NoCredentialsError` if it has none."""
     from botocore.exceptions import NoCredentialsError
 
     credentials = await session.get_credentials()
@@ -168,22 +150,14 @@ async def find_credentials(session: Any) -> Any:
 
 
 async def current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a client's credentials: the assumed role's, or else the session's.
-
-    Raises:
-        NoCredentialsError: there are none.
-    """
+    """Return a client's credentials: the assumed role's, or else the session's."""
     if "RoleArn" in spec.sts_args:
         return await _assume_role(spec.sts_args, session, region, config)
     return await find_credentials(session)
 
 
 async def renewed_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a client's credentials as their source provides them now.
-
-    Raises:
-        NoCredentialsError: there are none any more.
-    """
+    """Return a client's credentials as their source provides them now."""
     if spec.session is None:
         session = await run_in_thread(_new_session)  # the old one remembers its credentials
     return await current_credentials(spec, session, region, config)
@@ -208,10 +182,9 @@ async def _assume_role(sts_args: StsArgs, session: Any, region: str, config: Any
         return session.create_client(service, region_name=region, config=config, **credentials)
 
     source, role = await find_credentials(session), sts_args.get("RoleArn", "")
-    lifetime = sts_args.get("DurationSeconds", 3600)
-    defaults = {"RoleSessionName": "s1crets", "DurationSeconds": lifetime}
     given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
-    fetcher = AioAssumeRoleCredentialFetcher(sts, source, role, extra_args={**defaults, **given})
+    arguments: dict[str, Any] = {**STS_DEFAULTS, **given}
+    fetcher = AioAssumeRoleCredentialFetcher(sts, source, role, extra_args=arguments)
 
     async def renew() -> Any:
         with translated(Request(STS, region, "AssumeRole", role)):
@@ -219,6 +192,7 @@ async def _assume_role(sts_args: StsArgs, session: Any, region: str, config: Any
 
     # With botocore's own windows, 15 and 10 minutes, a session of 15 minutes would be renewed for
     # every request.
+    lifetime = arguments["DurationSeconds"]
     return AioRefreshableCredentials.create_from_metadata(
         metadata=await renew(),
         refresh_using=renew,

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
 from s1crets._batcher import Batcher
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE, CacheKey
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -24,11 +24,11 @@ from s1crets.errors import (
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
 from s1crets.providers.aws._identity import Identity
-from s1crets.providers.aws._retry import RateLimits
+from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import check_name
+from s1crets.providers.store import VALID_NAME, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
     from s1crets._redaction import Redacted
     from s1crets.cache.scope import Scope
     from s1crets.providers.aws._services import Service
-    from s1crets.providers.metadata import SecretMetadata
-    from s1crets.providers.store import WriteMode
+    from s1crets.providers.store import SecretMetadata, WriteMode
 
 FOUND = Fetched("yes", 1.0)
 """The result for an `EXISTS` key."""
@@ -55,9 +54,7 @@ _OF_WHOLE_REQUEST = (
 class _Refusal:
     """The result of names that must be requested singly: the batch was refused, or left them out.
 
-    Args:
-        names: the names that may be the reason.
-        error: AWS's refusal.
+    The names given may be the reason for the refusal, which is `error`.
     """
 
     def __init__(self, names: Sequence[str], error: S1cretsError | None = None) -> None:
@@ -71,17 +68,17 @@ class _Refusal:
             batcher.size = 1
 
 
+def checked_name(name: Any) -> str:
+    """Return a name, unless no service can have it."""
+    if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
+        check_name(name)  # raises
+    return str(name)
+
+
 class AwsStore(ABC):
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
 
-    Args:
-        clients: of the service.
-        namespace: the caller's name for the identity of cache entries, or None.
-
-    Attributes:
-        row: the service's row.
-        title: as of `Store`.
-        clients: see the argument.
+    Methods without documentation, and the arguments of all, are those of `Store`.
     """
 
     row: ClassVar[Service]
@@ -95,16 +92,7 @@ class AwsStore(ABC):
         )
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
-        """Return the cache key of a request.
-
-        Args:
-            path: a secret's name, or a path.
-            args: `kind`, if it is not `VALUE`.
-            options: the options that are not at their defaults.
-
-        Raises:
-            InvalidNameError: no AWS service can have this name.
-        """
+        """Return the cache key of a request; `options` are those that are not at their defaults."""
         kind = args[0] if args else VALUE
         secrets = self.aliases(path)
         pairs = tuple(sorted(options.items()))
@@ -112,8 +100,7 @@ class AwsStore(ABC):
 
     def aliases(self, path: str) -> tuple[str, ...]:
         """Return all names under which a secret may be cached."""
-        check_name(path)
-        return (path,)
+        return (checked_name(path),)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:  # noqa: ARG002  # for subclasses
         """Return the keys of all paths whose entries may contain the secret."""
@@ -130,12 +117,7 @@ class AwsStore(ABC):
 
     @abstractmethod
     async def fetch_one(self, name: str, group: Any) -> Fetched:
-        """Request one secret.
-
-        Args:
-            name: its name.
-            group: as passed to `_batched`.
-        """
+        """Request one secret; `group` is what was passed to `_batched`."""
 
     async def fetch_batch(
         self,
@@ -144,9 +126,7 @@ class AwsStore(ABC):
     ) -> Mapping[str, Fetched | S1cretsError]:
         """Request several secrets at once. Names that are left out are requested singly.
 
-        Args:
-            names: distinct names, at most as many as the service's row says.
-            group: as passed to `_batched`.
+        The names are distinct, and at most as many as the service's row says.
         """
         return {}
 
@@ -182,7 +162,8 @@ class AwsStore(ABC):
             return {name: _about(error, names[0], name) for name in names}
         except S1cretsError as error:
             return dict.fromkeys(names, _Refusal(names, error))
-        return {**dict.fromkeys(names, _Refusal([])), **found}
+        left_out = _Refusal([])
+        return {name: found.get(name, left_out) for name in names}
 
     # Writing
 
@@ -222,17 +203,20 @@ class AwsStore(ABC):
         await self.clients.aclose()
 
 
-async def overwrite_or_create(
-    overwrite: Callable[[], Awaitable[None]], create: Callable[[], Awaitable[None]]
+async def create_or_overwrite(
+    mode: WriteMode,
+    create: Callable[[], Awaitable[None]],
+    overwrite: Callable[[], Awaitable[None]],
 ) -> None:
-    """Overwrite a secret, or create it if it does not exist, or overwrite a concurrent creation."""
-    with suppress(SecretNotFoundError):
-        await overwrite()
-        return
-    with suppress(SecretExistsError):
-        await create()
-        return
-    await overwrite()
+    """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
+    if mode == "create":
+        return await create()
+    if mode == "put":
+        with suppress(SecretNotFoundError):
+            return await overwrite()
+        with suppress(SecretExistsError):
+            return await create()
+    return await overwrite()
 
 
 def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:
@@ -243,34 +227,29 @@ def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:
 
 
 class AwsProvider(AsyncProvider):
-    """A provider on an AWS service. The options are documented in `ProviderOptions`.
-
-    Raises:
-        TypeError: an unknown option, or one of the wrong type.
-        ValueError: an option out of range.
-    """
+    """A provider on an AWS service. The options are documented in `ProviderOptions`."""
 
     _store_type: ClassVar[type[AwsStore]]
     _region = "by botocore"
 
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         options = redacted(options)
-        checked(options)
-        sts_args, cache_args = options.get("sts_args") or {}, options.get("cache_args") or {}
+        given = checked(options)
+        sts_args, cache_args = given["sts_args"], given["cache_args"]
         counters = Counters(region=sts_args.get("aws_region"))
         self._region = sts_args.get("aws_region", self._region)
         spec = ClientSpec(
             service=self._store_type.row,
             sts_args=sts_args,
-            retry=options.get("retry", 3),
-            timeout=options.get("timeout", 5.0),
-            max_connections=options.get("max_connections", 50),
-            session=options.get("session"),
+            retry=given["retry"],
+            timeout=given["timeout"],
+            max_connections=given["max_connections"],
+            session=given["session"],
             counters=counters,
-            limits=RateLimits(),
+            limits=defaultdict(RateLimiter),
         )
         store = self._store_type(Clients(spec), cache_args.get("namespace"))
-        super().__init__(store, cache_args, options.get("deadline", 60.0), counters)
+        super().__init__(store, cache_args, given["deadline"], counters)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}, region {self._region}>"

@@ -6,13 +6,9 @@ import difflib
 import sys
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from s1crets.providers.options import (
-    CACHE_ARGS,
-    check_args,
-    check_cache_args,
-    check_numbers,
-    redact_options,
-)
+from s1crets._validation import NUMBER, Rule, check_items, check_value
+from s1crets.cache.options import RULES as CACHE_ARGS
+from s1crets.cache.options import check_cache_args, redact_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,14 +60,29 @@ class ProviderOptions(TypedDict, total=False):
     session: Any
 
 
-_STS_ARGS: Mapping[str, Any] = {
-    "RoleArn": str,
-    "RoleSessionName": str,
-    "DurationSeconds": int,
-    "ExternalId": str,
-    "aws_region": str,
+STS_DEFAULTS: StsArgs = {"RoleSessionName": "s1crets", "DurationSeconds": 3600}
+"""The items of `sts_args` that an assumed role always has."""
+_DEFAULTS: Mapping[str, Any] = {
+    "sts_args": {},
+    "cache_args": {},
+    "retry": 3,
+    "timeout": 5.0,
+    "deadline": 60.0,
+    "max_connections": 50,
+    "session": None,
 }
-_NUMBERS = ("retry", "timeout", "deadline", "max_connections")
+_STS_ARGS = {
+    "RoleArn": Rule((str,), not_empty=True),
+    "RoleSessionName": Rule((str,), not_empty=True),
+    "DurationSeconds": Rule((int,), 900, 43200),
+    "ExternalId": Rule((str,)),
+    "aws_region": Rule((str,), not_empty=True),
+}
+_NUMBERS = {
+    "retry": Rule((int,), 1),
+    "timeout": Rule(NUMBER, 0.001),
+    "max_connections": Rule((int,), 1),
+}
 
 
 def redacted(options: ProviderOptions) -> ProviderOptions:
@@ -98,23 +109,23 @@ def _unknown(name: str) -> str:
     return f"there is no option {name!r}: {hint}"
 
 
-def checked(options: ProviderOptions) -> None:
-    """Validate all options.
+def checked(options: ProviderOptions) -> dict[str, Any]:
+    """Return all options, those that are not given with their defaults.
 
     Raises:
         TypeError: an unknown item, or one of the wrong type.
         ValueError: an item out of range.
     """
-    sts_args, cache_args = options.get("sts_args"), options.get("cache_args")
-    if sts_args is not None:
-        check_args("sts_args", sts_args, _STS_ARGS)
-    if cache_args is not None:
-        check_cache_args(cache_args)
-    numbers = {name: value for name, value in options.items() if name in _NUMBERS}
-    if numbers.get("deadline", 0) is None:
-        del numbers["deadline"]
-    check_numbers(**numbers)
-    _check_session(options.get("session"))
+    given: dict[str, Any] = {**_DEFAULTS, **options}
+    for name in ("sts_args", "cache_args"):
+        if given[name] is None:
+            given[name] = _DEFAULTS[name]
+    check_items("sts_args", given["sts_args"], _STS_ARGS)
+    check_cache_args(given["cache_args"])
+    for name, rule in _NUMBERS.items():
+        check_value(name, given[name], rule)
+    _check_session(given["session"])
+    return given
 
 
 def _check_session(session: object) -> None:

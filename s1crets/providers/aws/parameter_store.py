@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Unpack
+from datetime import datetime
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
@@ -13,8 +15,7 @@ from s1crets._codec import encode
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import CachedValue, Fetched
-from s1crets.cache.keys import PATH, VALUE
+from s1crets.cache.entry import PATH, VALUE, CachedValue, Fetched
 from s1crets.errors import (
     ConfigurationError,
     InvalidNameError,
@@ -22,15 +23,16 @@ from s1crets.errors import (
     SecretNotFoundError,
 )
 from s1crets.providers.async_provider import distinct
-from s1crets.providers.aws._responses import listed, malformed, moment
+from s1crets.providers.aws._client import expect, listed
+from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
 from s1crets.providers.aws._store import (
     FOUND,
     AwsProvider,
     AwsStore,
-    overwrite_or_create,
+    checked_name,
+    create_or_overwrite,
 )
-from s1crets.providers.aws.options import ProviderOptions, redacted
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     check_tier,
@@ -38,15 +40,14 @@ from s1crets.providers.aws.write_settings import (
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.store import batch_error, check_name, fetched_path
+from s1crets.providers.store import SecretMetadata, batch_error, fetched_path, is_under
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.providers.aws.write_settings import ParameterType, Tier
     from s1crets.providers.store import WriteMode
 
@@ -68,8 +69,7 @@ class SsmStore(AwsStore):
         """Return the cache key of a request."""
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
-            check_name(path)
-            if not path.startswith("/"):
+            if not checked_name(path).startswith("/"):
                 message = f"{path!r} is not a valid path: it must begin with /"
                 raise InvalidNameError(message)
             path = path.rstrip("/") or "/"
@@ -81,8 +81,7 @@ class SsmStore(AwsStore):
         A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
         parameter without a path begins with a slash.
         """
-        check_name(path)
-        name, is_arn = _ARN.subn("", path)
+        name, is_arn = _ARN.subn("", checked_name(path))
         plain = name.partition(":")[0]
         return (plain, plain.lstrip("/")) if is_arn else (plain,)
 
@@ -119,9 +118,7 @@ class SsmStore(AwsStore):
     ) -> Mapping[str, Fetched | S1cretsError]:
         """Request up to ten parameters: `GetParameters`.
 
-        Args:
-            names: as of `AwsStore`.
-            group: whether to decrypt, and whether the names are ARNs or have selectors.
+        The group: whether to decrypt, and whether the names are ARNs or have selectors.
         """
         decrypt, is_selected = group
 
@@ -134,30 +131,21 @@ class SsmStore(AwsStore):
                 found[f"{parameter.get('ARN')}{selector}"] = fetched
             for name in [] if is_selected else map(str, answer.get("InvalidParameters") or []):
                 found[name] = self.clients.refused("GetParameters", name, "ParameterNotFound")
-            return {name: found[name] for name in names if name in found}
+            return found
 
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
     async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
         """Request all parameters under a path: `GetParametersByPath`."""
-
-        def parse(page: Any) -> list[tuple[str, Fetched]]:
-            return [(one["Name"], fetched) for one, fetched in _parameters(page)]
-
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
-        pages = await self.clients.pages("GetParametersByPath", path, parse, arguments)
+        pages = await self.clients.pages("GetParametersByPath", path, _parameters, arguments)
         found = fetched_path(self.title, dict(pages), {})
         # Encrypted values must not be stored under the parameters' own names.
         return found if decrypt else replace(found, also={})
 
     async def _fetch_exists(self, path: str) -> Fetched:
-        """Request a parameter and a path concurrently; the first success decides.
-
-        Raises:
-            SecretNotFoundError: there is neither.
-            S1cretsError: there was no success, and not all could be requested.
-        """
+        """Request a parameter and a path concurrently; the first success decides."""
         if path.startswith(_REFERENCE):
             name, secret = await resolve(path, lambda name: self.fetch_one(name, (True, False)))
             if CachedValue(secret.value).pick(_inner_keys(path, name)) is MISSING:
@@ -185,11 +173,7 @@ class SsmStore(AwsStore):
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _check_path(self, path: str) -> None:
-        """Request pages up to the first parameter under a path: `GetParametersByPath`.
-
-        Raises:
-            SecretNotFoundError: there is none.
-        """
+        """Request pages up to the first parameter under a path: `GetParametersByPath`."""
         arguments = {"Path": path, "WithDecryption": False, "Recursive": True}
         found = await self.clients.pages(
             "GetParametersByPath", path, _parameters, arguments, first=True
@@ -205,35 +189,21 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        check_name(path)
+        checked_name(path)
         raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
-        if mode == "create":
-            return self._create(path, raw, arguments)
-        if mode == "update":
-            return self._overwrite(path, raw, arguments)
-        return overwrite_or_create(
-            lambda: self._overwrite(path, raw, arguments),
-            lambda: self._create(path, raw, {"Type": "SecureString", **arguments}),
-        )
-
-    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        check_tier(settings.get("Tier", ""), raw)
-        await self._put(path, raw, settings, overwrite=False)
+        new = {"Type": "SecureString", **arguments}
+        create = partial(self._put, path, raw, new, overwrite=False)
+        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
 
     async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
-        filters = [{"Key": "Name", "Option": "Equals", "Values": [path]}]
-        described = await self.clients.pages(
-            "DescribeParameters",
-            path,
-            lambda page: [
-                kept_attributes(one)
-                for one in listed(page, "Parameters", named=True)
-                if one["Name"] == path
-            ],
-            {"ParameterFilters": filters},
-            first=True,
-        )
+
+        def parse(page: Any) -> list[dict[str, Any]]:
+            found = listed(page, "Parameters", named=True)
+            return [kept_attributes(one) for one in found if one["Name"] == path]
+
+        filters = {"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [path]}]}
+        described = await self.clients.pages("DescribeParameters", path, parse, filters, first=True)
         if not described:
             message = (
                 f"{self.title}: there is no parameter {path!r} to update (only a name can be"
@@ -248,38 +218,32 @@ class SsmStore(AwsStore):
                 f" {settings['Type']}: delete it first; nothing was written"
             )
             raise ConfigurationError(message)
-        kept = {**described[0], **settings}
-        check_tier(kept.get("Tier", "Standard"), raw)
-        await self._put(path, raw, kept, overwrite=True)
+        await self._put(path, raw, {**described[0], **settings}, overwrite=True)
 
     async def _put(
         self, path: str, raw: Redacted, settings: Mapping[str, Any], *, overwrite: bool
     ) -> None:
-        def parse(answer: Any) -> None:
-            if not isinstance(answer.get("Version"), int):
-                raise malformed()
-
+        # The account decides on the tier of a new parameter.
+        check_tier(settings.get("Tier", "Standard" if overwrite else ""), raw)
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
+        parse = partial(expect, field="Version", kind=int)
         await self.clients.call("PutParameter", path, parse, arguments, writes=True)
 
     def delete(self, path: str, **_: Any) -> Awaitable[None]:
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""
-        check_name(path)
-        return self.clients.call("DeleteParameter", path, lambda _: None, {"Name": path})
+        arguments = {"Name": checked_name(path)}
+        return self.clients.call("DeleteParameter", path, lambda _: None, arguments)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the parameters under a path: `DescribeParameters`."""
+
+        def parse(page: Any) -> list[SecretMetadata]:
+            found = listed(page, "Parameters", named=True)
+            return [_metadata(one) for one in found if is_under(one["Name"], path)]
+
         filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [path]}] if path else []
-        return await self.clients.pages(
-            "DescribeParameters",
-            path,
-            lambda page: [
-                _metadata(one)
-                for one in listed(page, "Parameters", named=True)
-                if is_under(one["Name"], path)
-            ],
-            {"ParameterFilters": filters},
-        )
+        arguments = {"ParameterFilters": filters}
+        return await self.clients.pages("DescribeParameters", path, parse, arguments)
 
 
 def _fetched(parameter: Any) -> Fetched:
@@ -291,17 +255,15 @@ def _fetched(parameter: Any) -> Fetched:
     raise malformed()
 
 
-def _parameters(page: Any) -> list[tuple[dict[str, Any], Fetched]]:
-    return [(one, _fetched(one)) for one in listed(page, "Parameters")]
+def _parameters(page: Any) -> list[tuple[str, Fetched]]:
+    return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
 
 
 def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
-    return SecretMetadata(
-        described["Name"],
-        str(described.get("Type", "")),
-        str(described.get("Version", "")),
-        moment(described.get("LastModifiedDate")),
-    )
+    kind, version = (str(described.get(field, "")) for field in ("Type", "Version"))
+    changed = described.get("LastModifiedDate")
+    changed = changed if isinstance(changed, datetime) else None
+    return SecretMetadata(described["Name"], kind, version, changed)
 
 
 async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, R]:
@@ -309,9 +271,6 @@ async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, 
 
     What follows the name looks into the secret's JSON. Names may contain slashes too, so the secret
     is the one with the longest name that exists.
-
-    Raises:
-        SecretNotFoundError: there is no such secret.
     """
     failures: list[SecretNotFoundError] = []
     name = path
@@ -348,10 +307,10 @@ class AsyncParameterStore(AwsProvider):
     service = PARAMETER_STORE.title
     _store_type = SsmStore
 
-    def __init__(self, **options: Unpack[ProviderOptions]) -> None:
-        options = redacted(options)
-        super().__init__(**options)
-        self._references: dict[str, str] = {}  # references, and the names of their secrets
+    @cached_property
+    def _references(self) -> dict[str, str]:
+        """References, and the names of their secrets."""
+        return {}
 
     async def get(
         self,
@@ -569,16 +528,9 @@ class AsyncParameterStore(AwsProvider):
     ) -> None:
         """Store a parameter, new or existing: `DescribeParameters`, then `PutParameter`.
 
-        An existing parameter keeps the settings that are not given, as with `update`.
-
-        Args:
-            path: the name.
-            value: text, or a dict or list, which is stored as JSON.
-            type: as for `create`; the type of an existing parameter can't be changed.
-            kms_key_id: as for `create`.
-            description: as for `create`.
-            tier: as for `create`.
-            tags: as for `create`, and only for a new parameter: AWS takes no others.
+        An existing parameter keeps the settings that are not given, as with `update`. The arguments
+        are those of `create`. The type of an existing parameter can't be changed, and AWS takes
+        tags only with a new one.
 
         Raises:
             ConfigurationError: a `ValueError`: invalid settings, also for an existing parameter;

@@ -7,13 +7,13 @@ import logging
 import re
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from s1crets._codec import encode
 from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import Fetched
-from s1crets.cache.keys import PATH, VALUE
+from s1crets.cache.entry import PATH, VALUE, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -21,13 +21,15 @@ from s1crets.errors import (
     SecretExistsError,
     SecretNotFoundError,
 )
-from s1crets.providers.aws._responses import listed, malformed, moment
+from s1crets.providers.aws._client import expect, listed
+from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
 from s1crets.providers.aws._store import (
     FOUND,
     AwsProvider,
     AwsStore,
-    overwrite_or_create,
+    checked_name,
+    create_or_overwrite,
 )
 from s1crets.providers.aws.write_settings import (
     LARGEST_SECRET,
@@ -35,15 +37,14 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.metadata import SecretMetadata, is_under
-from s1crets.providers.store import check_name, fetched_path
+from s1crets.providers.store import SecretMetadata, fetched_path, is_under
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Iterable, Mapping, Sequence
 
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
-    from s1crets.cache.keys import CacheKey
+    from s1crets.cache.entry import CacheKey
     from s1crets.providers.store import WriteMode
 
 _log = logging.getLogger("s1crets")
@@ -64,19 +65,16 @@ class SecretsManagerStore(AwsStore):
         version_stage: str | None = None,
     ) -> CacheKey:
         """Return the cache key of a request."""
-        check_name(path)
+        checked_name(path)
         given = {"version_id": version_id, "version_stage": version_stage}
-        options = {name: option for name, option in given.items() if option is not None}
-        for option in options.values():
-            check_name(option)
+        options = {name: checked_name(one) for name, one in given.items() if one is not None}
         if kind == PATH:
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **options)
 
     def aliases(self, path: str) -> tuple[str, ...]:
         """Return all names under which a secret may be cached: an ARN ends with six characters."""
-        check_name(path)
-        if not path.startswith("arn:"):
+        if not checked_name(path).startswith("arn:"):
             return (path,)
         name = path.partition(":secret:")[2] or path
         return (path, name, _SUFFIX.sub("", name))
@@ -94,20 +92,15 @@ class SecretsManagerStore(AwsStore):
         if key.kind != VALUE:
             return await self._fetch_exists(key.name)
         if key.options:  # batches don't support versions
-            return await self._request(key.name, dict(key.options))
+            return await self.fetch_one(key.name, dict(key.options))
         return await self._batched(key.name)
 
-    async def fetch_one(self, name: str, group: None) -> Fetched:  # noqa: ARG002
-        """Request a secret's current version: `GetSecretValue`."""
-        return await self._request(name, {})
-
-    async def _request(self, name: str, version: Mapping[str, Any]) -> Fetched:
-        """Request a secret: `GetSecretValue`."""
-        names = {"version_id": "VersionId", "version_stage": "VersionStage"}
-        arguments = {names[option]: value for option, value in version.items()}
-        return await self.clients.call(
-            "GetSecretValue", name, _fetched, {"SecretId": name, **arguments}
-        )
+    async def fetch_one(self, name: str, group: Mapping[str, Any] | None) -> Fetched:
+        """Request a secret, the current version or the one in `group`: `GetSecretValue`."""
+        fields = {"version_id": "VersionId", "version_stage": "VersionStage"}
+        arguments = {fields[option]: value for option, value in (group or {}).items()}
+        arguments["SecretId"] = name
+        return await self.clients.call("GetSecretValue", name, _fetched, arguments)
 
     async def fetch_batch(
         self,
@@ -125,17 +118,13 @@ class SecretsManagerStore(AwsStore):
                 name, code = str(failure.get("SecretId")), str(failure.get("ErrorCode"))
                 words = str(failure.get("Message", ""))
                 found[name] = self.clients.refused(operation, name, code, words)
-            return {name: found[name] for name in names if name in found}
+            return found
 
         arguments = {"SecretIdList": list(names)}
         return await self.clients.call(operation, names[0], parse, arguments, names=names)
 
     async def _fetch_path(self, path: str) -> Fetched:
-        """List the names under a path, then request them in batches.
-
-        Raises:
-            BatchError: some could not be read.
-        """
+        """List the names under a path, then request them in batches."""
         names = [metadata.name for metadata in await self.describe(path)]
         outcomes = await asyncio.gather(*map(self._outcome_of, names))
         found = dict(zip(names, outcomes, strict=True))
@@ -152,19 +141,17 @@ class SecretsManagerStore(AwsStore):
     async def _fetch_exists(self, name: str) -> Fetched:
         """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret itself.
 
-        Raises:
-            SecretNotFoundError: there is no such secret, or it is scheduled for deletion.
+        A secret that is scheduled for deletion does not exist.
         """
 
         def parse(answer: Any) -> bool:
-            if not isinstance(answer.get("Name"), str):
-                raise malformed()
+            expect(answer, "Name", str)
             return "DeletedDate" not in answer
 
         try:
             exists = await self.clients.call("DescribeSecret", name, parse, {"SecretId": name})
         except AccessDeniedError:
-            exists = bool(await self._request(name, {}))
+            exists = bool(await self.fetch_one(name, None))
         if not exists:
             message = f"{self.title}: {name!r} is scheduled for deletion"
             raise SecretNotFoundError(message)
@@ -175,18 +162,12 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
-        check_name(path)
+        checked_name(path)
         raw = redact(encode(value, binary=True, limit=LARGEST_SECRET))
-        if mode == "create":
-            return self._create(path, raw, arguments)
-        if mode == "update":
-            return self._overwrite(path, raw, arguments)
-        if "Tags" in arguments:
+        if mode == "put" and "Tags" in arguments:
             return self._create_tagged(path, raw, arguments)
-        return overwrite_or_create(
-            lambda: self._overwrite(path, raw, arguments),
-            lambda: self._create(path, raw, arguments),
-        )
+        create = partial(self._create, path, raw, arguments)
+        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
 
     async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Create a secret: `CreateSecret`."""
@@ -206,35 +187,27 @@ class SecretsManagerStore(AwsStore):
     async def _send(
         self, operation: str, path: str, raw: Redacted, arguments: Mapping[str, Any]
     ) -> None:
-        def parse(answer: Any) -> None:
-            if not isinstance(answer.get("VersionId"), str):
-                raise malformed()
-
         field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
+        parse = partial(expect, field="VersionId", kind=str)
         await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
 
     def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that deletes a secret: `DeleteSecret`."""
-        check_name(path)
-        arguments = {"SecretId": path, **deletion(recovery_days, force=force)}
+        arguments = {"SecretId": checked_name(path), **deletion(recovery_days, force=force)}
         return self.clients.call("DeleteSecret", path, lambda _: None, arguments)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path: `ListSecrets`."""
+
+        def parse(page: Any) -> list[SecretMetadata]:
+            found = listed(page, "SecretList", named=True)
+            return [_metadata(one) for one in found if is_under(one["Name"], path)]
+
         # The filter matches any prefix, so `foo` finds `foobar`; an initial `!` would negate it.
         filters = [{"Key": "name", "Values": [path]}] if path and path[0] != "!" else []
-        return await self.clients.pages(
-            "ListSecrets",
-            path,
-            lambda page: [
-                _metadata(secret)
-                for secret in listed(page, "SecretList", named=True)
-                if is_under(secret["Name"], path)
-            ],
-            {"Filters": filters},
-        )
+        return await self.clients.pages("ListSecrets", path, parse, {"Filters": filters})
 
 
 def _fetched(secret: Any) -> Fetched:
@@ -251,7 +224,8 @@ def _metadata(secret: Mapping[str, Any]) -> SecretMetadata:
     stages = secret.get("SecretVersionsToStages") or {}
     current = [version for version, labels in stages.items() if "AWSCURRENT" in labels]
     changed = secret.get("LastChangedDate") or secret.get("CreatedDate")
-    return SecretMetadata(secret["Name"], "secret", "".join(current[:1]), moment(changed))
+    changed = changed if isinstance(changed, datetime) else None
+    return SecretMetadata(secret["Name"], "secret", "".join(current[:1]), changed)
 
 
 class AsyncSecretsManager(AwsProvider):
@@ -415,12 +389,8 @@ class AsyncSecretsManager(AwsProvider):
     ) -> None:
         """Store a secret, new or existing: `PutSecretValue`, or `CreateSecret` if there is none.
 
-        Args:
-            path: the name.
-            value: text, bytes, or a dict or list, which is stored as JSON.
-            kms_key_id: as for `create`; `UpdateSecret` sets it for an existing secret.
-            description: as for `kms_key_id`.
-            tags: as for `create`, and only for a new secret: AWS takes no others.
+        The arguments are those of `create`. For an existing secret, `UpdateSecret` sets the key and
+        the description, and AWS takes no tags.
 
         Raises:
             ConfigurationError: a `ValueError`: invalid settings, also for an existing secret;

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from s1crets.errors import ConfigurationError, InvalidValueError
-from s1crets.providers.aws._responses import malformed
+from s1crets.providers.aws._errors import malformed
 
 if TYPE_CHECKING:
     from s1crets._redaction import Redacted
@@ -16,8 +16,6 @@ Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
-_TYPES = ("SecureString", "String", "StringList")
-_TIERS = ("Standard", "Advanced", "Intelligent-Tiering")
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
@@ -29,14 +27,9 @@ def parameter_settings(
     tier: object = None,
     tags: object = None,
 ) -> dict[str, Any]:
-    """Return the arguments of `PutParameter` for a caller's settings.
-
-    Raises:
-        TypeError: a setting of the wrong type.
-        ConfigurationError: a setting out of range, or settings that exclude each other.
-    """
-    _check_choice("type", type, _TYPES)
-    _check_choice("tier", tier, _TIERS)
+    """Return the arguments of `PutParameter` for a caller's settings."""
+    _check_choice("type", type, get_args(ParameterType))
+    _check_choice("tier", tier, get_args(Tier))
     if kms_key_id is not None and type not in (None, "SecureString"):
         message = f"kms_key_id requires a SecureString; a {type} is not encrypted"
         raise ConfigurationError(message)
@@ -52,12 +45,7 @@ def parameter_settings(
 def secret_settings(
     kms_key_id: object = None, description: object = None, tags: object = None
 ) -> dict[str, Any]:
-    """Return the arguments of `CreateSecret` for a caller's settings.
-
-    Raises:
-        TypeError: a setting of the wrong type.
-        ConfigurationError: a setting out of range.
-    """
+    """Return the arguments of `CreateSecret` for a caller's settings."""
     return _given(
         KmsKeyId=_text("kms_key_id", kms_key_id, 2048),
         Description=_text("description", description, 2048),
@@ -66,12 +54,7 @@ def secret_settings(
 
 
 def deletion(recovery_days: object, *, force: bool) -> dict[str, Any]:
-    """Return the arguments of `DeleteSecret`.
-
-    Raises:
-        TypeError: `recovery_days` is not a number.
-        ConfigurationError: it is out of range, or given together with `force`.
-    """
+    """Return the arguments of `DeleteSecret`."""
     if recovery_days is None:
         return {"ForceDeleteWithoutRecovery": True} if force else {}
     if force:
@@ -86,11 +69,7 @@ def deletion(recovery_days: object, *, force: bool) -> dict[str, Any]:
 
 
 def refuse_tags(settings: Mapping[str, Any], name: str) -> None:
-    """Reject tags for an existing secret.
-
-    Raises:
-        ConfigurationError: there are tags.
-    """
+    """Reject tags for an existing secret."""
     if "Tags" in settings:
         message = (
             f"{name!r} is there already, and AWS takes tags with a new one only: leave tags out, or"
@@ -100,14 +79,7 @@ def refuse_tags(settings: Mapping[str, Any], name: str) -> None:
 
 
 def kept_attributes(described: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments with which `PutParameter`, which resets the rest, keeps a parameter.
-
-    Args:
-        described: the parameter as `DescribeParameters` returns it.
-
-    Raises:
-        ResponseParserError: attributes of other types than AWS documents.
-    """
+    """Return the arguments with which `PutParameter`, which resets the rest, keeps a parameter."""
     kept = {name: described[name] for name in _ATTRIBUTES if described.get(name)}
     try:
         policies = [policy["PolicyText"] for policy in described.get("Policies") or []]
@@ -119,11 +91,7 @@ def kept_attributes(described: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_tier(tier: str, raw: Redacted) -> None:
-    """Reject a value that is too long for the parameter's tier.
-
-    Raises:
-        InvalidValueError: it is too long.
-    """
+    """Reject a value that is too long for the parameter's tier."""
     size = len(raw.reveal().encode())
     if tier == "Standard" and size > _LARGEST_STANDARD:
         message = (

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1crets._redaction import redact
+from s1crets.cache.options import redact_options
 from s1crets.errors import (
     AccessDeniedError,
     ConfigurationError,
@@ -21,11 +22,9 @@ from s1crets.errors import (
     SecretNotFoundError,
     UnavailableError,
 )
-from s1crets.providers.files._rooted_fs import list_files, read, remove, write
-from s1crets.providers.metadata import SecretMetadata
-from s1crets.providers.options import redact_options
+from s1crets.providers._rooted_fs import list_files, read, remove, write
 from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvider, in_thread
-from s1crets.providers.store import check_name
+from s1crets.providers.store import SecretMetadata, check_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -133,7 +132,12 @@ class AsyncFiles(AsyncSimpleProvider):
     def _list_files(self, path: str) -> list[SecretMetadata]:
         with self._translate_errors(path or "/", "listed"):
             listed = list_files(self.folder, _parts(path), _MAX_FILES)
-        return [_entry(name, info) for name, info in listed if _is_name(name)]
+        found = []
+        for name, info in listed:
+            with suppress(InvalidNameError):  # somebody else's file
+                check_name(name)
+                found.append(_entry(name, info))
+        return found
 
     def _change_file(self, name: str, change: Callable[..., None], *args: Any) -> None:
         with self._translate_errors(name, "changed"):
@@ -196,14 +200,6 @@ def _absolute(folder: Any) -> str:
 
 def _parts(name: str) -> list[bytes]:
     return name.encode().split(b"/") if name else []
-
-
-def _is_name(name: str) -> bool:
-    try:
-        check_name(name)
-    except InvalidNameError:
-        return False
-    return True
 
 
 def _entry(name: str, info: os.stat_result | None) -> SecretMetadata:

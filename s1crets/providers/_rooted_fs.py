@@ -44,13 +44,10 @@ def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_
 
 
 def list_files(root: str, parts: Sequence[bytes], limit: int) -> Listing:
-    """Return the name and status of every file at a place and under it.
+    """Return the name and status of every file at a place and under it, `limit` at most.
 
     Names that begin with two dots are left out, like those of Kubernetes' own folders, and so are
     names that are not UTF-8. The status of a symlink that leads out of the folder is None.
-
-    Raises:
-        ConfigurationError: there are more than `limit` files and folders.
     """
     while True:
         generation = _generation(root)
@@ -65,13 +62,8 @@ def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None
     """Replace or create a file, atomically; only its owner may read it.
 
     The data is written to a draft next to the file, which then takes the file's place. So readers
-    see the old content or all of the new, also after a crash or on a full disk.
-
-    Args:
-        root: the folder, which must exist; missing folders in it are created.
-        parts: the parts of the name.
-        data: bytes.
-        exists: whether the file must (`FileNotFoundError`) or must not (`FileExistsError`) exist.
+    see the old content or all of the new, also after a crash or on a full disk. Missing folders
+    are created. If `exists` is True the file must exist, if it is False it must not.
     """
     if exists is not True:
         _make_folders(root, parts[:-1])
@@ -113,11 +105,7 @@ def _resolved(root: str, parts: Sequence[bytes]) -> Iterator[_Place]:
 
 
 def _walk(root: str, folders: list[int], ahead: list[bytes]) -> _Place:
-    """Go from folder to folder; `..` goes back to the folder before.
-
-    `folders` are the descriptors of the folders on the way, `ahead` the parts still to come, the
-    next part last.
-    """
+    """Go from folder to folder (`folders`, descriptors); `ahead` has the next part last."""
     links = 0
     while ahead:
         part = ahead.pop()
@@ -126,7 +114,7 @@ def _walk(root: str, folders: list[int], ahead: list[bytes]) -> _Place:
         if part == b"..":
             if len(folders) == 1:
                 raise PermissionError(errno.EPERM, _OUTSIDE)
-            os.close(folders.pop())
+            os.close(folders.pop())  # back to the folder before
             continue
         info = os.stat(part, dir_fd=folders[-1], follow_symlinks=False)
         if stat.S_ISLNK(info.st_mode):

@@ -1,0 +1,74 @@
+"""Validation of options: names with "did you mean", types, ranges. Which are valid, callers say."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+class Rule(NamedTuple):
+    """The valid values of an option.
+
+    Attributes:
+        kinds: their types.
+        low: the smallest number.
+        high: the largest number.
+        not_empty: whether text must not be empty.
+    """
+
+    kinds: tuple[Any, ...]
+    low: float = -math.inf
+    high: float = math.inf
+    not_empty: bool = False
+
+
+NUMBER = (int, float)
+_SIMILAR = 0.4  # ratio from which a known name is suggested
+
+
+def check_items(where: str, items: object, rules: Mapping[str, Rule]) -> None:
+    """Reject a dict with an unknown key, or with a value that its rule does not allow.
+
+    Raises:
+        TypeError: not a dict, an unknown key, or a value of the wrong type.
+        ValueError: a value out of range.
+    """
+    if not isinstance(items, Mapping):
+        message = f"{where} must be a dict, not {type(items).__name__}"
+        raise TypeError(message)
+    for name, value in items.items():
+        if name not in rules:
+            message = f"{where} has no {name!r}: {suggestion(str(name), rules)}"
+            raise TypeError(message)
+        check_value(f"{where}: {name}", value, rules[name])
+
+
+def check_value(name: str, value: Any, rule: Rule) -> None:
+    """Reject a value that the rule does not allow; errors as of `check_items`."""
+    is_number = int in rule.kinds
+    # bool is a subclass of int, but cache_size=True is a mistake.
+    if (is_number and isinstance(value, bool)) or not isinstance(value, rule.kinds):
+        wanted = " or ".join(kind.__name__ for kind in rule.kinds)
+        message = f"{name} must be {wanted}, not {type(value).__name__}"
+        raise TypeError(message)
+    if is_number and not rule.low <= value <= rule.high:
+        message = f"{name} must be from {rule.low} to {rule.high}, not {value}"
+        raise ValueError(message)
+    if rule.not_empty and not value:
+        message = f"{name} is empty"
+        raise ValueError(message)
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return a hint: the known name that is most similar to `name`, or all known names."""
+    # Not `get_close_matches`, which takes the last of equals in the alphabet: local_ttl for ttl.
+    similar = {one: difflib.SequenceMatcher(a=one, b=name).ratio() for one in known}
+    best = max(similar, key=similar.__getitem__)
+    if similar[best] >= _SIMILAR:
+        return f"did you mean {best}?"
+    return f"known are {', '.join(similar)}"
