@@ -126,7 +126,12 @@ class Call:
 
 
 class Disconnect(Enum):
-    """A way to end a connection without a response: close it (FIN) or abort it (RST)."""
+    """A way to end a connection without a response.
+
+    Attributes:
+        HANG_UP: close it (FIN).
+        RESET: abort it (RST).
+    """
 
     HANG_UP = "FIN"
     RESET = "RST"
