@@ -7,6 +7,7 @@ or one that another package adds.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s1crets import _aliases, aio, errors
@@ -16,8 +17,6 @@ from s1crets.errors import *  # noqa: F403
 from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from s1crets._keypath import KeyPath
 
 __all__: list[str] = []

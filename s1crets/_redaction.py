@@ -7,12 +7,10 @@ no frame between shows it in a traceback with locals.
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 
 from s1crets.errors import S1cretsError
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable
 
 R = TypeVar("R")
 

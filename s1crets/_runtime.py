@@ -8,17 +8,15 @@ import logging  # noqa: F401  # imports take its lock, so its fork hook must pre
 import os
 import threading
 import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
 
 import anyio
 import anyio.to_thread
 
 from s1crets._redaction import Redacted
 from s1crets.errors import UnavailableError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
 
 with suppress(RuntimeError):  # it can't be imported any more while the interpreter shuts down
     # asyncio would import it to look up a host; a fork hook added during a fork runs only half.

@@ -6,7 +6,9 @@ import asyncio
 import atexit
 import functools
 import threading
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
@@ -17,8 +19,6 @@ from s1crets._sentinels import MISSING
 from s1crets.providers.async_provider import AsyncProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from types import TracebackType
     from typing import Self
 
     from s1crets._keypath import KeyPath

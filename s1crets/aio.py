@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s1crets._redaction import redact
@@ -9,8 +10,6 @@ from s1crets.providers import made as _made
 from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from s1crets._keypath import KeyPath
 
 __all__ = [

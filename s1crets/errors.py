@@ -7,10 +7,8 @@ is wrong and what to do about it. It never contains a secret's value.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from collections.abc import Mapping
+from typing import Any
 
 __all__ = [
     "AccessDeniedError",

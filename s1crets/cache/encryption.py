@@ -13,14 +13,12 @@ import hmac
 import os
 import stat
 import struct
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from s1crets._redaction import Redacted, redact
 from s1crets.errors import ConfigurationError, NotPrivateError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _KEY = 32  # bytes of a key
 _NONCE = 12

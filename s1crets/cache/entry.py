@@ -7,16 +7,14 @@ import os
 import struct
 import threading
 import weakref
+from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from s1crets._codec import Raw, decode, deep_copy, dump, load
 from s1crets._keypath import KeyPath, keys_of, pick
 from s1crets._runtime import on_fork
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping
 
 VALUE, PATH, EXISTS = "value", "path", "exists"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,6 @@ from s1crets.cache.tiers import MemoryTier, TieredCache
 from s1crets.errors import InsecureCacheWarning
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from s1crets.cache.entry import CacheKey
     from s1crets.cache.tiers import Tier
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import time
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from s1crets._circuit_breaker import Backoff
@@ -12,8 +13,6 @@ from s1crets._runtime import on_fork
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-
     from s1crets.cache.entry import CacheKey
 
 _log = logging.getLogger("s1crets.cache")

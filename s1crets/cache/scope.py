@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -14,8 +15,6 @@ from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from s1crets.cache.shared_tier import SharedTier
 
 _log = logging.getLogger("s1crets.cache")

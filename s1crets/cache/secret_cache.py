@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 import time
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -23,8 +24,6 @@ from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
-
     from s1crets.cache.entry import CacheKey, FetchToken
     from s1crets.cache.options import CacheArgs
     from s1crets.cache.refresh import Spawn

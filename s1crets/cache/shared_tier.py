@@ -22,6 +22,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -44,8 +45,6 @@ from s1crets.cache.entry import (
 from s1crets.cache.freshness import Freshness, State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-
     from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
     from s1crets.cache.refresh import Spawn
     from s1crets.cache.scope import Scope

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets.cache.entry import FetchToken, depends, key_of_id, next_in_sequence
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Hashable, Mapping
-
     from s1crets.cache.backends.memory import MemoryCache
     from s1crets.cache.entry import CachedValue, CacheKey, FetchTokens
     from s1crets.cache.shared_tier import SharedTier

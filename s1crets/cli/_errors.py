@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
@@ -18,9 +18,6 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NO, NOT_FOUND, DENIED, OTHER = 1, 3, 4, 7
 INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`

@@ -6,8 +6,9 @@ import functools
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +16,6 @@ from s1crets._redaction import Redacted, redact
 from s1crets.cli._errors import reported
 from s1crets.errors import ConfigurationError, InsecureCacheWarning
 from s1crets.providers import is_provider, provider_class, provider_names
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 EPILOG = """\b
 Exit codes:

@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unicodedata import combining, east_asian_width
@@ -15,8 +16,6 @@ import click
 from s1crets.cli._errors import OTHER, report
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     Row = Sequence[str]
 
 

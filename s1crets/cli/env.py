@@ -8,7 +8,8 @@ import re
 import shutil
 import signal
 import sys
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
@@ -17,9 +18,6 @@ from s1crets.cli._options import provider_command, source_options
 from s1crets.cli._output import write
 from s1crets.cli.formats import FORMATS
 from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 _PLACEHOLDER = "s1crets"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # the shell's convention

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
 
 from s1crets.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]*")
 _ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})

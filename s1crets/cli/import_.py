@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -16,9 +17,6 @@ from s1crets.cli._errors import exit_code, report
 from s1crets.cli._options import provider_command, read_file
 from s1crets.cli._output import write
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 _DONE = {"create": "created", "update": "updated"}
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -15,9 +16,6 @@ from s1crets.cli._errors import NO, exit_code, one_line, report
 from s1crets.cli._options import provider_command, read_file, source_options
 from s1crets.cli._output import output_option, show
 from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
 
 
 @provider_command("describe", name="list")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -17,8 +17,6 @@ from s1crets.providers.files import AsyncFiles
 from s1crets.providers.store import check_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
-
     _Wanted: TypeAlias = Collection[str] | str  # names, or a path
 
 _KINDS: dict[str, type[AsyncProvider]] = {

@@ -7,6 +7,7 @@ and tracebacks with locals.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from pydantic import ValidationError
@@ -15,7 +16,6 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 from s1crets.errors import InvalidValueError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
     from typing import Self
 
     from pydantic_core import ErrorDetails

@@ -13,6 +13,7 @@ async def index(request: web.Request) -> web.Response:
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 from aiohttp import web
@@ -21,8 +22,6 @@ from s1crets.integrations._lifespan import Preload, opened, preloads
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
-
     from s1crets.providers.async_provider import AsyncProvider
 
 __all__ = ["PARAMETER_STORE", "Preload", "SECRETS_MANAGER", "secrets"]  # noqa: RUF022  # as sorted() does

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -34,9 +35,6 @@ except ImportError as error:
     raise ConfigurationError(message) from error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
-    from contextlib import AbstractAsyncContextManager
-
     from s1crets._keypath import KeyPath
     from s1crets.providers.async_provider import AsyncProvider
 

@@ -44,6 +44,7 @@ import hmac
 import time
 import weakref
 from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
@@ -68,8 +69,6 @@ except ImportError:
     ) from None
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping
-
     from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider
     from opentelemetry.trace import Span, Tracer, TracerProvider
 

@@ -18,6 +18,7 @@ reported without its secret; and fields of the types `Any`, `bytes` and `dict` h
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import UnionType
@@ -53,7 +54,6 @@ from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from typing import Self
 
     from pydantic import ModelWrapValidatorHandler

@@ -12,14 +12,13 @@ import errno
 import os
 import secrets
 import stat
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, TypeAlias
 
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from s1crets._redaction import Redacted
 
 Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from contextlib import nullcontext, suppress
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
@@ -26,8 +34,6 @@ from s1crets.providers.rotation import Rotation
 from s1crets.providers.store import batch_error
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping
-    from contextlib import AbstractContextManager
     from typing import Concatenate, ParamSpec, Self
 
     from s1crets._keypath import KeyPath

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,6 @@ from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvide
 from s1crets.providers.store import SecretMetadata, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from typing import Unpack
 
     from s1crets._redaction import Redacted

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
-    from contextlib import AbstractContextManager
-
     from s1crets.errors import S1cretsError
 
 NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})

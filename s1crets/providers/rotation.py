@@ -9,6 +9,7 @@ import logging
 import math
 import random
 import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import keys_of
@@ -17,8 +18,6 @@ from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
-
     from s1crets._keypath import KeyPath
     from s1crets.cache.entry import CachedValue, CacheKey
 

@@ -35,7 +35,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from weakref import WeakKeyDictionary
@@ -61,7 +61,6 @@ from s1crets.providers.instrumentation import Counters
 from s1crets.providers.store import SecretMetadata, check_name, fetched_path, is_under
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
     from typing import Unpack
 
     from s1crets.cache.options import CacheArgs

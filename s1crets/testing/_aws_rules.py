@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from s1crets.testing._server import AwsError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s1crets.testing._server import Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
@@ -14,8 +15,6 @@ from s1crets.testing import _aws_rules
 from s1crets.testing._server import HttpRequest, Response, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from s1crets.testing._server import AwsError, Call
 
 SERVICES = ("ssm", "secretsmanager", "sts")

@@ -13,13 +13,11 @@ import threading
 import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import IO, TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from typing import IO, Any
 
 _HOST = "127.0.0.1"
 _JSON = "application/x-amz-json-1.1"
@@ -129,7 +127,7 @@ class Disconnect(Enum):
     """A way to end a connection without a response.
 
     Attributes:
-        HANG_UP: it is closed (FIN).
+            HANG_UP: it is closed (FIN).
         RESET: it is aborted (RST).
     """
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
@@ -29,7 +30,6 @@ from s1crets.testing.faults import Faults, resolve
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Callable, Iterator
 
     from s1crets.testing._server import Disconnect, HttpRequest
     from s1crets.testing.faults import Scripted

@@ -27,8 +27,9 @@ import copy
 import logging
 import pickle
 import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -43,9 +44,6 @@ from s1crets.errors import (
     S1cretsError,
     SecretNotFoundError,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 
 __all__ = ["Contract", "ProviderContract"]
 

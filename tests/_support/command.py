@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pytest
+from _support.scripts import unmeasured
 from click.testing import CliRunner
 
 from s1crets.cli import main
@@ -42,10 +43,10 @@ def run_here(*args: str, stdin: bytes = b"", **env: str) -> Done:
 
 
 def run_process(*args: str, stdin: bytes = b"", **env: str) -> Done:
-    """Run the command in its own process. It never shows a traceback."""
+    """Run the command in its own process, unmeasured. It never shows a traceback."""
     done = subprocess.run(
         [COMMAND, *args],
-        input=stdin, capture_output=True, timeout=60, check=False, env={**os.environ, **env},
+        input=stdin, capture_output=True, timeout=60, check=False, env={**unmeasured(), **env},
     )  # fmt: skip
     assert b"Traceback" not in done.stderr
     return done

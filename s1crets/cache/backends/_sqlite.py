@@ -15,16 +15,14 @@ import stat
 import threading
 import weakref
 import zlib
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 import diskcache
 
 from s1crets._runtime import hold_while_forking, on_fork, run_in_thread
 from s1crets.errors import NotPrivateError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
 A = TypeVar("A")
 R = TypeVar("R")

@@ -12,8 +12,9 @@ import math
 import sys
 import time
 import weakref
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from aiocache.backends.memory import SimpleMemoryBackend
@@ -23,9 +24,6 @@ from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._runtime import PerLoop, run_in_thread
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
 from s1crets.errors import NotPrivateError
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 
 R = TypeVar("R")
 T = TypeVar("T")

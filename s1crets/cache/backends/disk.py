@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import struct
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -20,7 +21,6 @@ from s1crets.cache.backends.memory import already_exists, apply_raw, incremented
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Sequence
 
 __all__ = ["DiskCache"]
 

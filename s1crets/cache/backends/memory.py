@@ -5,17 +5,15 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiocache.base import BaseCache
 from aiocache.serializers import NullSerializer
 
 from s1crets._runtime import on_fork
 from s1crets.cache.backends.base import SyncReadable
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable, Iterable, Sequence
 
 _INFINITY = float("inf")
 

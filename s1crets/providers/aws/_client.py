@@ -4,6 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
@@ -22,16 +31,6 @@ from s1crets.providers.aws._session import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import (
-        AsyncGenerator,
-        Awaitable,
-        Callable,
-        Iterable,
-        Iterator,
-        Mapping,
-        Sequence,
-    )
-
     from s1crets.errors import S1cretsError
     from s1crets.providers.aws._session import ClientSpec
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -25,8 +26,6 @@ from s1crets.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from s1crets.providers.aws._services import Service
 
 

@@ -18,6 +18,7 @@ import random
 import threading
 import time
 from collections import deque
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -28,8 +29,6 @@ from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, THROTTLES
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from s1crets.providers.aws._session import ClientSpec
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]

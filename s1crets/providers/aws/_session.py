@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from s1crets.providers.aws.options import STS_DEFAULTS
 
 if TYPE_CHECKING:
     from collections import defaultdict
-    from collections.abc import Callable
 
     from s1crets.providers.aws._retry import RateLimiter
     from s1crets.providers.aws._services import Service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar, Unpack
 
@@ -31,8 +32,6 @@ from s1crets.providers.instrumentation import Counters
 from s1crets.providers.store import VALID_NAME, check_name
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
     from s1crets._redaction import Redacted
     from s1crets.cache.scope import Scope
     from s1crets.providers.aws._services import Service

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from s1crets._validation import NUMBER, Rule, check_items, check_value
@@ -11,8 +12,6 @@ from s1crets.cache.options import RULES as CACHE_ARGS
 from s1crets.cache.options import check_cache_args, redact_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from s1crets.cache.options import CacheArgs
 
 

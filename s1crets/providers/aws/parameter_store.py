@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -43,8 +44,6 @@ from s1crets.providers.aws.write_settings import (
 from s1crets.providers.store import SecretMetadata, batch_error, fetched_path, is_under
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
     from s1crets.cache.entry import CacheKey

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -40,8 +41,6 @@ from s1crets.providers.aws.write_settings import (
 from s1crets.providers.store import SecretMetadata, fetched_path, is_under
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterable, Mapping, Sequence
-
     from s1crets._keypath import KeyPath
     from s1crets._redaction import Redacted
     from s1crets.cache.entry import CacheKey
