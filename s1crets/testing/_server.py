@@ -127,7 +127,7 @@ class Disconnect(Enum):
     """A way to end a connection without a response.
 
     Attributes:
-            HANG_UP: it is closed (FIN).
+        HANG_UP: it is closed (FIN).
         RESET: it is aborted (RST).
     """
 
