@@ -14,12 +14,10 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from s1crets._redaction import Redacted
 from s1crets.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
 
 Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
 _Place: TypeAlias = "tuple[int, bytes, os.stat_result]"

@@ -13,15 +13,16 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import anyio
 
-from s1crets._keypath import keys_of
-from s1crets._redaction import redact, strip_traceback, stripped
+from s1crets._keypath import KeyPath, keys_of
+from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.entry import EXISTS, PATH, VALUE
+from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
+from s1crets.cache.options import CacheArgs
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import (
     DeadlineExceededError,
@@ -29,21 +30,11 @@ from s1crets.errors import (
     S1cretsError,
     SecretNotFoundError,
 )
-from s1crets.providers.instrumentation import NO_ERRORS
+from s1crets.providers.instrumentation import NO_ERRORS, Counters, Stats
 from s1crets.providers.rotation import Rotation
-from s1crets.providers.store import batch_error
+from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
-if TYPE_CHECKING:
-    from typing import Concatenate, ParamSpec, Self
-
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CachedValue, CacheKey
-    from s1crets.cache.options import CacheArgs
-    from s1crets.providers.instrumentation import Counters, Stats
-    from s1crets.providers.store import SecretMetadata, Store, WriteMode
-
-    P = ParamSpec("P")
+P = ParamSpec("P")
 
 R = TypeVar("R")
 

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
-from s1crets._redaction import redact
+from s1crets._redaction import Redacted, redact
 from s1crets.cache.options import redact_options
 from s1crets.errors import (
     AccessDeniedError,
@@ -24,14 +24,14 @@ from s1crets.errors import (
     UnavailableError,
 )
 from s1crets.providers._rooted_fs import list_files, read, remove, write
-from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvider, in_thread
+from s1crets.providers.simple import (
+    AsyncSimpleProvider,
+    Fetched,
+    SimpleOptions,
+    SimpleProvider,
+    in_thread,
+)
 from s1crets.providers.store import SecretMetadata, check_name
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from s1crets._redaction import Redacted
-    from s1crets.providers.simple import SimpleOptions
 
 _DEFAULT_FOLDER = "/run/secrets"  # Docker's
 _MAX_PART = 255  # bytes

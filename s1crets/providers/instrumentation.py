@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from s1crets.errors import S1cretsError
+from s1crets.errors import S1cretsError
 
 NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
 """The errors of a call that is not a batch."""

@@ -10,16 +10,13 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from s1crets._keypath import keys_of
+from s1crets._keypath import KeyPath, keys_of
+from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets.cache.entry import CachedValue, CacheKey
 
 P = ParamSpec("P")
 R = TypeVar("R")

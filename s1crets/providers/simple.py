@@ -37,7 +37,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 from s1crets._codec import encode
@@ -46,7 +46,7 @@ from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
-from s1crets.cache.options import RULES, check_cache_args, redact_options
+from s1crets.cache.options import RULES, CacheArgs, check_cache_args, redact_options
 from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,
@@ -58,13 +58,7 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import SecretMetadata, check_name, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from s1crets.cache.options import CacheArgs
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.store import SecretMetadata, WriteMode, check_name, fetched_path, is_under
 
 __all__ = [
     "AsyncSimpleProvider",

@@ -6,15 +6,13 @@ import re
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from s1crets._codec import decode
+from s1crets._redaction import Redacted
 from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
 
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 

@@ -16,23 +16,21 @@ from collections.abc import (
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
+from s1crets.errors import S1cretsError
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
 from s1crets.providers.aws._retry import Renewal, govern
 from s1crets.providers.aws._session import (
+    ClientSpec,
     current_credentials,
     prepare,
     renewed_credentials,
     signing_with,
 )
-
-if TYPE_CHECKING:
-    from s1crets.errors import S1cretsError
-    from s1crets.providers.aws._session import ClientSpec
 
 R = TypeVar("R")
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from traceback import walk_tb
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from s1crets.errors import (
     AccessDeniedError,
@@ -24,9 +24,7 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
-
-if TYPE_CHECKING:
-    from s1crets.providers.aws._services import Service
+from s1crets.providers.aws._services import Service
 
 
 @dataclass

@@ -12,7 +12,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -21,10 +21,7 @@ from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import find_credentials, load_models, prepare
-
-if TYPE_CHECKING:
-    from s1crets.providers.aws._session import ClientSpec
+from s1crets.providers.aws._session import ClientSpec, find_credentials, load_models, prepare
 
 _log = logging.getLogger("s1crets")
 

@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import copy
 import os
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
 from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._services import STS
-from s1crets.providers.aws.options import STS_DEFAULTS
-
-if TYPE_CHECKING:
-    from collections import defaultdict
-
-    from s1crets.providers.aws._retry import RateLimiter
-    from s1crets.providers.aws._services import Service
-    from s1crets.providers.aws.options import StsArgs
-    from s1crets.providers.instrumentation import Counters
+from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._services import STS, Service
+from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
+from s1crets.providers.instrumentation import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
 

@@ -6,10 +6,12 @@ from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import Any, ClassVar, Unpack
 
 from s1crets._batcher import Batcher
+from s1crets._redaction import Redacted
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
+from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -26,16 +28,11 @@ from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
 from s1crets.providers.aws._identity import Identity
 from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import VALID_NAME, check_name
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
-    from s1crets.cache.scope import Scope
-    from s1crets.providers.aws._services import Service
-    from s1crets.providers.store import SecretMetadata, WriteMode
+from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name
 
 FOUND = Fetched("yes", 1.0)
 """The result for an `EXISTS` key."""

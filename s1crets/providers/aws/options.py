@@ -5,14 +5,11 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 from s1crets._validation import NUMBER, Rule, check_items, check_value
 from s1crets.cache.options import RULES as CACHE_ARGS
-from s1crets.cache.options import check_cache_args, redact_options
-
-if TYPE_CHECKING:
-    from s1crets.cache.options import CacheArgs
+from s1crets.cache.options import CacheArgs, check_cache_args, redact_options
 
 
 class StsArgs(TypedDict, total=False):

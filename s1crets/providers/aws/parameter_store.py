@@ -8,15 +8,15 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 
 from s1crets._codec import encode
-from s1crets._keypath import keys_of
-from s1crets._redaction import redact, stripped
+from s1crets._keypath import KeyPath, keys_of
+from s1crets._redaction import Redacted, redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import PATH, VALUE, CachedValue, Fetched
+from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import (
     ConfigurationError,
     InvalidNameError,
@@ -36,19 +36,14 @@ from s1crets.providers.aws._store import (
 )
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
+    ParameterType,
+    Tier,
     check_tier,
     kept_attributes,
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.store import SecretMetadata, batch_error, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CacheKey
-    from s1crets.providers.aws.write_settings import ParameterType, Tier
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.store import SecretMetadata, WriteMode, batch_error, fetched_path, is_under
 
 R = TypeVar("R")
 

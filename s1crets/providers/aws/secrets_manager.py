@@ -9,12 +9,13 @@ from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from s1crets._codec import encode
-from s1crets._redaction import redact
+from s1crets._keypath import KeyPath
+from s1crets._redaction import Redacted, redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import PATH, VALUE, Fetched
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -38,13 +39,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.store import SecretMetadata, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CacheKey
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.store import SecretMetadata, WriteMode, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+from s1crets._redaction import Redacted
 from s1crets.errors import ConfigurationError, InvalidValueError
 from s1crets.providers.aws._errors import malformed
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
 
 ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
 Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
