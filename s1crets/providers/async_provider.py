@@ -35,26 +35,13 @@ from s1crets.providers.rotation import Rotation
 from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
 P = ParamSpec("P")
-
 R = TypeVar("R")
 
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
 class AsyncProvider:
-    """Reads the secrets of a store through a cache, and writes them.
-
-    Args:
-        store: the service's operations.
-        cache_args: the caller's, checked.
-        deadline: seconds that a public call may take in total, or None; checked here.
-        counters: the numbers behind `stats`; the store counts its requests in the same object.
-
-    Attributes:
-        deadline: see the argument.
-        counters: the source of `stats`, and the observer: for `s1crets.integrations`.
-        rotation: the mechanism behind `refresh_on` and `watch`.
-    """
+    """Reads the secrets of a store through a cache, and writes them; `cache_args` are checked."""
 
     service: str
     """The service's name in error messages."""
@@ -65,8 +52,8 @@ class AsyncProvider:
         if deadline is not None:
             check_value("deadline", deadline, Rule(NUMBER, 0.001))
         self._store = store
-        self.deadline = deadline
-        self.counters = counters
+        self.deadline = deadline  # seconds that a public call may take in total
+        self.counters = counters  # shared with the store, and with `s1crets.integrations`
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
@@ -368,41 +355,43 @@ class AsyncProvider:
             except InvalidNameError as error:
                 errors[name] = error
                 continue
-            found = self._hit_key(key, cached=cached)
-            if found is MISSING:
+            values[name] = self._hit_key(key, cached=cached)
+            if values[name] is MISSING:
                 missing[key] = name
-            else:
-                values[name] = found
         self.counters.misses += len(missing)
         if missing:
             with self._observed("get_many", missing.values(), errors):
-                await self._read_missing(missing, values, errors, cached=cached)
-        if errors and on_error == "raise":
-            raise batch_error(self.service, values, errors)
-        return {name: errors[name] if name in errors else values[name] for name in names}
+                read = await self._read_missing(missing, cached=cached)
+                for name, outcome in read.items():
+                    if isinstance(outcome, S1cretsError):
+                        errors[name] = outcome
+                    else:
+                        values[name] = outcome.value()
+        return self._batch(names, {**values, **errors}, on_error)
 
     async def _read_missing(
-        self,
-        missing: dict[CacheKey, str],
-        values: dict[str, Any],
-        errors: dict[str, S1cretsError],
-        *,
-        cached: bool,
-    ) -> None:
+        self, missing: dict[CacheKey, str], *, cached: bool
+    ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
                 await stripped(self._cache.read_many(missing, found, cached=cached))
-        for key, name in missing.items():
-            outcome = found.get(key) or self._too_late("get_many", name)
-            if key not in found and cached:
+        for key in [key for key in missing if key not in found]:
+            found[key] = self._too_late("get_many", missing[key])
+            if cached:
                 with suppress(DeadlineExceededError):
-                    outcome = await self._cache.stale_or_raise(key, self._too_late("get", name))
-            if isinstance(outcome, S1cretsError):
-                errors[name] = outcome
-            else:
-                values[name] = outcome.value()
+                    late = self._too_late("get", missing[key])
+                    found[key] = await self._cache.stale_or_raise(key, late)
+        return {name: found[key] for key, name in missing.items()}
+
+    def _batch(
+        self, names: Iterable[str], found: Mapping[str, Any], on_error: str
+    ) -> dict[str, Any]:
+        """Return the values and errors of several names in order, or raise a `BatchError`."""
+        if on_error == "raise" and any(isinstance(one, S1cretsError) for one in found.values()):
+            raise batch_error(self.service, found)
+        return {name: found[name] for name in names}
 
     async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
         """Read what no local cache has: from a shared cache, or from the service."""

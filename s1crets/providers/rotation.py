@@ -25,35 +25,19 @@ _log = logging.getLogger("s1crets")
 _BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
 
 
-class Reader(Protocol):
-    """The part of a provider that rotation needs."""
+class _Reader(Protocol):
+    """The part of `AsyncProvider` that rotation needs."""
 
-    def key_of(self, path: str) -> CacheKey:
-        """Return the key of a secret."""
-        ...
-
-    def cached_value(self, key: CacheKey) -> CachedValue | None:
-        """Return the entry in a local cache, or None."""
-        ...
-
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
-        """Read what no local cache has."""
-        ...
-
-    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        """Return the caller's own copy of the item at `keypath`."""
-        ...
+    def key_of(self, path: str) -> CacheKey: ...
+    def cached_value(self, key: CacheKey) -> CachedValue | None: ...
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue: ...
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any: ...
 
 
 class Rotation:
-    """Reads rotated secrets again, once for all callers that need that at the same time.
+    """Reads rotated secrets again, once for all callers that need that at the same time."""
 
-    Args:
-        reader: the provider.
-        timer: monotonic seconds; injected by tests.
-    """
-
-    def __init__(self, reader: Reader, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: _Reader, timer: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._timer = timer
         self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
@@ -119,7 +103,12 @@ class Rotation:
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
-        _check_interval(interval)
+        if isinstance(interval, bool) or not isinstance(interval, (int, float)):
+            message = f"interval must be a number of seconds, not {type(interval).__name__}"
+            raise TypeError(message)
+        if not 0 < interval < math.inf:
+            message = f"interval must be a number of seconds above 0, not {interval}"
+            raise ValueError(message)
         keys_of(keypath)
         return self._watch(self._reader.key_of(path), path, interval, keypath)
 
@@ -195,12 +184,3 @@ def _check_function(function: object, *, is_async: bool) -> None:
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         message = f"refresh_on can't decorate {name}: {takes}"
         raise TypeError(message)
-
-
-def _check_interval(interval: object) -> None:
-    if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-        message = f"interval must be a number of seconds, not {type(interval).__name__}"
-        raise TypeError(message)
-    if not 0 < interval < math.inf:
-        message = f"interval must be a number of seconds above 0, not {interval}"
-        raise ValueError(message)

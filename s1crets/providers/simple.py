@@ -58,7 +58,14 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import SecretMetadata, WriteMode, check_name, fetched_path, is_under
+from s1crets.providers.store import (
+    SecretMetadata,
+    WriteMode,
+    check_name,
+    fetch_each,
+    fetched_path,
+    is_under,
+)
 
 __all__ = [
     "AsyncSimpleProvider",
@@ -237,17 +244,11 @@ class _SimpleStore:
     async def _fetch_path(self, path: str) -> Fetched:
         found = await self._call("names", path, self._hooks.names, path)
         names = sorted({name for name in found if is_under(name, path)})
-        outcomes = await asyncio.gather(*map(self._fetch, names), return_exceptions=True)
-        read: dict[str, Fetched] = {}
-        errors: dict[str, S1cretsError] = {}
-        for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, Fetched):
-                read[name] = outcome
-            elif not isinstance(outcome, S1cretsError):
-                raise outcome
-            elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
-                errors[name] = outcome
-        return fetched_path(self._hooks.service, read, errors)
+        read = await fetch_each(names, self._fetch)
+        deleted = [name for name, one in read.items() if isinstance(one, SecretNotFoundError)]
+        for name in deleted:  # meanwhile
+            del read[name]
+        return fetched_path(self._hooks.service, read)
 
     def write(
         self,

@@ -42,22 +42,10 @@ def _passes(record: logging.LogRecord) -> bool:
 
 
 # Their DEBUG records have bodies, parsed responses and signing headers.
-for _name in (
-    "aiobotocore.credentials",
-    "aiobotocore.endpoint",
-    "aiobotocore.hooks",
-    "aiobotocore.parsers",
-    "aiobotocore.regions",
-    "botocore.auth",
-    "botocore.credentials",
-    "botocore.endpoint",
-    "botocore.hooks",
-    "botocore.httpsession",
-    "botocore.parsers",
-    "botocore.regions",
-    "botocore.retryhandler",
-):
-    logging.getLogger(_name).addFilter(_passes)
+_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions")
+for _name in (*_TALKATIVE, "auth", "httpsession", "retryhandler"):
+    for _package in ("aiobotocore", "botocore"):
+        logging.getLogger(f"{_package}.{_name}").addFilter(_passes)
 
 
 @contextmanager
@@ -88,18 +76,10 @@ class Clients:
         names: Sequence[str] = (),
         writes: bool = False,
     ) -> R:
-        """Send a request; return what `parse` makes of the response.
+        """Send a request; return what `parse`, which raises botocore's errors, makes of the answer.
 
-        Args:
-            operation: AWS's name of the operation.
-            subject: the name or path in error messages.
-            parse: checks a response; raises botocore's errors.
-            arguments: of the operation; redacted ones are revealed only in the request.
-            names: all names in question, if there are several.
-            writes: whether a secret's value is among the arguments.
-
-        Raises:
-            S1cretsError: any failure.
+        Error messages name the `subject`; `names` are all names in question, if there are several.
+        `writes` says that a secret's value is among the arguments.
         """
 
         async def work(api: Any, method: str) -> R:
@@ -116,10 +96,7 @@ class Clients:
         *,
         first: bool = False,
     ) -> list[R]:
-        """Request all pages of a listing, or those up to the `first` one with items.
-
-        Return the items that `parse` makes of them. Arguments and errors are those of `call`.
-        """
+        """Return the items that `parse` makes of all pages, or of those up to the `first` items."""
 
         async def work(api: Any, method: str) -> list[R]:
             found: list[R] = []
@@ -197,10 +174,7 @@ def expect(answer: Any, field: str, kind: type) -> None:
 
 
 def _check_token(page: Any, seen: set[str]) -> None:
-    """Reject a page token that was `seen` before, since the pages would never end.
-
-    aiobotocore notices a token that is repeated immediately, but not one that comes back later.
-    """
+    """Reject a token that was `seen` before; aiobotocore only notices the previous one."""
     from botocore.exceptions import PaginationError
 
     if (token := page.get("NextToken")) is None:

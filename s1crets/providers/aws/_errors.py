@@ -29,21 +29,13 @@ from s1crets.providers.aws._services import Service
 
 @dataclass
 class Request:
-    """A request to AWS, as error messages describe it.
-
-    Attributes:
-        service: the service.
-        region: its region, as far as it is known.
-        operation: AWS's name of the operation.
-        subject: the name or path in question.
-        writes: whether the request contains a secret's value, which AWS's message may repeat.
-    """
+    """A request to AWS, as error messages describe it."""
 
     service: Service
-    region: str
-    operation: str
-    subject: str
-    writes: bool = False
+    region: str  # as far as it is known
+    operation: str  # AWS's name
+    subject: str  # the name or path in question
+    writes: bool = False  # whether it contains a secret's value, which AWS's message may repeat
 
     def message(self, problem: str, remedy: str) -> str:
         """Return a complete error message."""
@@ -174,10 +166,7 @@ def translation(request: Request, theirs: Exception) -> Exception:
 
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
-    """Return the error for AWS's refusal of a request or of a name in a batch.
-
-    `words` is AWS's message, `status` the HTTP status if it is known.
-    """
+    """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
     fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
     remedy, kind = _CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):

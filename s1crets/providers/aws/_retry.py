@@ -51,12 +51,7 @@ _RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
 
 
 class RateLimiter:
-    """The rate of the requests of a quota. Shared by tasks, threads and event loops.
-
-    Args:
-        clock: monotonic seconds; injected by tests, like `sleep`.
-        sleep: waits for some seconds.
-    """
+    """The rate of the requests of a quota. Shared by tasks, threads and event loops."""
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, sleep: Any = anyio.sleep
@@ -153,12 +148,7 @@ class RateLimiter:
 
 
 class Renewal:
-    """Replaces a client's credentials when AWS says that they have expired.
-
-    Args:
-        client: of botocore.
-        fetch: returns credentials from the source of the client's own.
-    """
+    """Replaces a client's credentials with what `fetch` returns, when AWS says they expired."""
 
     def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
         self._signer = client._request_signer  # noqa: SLF001  # there is no public access

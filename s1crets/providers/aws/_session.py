@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import os
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import anyio
@@ -37,13 +38,13 @@ class ClientSpec:
     """The properties of a provider's clients; some are the options of `ProviderOptions`."""
 
     service: Service
+    counters: Counters
     sts_args: StsArgs
     retry: int
     timeout: float
     max_connections: int
     session: Any
-    counters: Counters
-    limits: defaultdict[str, RateLimiter]  # by quota
+    limits: Mapping[str, RateLimiter] = field(default_factory=partial(defaultdict, RateLimiter))
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:
@@ -94,10 +95,7 @@ def _shared_loader(session: Any) -> Any:
 
 
 def _with_shared_models(session: Any) -> Any:
-    """Return a copy of the caller's session with the shared models, and everything else its own.
-
-    A session that loads its data in its own way is returned as it is.
-    """
+    """Return a copy of a caller's session with the shared models, unless it loads its own data."""
     session.full_config  # noqa: B018  # see `_new_session`
     own, shared = session.get_component("data_loader"), _shared_loader(session)
     if type(own) is not type(shared) or own.search_paths != shared.search_paths:

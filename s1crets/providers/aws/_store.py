@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, Unpack
@@ -27,15 +26,14 @@ from s1crets.errors import (
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
 from s1crets.providers.aws._identity import Identity
-from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
 from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name
 
-FOUND = Fetched("yes", 1.0)
-"""The result for an `EXISTS` key."""
+FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
+# Errors that any other name would get too. All others may be the fault of one name.
 _OF_WHOLE_REQUEST = (
     BadResponseError,
     ConfigurationError,
@@ -44,14 +42,10 @@ _OF_WHOLE_REQUEST = (
     ThrottledError,
     UnavailableError,
 )
-"""Errors that any other name would get too. All others may be the fault of one name."""
 
 
 class _Refusal:
-    """The result of names that must be requested singly: the batch was refused, or left them out.
-
-    The names given may be the reason for the refusal, which is `error`.
-    """
+    """The result of names to be requested singly; `names` may be the reason for the `error`."""
 
     def __init__(self, names: Sequence[str], error: S1cretsError | None = None) -> None:
         self._suspects = set(names)
@@ -72,10 +66,7 @@ def checked_name(name: Any) -> str:
 
 
 class AwsStore(ABC):
-    """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
-
-    Methods without documentation, and the arguments of all, are those of `Store`.
-    """
+    """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers."""
 
     row: ClassVar[Service]
 
@@ -120,10 +111,7 @@ class AwsStore(ABC):
         names: Sequence[str],  # noqa: ARG002  # for subclasses
         group: Any,  # noqa: ARG002
     ) -> Mapping[str, Fetched | S1cretsError]:
-        """Request several secrets at once. Names that are left out are requested singly.
-
-        The names are distinct, and at most as many as the service's row says.
-        """
+        """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
     async def _batched(self, name: str, group: Any = None) -> Fetched:
@@ -231,21 +219,12 @@ class AwsProvider(AsyncProvider):
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         options = redacted(options)
         given = checked(options)
-        sts_args, cache_args = given["sts_args"], given["cache_args"]
-        counters = Counters(region=sts_args.get("aws_region"))
-        self._region = sts_args.get("aws_region", self._region)
-        spec = ClientSpec(
-            service=self._store_type.row,
-            sts_args=sts_args,
-            retry=given["retry"],
-            timeout=given["timeout"],
-            max_connections=given["max_connections"],
-            session=given["session"],
-            counters=counters,
-            limits=defaultdict(RateLimiter),
-        )
+        cache_args, deadline = given.pop("cache_args"), given.pop("deadline")
+        self._region = given["sts_args"].get("aws_region", self._region)
+        counters = Counters(region=given["sts_args"].get("aws_region"))
+        spec = ClientSpec(self._store_type.row, counters, **given)
         store = self._store_type(Clients(spec), cache_args.get("namespace"))
-        super().__init__(store, cache_args, given["deadline"], counters)
+        super().__init__(store, cache_args, deadline, counters)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}, region {self._region}>"

@@ -43,7 +43,7 @@ from s1crets.providers.aws.write_settings import (
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.store import SecretMetadata, WriteMode, batch_error, fetched_path, is_under
+from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 R = TypeVar("R")
 
@@ -134,7 +134,7 @@ class SsmStore(AwsStore):
         """Request all parameters under a path: `GetParametersByPath`."""
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
         pages = await self.clients.pages("GetParametersByPath", path, _parameters, arguments)
-        found = fetched_path(self.title, dict(pages), {})
+        found = fetched_path(self.title, dict(pages))
         # Encrypted values must not be stored under the parameters' own names.
         return found if decrypt else replace(found, also={})
 
@@ -427,27 +427,17 @@ class AsyncParameterStore(AwsProvider):
         self, paths: Iterable[str], on_error: str, *, cached: bool, decrypt: bool
     ) -> dict[str, Any]:
         """Read parameters in batches, and references one by one."""
-
-        async def read(name: str) -> Any:
-            try:
-                return await self.get(name, cached=cached, decrypt=decrypt)
-            except S1cretsError as error:
-                return error
-
         names = distinct(paths, on_error)
         references = [name for name in names if str(name).startswith(_REFERENCE)]
         if not references:
             return await self._get_many(names, on_error, cached=cached, decrypt=decrypt)
         others = [name for name in names if name not in references]
-        found, *resolved = await asyncio.gather(
-            self._get_many(others, "return", cached=cached, decrypt=decrypt), *map(read, references)
+        get = partial(self.get, cached=cached, decrypt=decrypt)
+        found, resolved = await asyncio.gather(
+            self._get_many(others, "return", cached=cached, decrypt=decrypt),
+            fetch_each(references, get),
         )
-        found.update(zip(references, resolved, strict=True))
-        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
-        if errors and on_error == "raise":
-            values = {name: one for name, one in found.items() if name not in errors}
-            raise batch_error(self.service, values, errors)
-        return {name: found[name] for name in names}
+        return self._batch(names, {**found, **resolved}, on_error)
 
     async def get_by_path(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True

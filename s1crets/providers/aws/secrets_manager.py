@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
@@ -39,7 +38,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.store import SecretMetadata, WriteMode, fetched_path, is_under
+from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
@@ -120,17 +119,7 @@ class SecretsManagerStore(AwsStore):
     async def _fetch_path(self, path: str) -> Fetched:
         """List the names under a path, then request them in batches."""
         names = [metadata.name for metadata in await self.describe(path)]
-        outcomes = await asyncio.gather(*map(self._outcome_of, names))
-        found = dict(zip(names, outcomes, strict=True))
-        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
-        read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
-        return fetched_path(self.title, read, errors)
-
-    async def _outcome_of(self, name: str) -> Fetched | S1cretsError:
-        try:
-            return await self._batched(name)
-        except S1cretsError as error:
-            return error
+        return fetched_path(self.title, await fetch_each(names, self._batched))
 
     async def _fetch_exists(self, name: str) -> Fetched:
         """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret itself.
