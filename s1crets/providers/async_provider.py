@@ -115,14 +115,11 @@ class AsyncProvider:
         return await stripped(self._get_many(paths, errors, cached=cached))
 
     async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or start with it and a slash.
+        """Return all secrets whose names are `path` or start with it and a slash, by name.
 
         Args:
             path: the beginning of names, up to a `/`; `/` alone means all.
             cached: whether a cache may answer.
-
-        Returns:
-            Values by name; empty if there is nothing under the path.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
@@ -198,13 +195,10 @@ class AsyncProvider:
         await self._delete(path)
 
     async def describe(self, path: str = "") -> list[SecretMetadata]:
-        """Return the metadata of secrets, without values. No cache answers.
+        """Return the metadata of secrets, without values, sorted by name. No cache answers.
 
         Args:
             path: a secret's name, or the beginning of names up to a `/`; "" means all.
-
-        Returns:
-            Metadata, sorted by name.
 
         Raises:
             S1cretsError: any failure.

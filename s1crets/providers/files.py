@@ -63,12 +63,10 @@ class AsyncFiles(AsyncSimpleProvider):
         folder: absolute path of the folder.
         default_ttl: 0: nothing is cached.
         concurrency: number of files read at the same time.
-        largest: maximum size of a file, in bytes.
     """
 
     default_ttl = 0
     concurrency = 8
-    largest = 2**20
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]
@@ -145,39 +143,34 @@ class AsyncFiles(AsyncSimpleProvider):
 
     @contextmanager
     def _translate_errors(self, name: str, verb: str) -> Iterator[None]:
+        kind: type[S1cretsError]
         try:
             yield
         except FileExistsError:
-            kind: type[S1cretsError] = SecretExistsError
-            problem = "exists already"
+            kind, problem = SecretExistsError, "it exists already"
         except FileNotFoundError:
-            kind = SecretNotFoundError
-            problem = f"can't be {verb}: there is no such file"
+            kind, problem = SecretNotFoundError, "there is no such file"
             if not Path(self.folder).is_dir():
-                problem = f"can't be {verb}: there is no such folder; S1CRETS_FILES sets another"
+                problem = "there is no such folder; S1CRETS_FILES sets another"
         except (IsADirectoryError, NotADirectoryError) as error:
             kind = InvalidNameError if verb == "changed" else SecretNotFoundError
-            problem = f"can't be {verb}: {error.strerror}"
+            problem = f"{error.strerror}"
         except OSError as error:
             denied = isinstance(error, PermissionError) or error.errno == errno.EROFS
             kind = AccessDeniedError if denied else UnavailableError
-            problem = f"can't be {verb}: {error.strerror}"
-            if denied and verb == "changed":
-                problem += "; change mounted secrets at their source"
+            hint = "; change mounted secrets at their source" * (denied and verb == "changed")
+            problem = f"{error.strerror}{hint}"
         else:
             return
-        message = f"{self.service}: {name!r} {problem}"
+        message = f"{self.service}: {name!r} can't be {verb}: {problem}"
         raise kind(message)  # out here it has no context, whose frames may have a value
 
 
 class Files(SimpleProvider[AsyncFiles]):
-    """Secrets that are files in a folder, sync API; for the arguments see `AsyncFiles`.
-
-    Attributes:
-        async_class: `AsyncFiles`.
-    """
+    """Secrets that are files in a folder, sync API; for the arguments see `AsyncFiles`."""
 
     async_class = AsyncFiles
+    """The class that does the work."""
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]

@@ -32,7 +32,6 @@ class Observer(Protocol):
             names: the names in question; of a batch, those that the caches did not have.
             errors: receives the errors of single names of a batch.
         """
-        ...
 
     def request(self, operation: str, names: Collection[str]) -> AbstractContextManager[None]:
         """Return a context manager around a request to the service with its retries and pages.
@@ -41,7 +40,6 @@ class Observer(Protocol):
             operation: the service's name of the operation.
             names: the names in question.
         """
-        ...
 
     def sent(self, *, again: bool) -> None:
         """Note that the request, or one of its pages, was sent; `again` for a retry."""
@@ -78,8 +76,6 @@ class Stats:
 class Counters:
     """The numbers of `Stats`, as they grow, and the observer.
 
-    What every miss counts is counted in place, without a method.
-
     Attributes:
         hits: as of `Stats`, like the following.
         misses: as of `Stats`.
@@ -114,6 +110,5 @@ class Counters:
 
     def stats(self) -> Stats:
         """Return the numbers up to now."""
-        return Stats(
-            self.hits, self.misses, self.stale, dict(self.requests), self.throttled, self.retried
-        )
+        numbers = {name: getattr(self, name) for name in Stats.__annotations__}
+        return Stats(**{**numbers, "requests": dict(self.requests)})

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import KeyPath, keys_of
+from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
 from s1crets.cache.single_flight import SingleFlight
@@ -103,9 +104,7 @@ class Rotation:
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
-        if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-            message = f"interval must be a number of seconds, not {type(interval).__name__}"
-            raise TypeError(message)
+        check_value("interval", interval, Rule(NUMBER))
         if not 0 < interval < math.inf:
             message = f"interval must be a number of seconds above 0, not {interval}"
             raise ValueError(message)

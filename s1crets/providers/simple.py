@@ -233,11 +233,9 @@ class _SimpleStore:
         if not isinstance(fetched, Fetched):
             fetched = Fetched(fetched)
         if not isinstance(fetched.value, (str, bytes)):
-            kind = type(fetched.value).__name__
-            message = (
-                f"{self._hooks.service}: {name!r} has the type {kind}: `fetch` must return str,"
-                " bytes, Fetched or None"
-            )
+            problem = f"has the type {type(fetched.value).__name__}"
+            needed = "`fetch` must return str, bytes, Fetched or None"
+            message = f"{self._hooks.service}: {name!r} {problem}: {needed}"
             raise BadResponseError(message)
         return Fetched(fetched.value, fetched.version or _ONLY)
 
@@ -307,6 +305,7 @@ class _SimpleStore:
 @contextmanager
 def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
     """Raise errors of s1crets for those of the operating system."""
+    kind: type[S1cretsError]
     try:
         yield
     except S1cretsError as error:
@@ -314,12 +313,11 @@ def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
             strip_traceback(error.__cause__)  # its frames may contain the value
         raise
     except PermissionError:
-        kind: type[S1cretsError] = AccessDeniedError
-        problem = "is not allowed"
+        kind, problem = AccessDeniedError, "is not allowed"
     except OSError as error:
-        kind = UnavailableError
         # The error's message is left out, since it may contain anything.
         problem = f"failed ({type(error).__name__}); it may be available later"
+        kind = UnavailableError
     else:
         return
     message = f"{service}: {operation} {subject!r} {problem}"
@@ -342,20 +340,19 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         options = redact_options(options)
         for name in options:
             if name not in SimpleOptions.__annotations__:
-                raise TypeError(self._unknown(name))
+                message = f"{type(self).__name__} has no option {name!r}: {self._hint(name)}"
+                raise TypeError(message)
         args = self._checked_cache_args(options.get("cache_args"))
         counters = Counters()
         store = _SimpleStore(self, args.get("namespace", ""), counters)
         AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
 
-    @classmethod
-    def _unknown(cls, name: str) -> str:
-        hint = f"it belongs in cache_args={{{name!r}: ...}}"
-        if name not in RULES:
-            named = inspect.signature(cls).parameters.values()
-            own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
-            hint = suggestion(name, [*own, *SimpleOptions.__annotations__])
-        return f"{cls.__name__} has no option {name!r}: {hint}"
+    def _hint(self, name: str) -> str:
+        if name in RULES:
+            return f"it belongs in cache_args={{{name!r}: ...}}"
+        named = inspect.signature(type(self)).parameters.values()
+        own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
+        return suggestion(name, [*own, *SimpleOptions.__annotations__])
 
     def _checked_cache_args(self, args: Any) -> CacheArgs:
         """Return the `cache_args` with this class's TTL, after validating them."""

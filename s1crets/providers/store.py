@@ -52,11 +52,9 @@ class Store(Source, Protocol):
         The only place that validates names and builds keys. `args` has the kind, if it is not
         `VALUE`; `options` are the service's own, such as `decrypt`.
         """
-        ...
 
     def aliases(self, path: str) -> Collection[str]:
         """Return all names under which a secret may be cached, as in `CacheKey.secrets`."""
-        ...
 
     def write(
         self, path: str, value: Redacted, mode: WriteMode, settings: Mapping[str, Any]
@@ -66,19 +64,15 @@ class Store(Source, Protocol):
         The mode says whether the secret must exist ("update"), must not ("create"), or may ("put");
         `settings` are the service's own arguments, such as a KMS key.
         """
-        ...
 
     def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:
         """Validate, and return the work of deleting a secret."""
-        ...
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path; "" means all."""
-        ...
 
     async def aclose(self) -> None:
         """Close connections; a later call opens them again."""
-        ...
 
 
 def check_name(name: object) -> None:

@@ -110,14 +110,11 @@ def checked(options: ProviderOptions) -> dict[str, Any]:
     check_cache_args(given["cache_args"])
     for name, rule in _NUMBERS.items():
         check_value(name, given[name], rule)
-    _check_session(given["session"])
-    return given
-
-
-def _check_session(session: object) -> None:
+    session = given["session"]
     # The caller of a session of the right kind has imported the module.
     module = sys.modules.get("aiobotocore.session")
     if session is not None and not (module and isinstance(session, module.AioSession)):
         kind = f"{type(session).__module__}.{type(session).__name__}"
         message = f"session must be an aiobotocore.session.AioSession, not {kind}"
         raise TypeError(message)
+    return given

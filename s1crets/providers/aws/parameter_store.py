@@ -92,7 +92,10 @@ class SsmStore(AwsStore):
         decrypt = bool(key.option("decrypt", default=True))
         if key.kind == PATH:
             recursive = bool(key.option("recursive", default=True))
-            return await self._fetch_path(key.name, decrypt=decrypt, recursive=recursive)
+            parameters = await self._under(key.name, decrypt=decrypt, recursive=recursive)
+            found = fetched_path(self.title, dict(parameters))
+            # Encrypted values must not be stored under the parameters' own names.
+            return found if decrypt else replace(found, also={})
         if key.kind != VALUE:
             return await self._fetch_exists(key.name)
         if key.name.startswith(_REFERENCE):  # can't be part of a batch
@@ -130,13 +133,16 @@ class SsmStore(AwsStore):
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
-    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
-        """Request all parameters under a path: `GetParametersByPath`."""
+    async def _under(
+        self, path: str, *, decrypt: bool = False, recursive: bool = True, first: bool = False
+    ) -> list[tuple[str, Fetched]]:
+        """Request all parameters under a path, or the `first` few: `GetParametersByPath`."""
+
+        def parse(page: Any) -> list[tuple[str, Fetched]]:
+            return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
+
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
-        pages = await self.clients.pages("GetParametersByPath", path, _parameters, arguments)
-        found = fetched_path(self.title, dict(pages))
-        # Encrypted values must not be stored under the parameters' own names.
-        return found if decrypt else replace(found, also={})
+        return await self.clients.pages("GetParametersByPath", path, parse, arguments, first=first)
 
     async def _fetch_exists(self, path: str) -> Fetched:
         """Request a parameter and a path concurrently; the first success decides."""
@@ -167,12 +173,7 @@ class SsmStore(AwsStore):
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _check_path(self, path: str) -> None:
-        """Request pages up to the first parameter under a path: `GetParametersByPath`."""
-        arguments = {"Path": path, "WithDecryption": False, "Recursive": True}
-        found = await self.clients.pages(
-            "GetParametersByPath", path, _parameters, arguments, first=True
-        )
-        if not found:
+        if not await self._under(path, first=True):
             raise self._nothing_at(path)
 
     def _nothing_at(self, path: str) -> SecretNotFoundError:
@@ -247,10 +248,6 @@ def _fetched(parameter: Any) -> Fetched:
         if isinstance(value, str):
             return Fetched(value, float(version) if isinstance(version, int) else 0.0)
     raise malformed()
-
-
-def _parameters(page: Any) -> list[tuple[str, Fetched]]:
-    return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
 
 
 def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
@@ -442,16 +439,13 @@ class AsyncParameterStore(AwsProvider):
     async def get_by_path(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
     ) -> dict[str, Any]:
-        """Return all parameters under a path, by full name: `GetParametersByPath`.
+        """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
 
         Args:
             path: begins with `/`.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.
-
-        Returns:
-            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
             S1cretsError: any failure.

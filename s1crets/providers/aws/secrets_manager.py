@@ -301,15 +301,12 @@ class AsyncSecretsManager(AwsProvider):
     async def get_by_path(
         self, path: str, *, cached: bool = True, fail_on_error: bool = True
     ) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or start with it and a slash: `ListSecrets`.
+        """Return the secrets named `path`, and those under it, by name: `ListSecrets`.
 
         Args:
             path: the beginning of names, up to a `/`.
             cached: whether a cache may answer.
             fail_on_error: False leaves out secrets that could not be read, and logs their names.
-
-        Returns:
-            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
