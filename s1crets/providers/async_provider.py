@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Mapping,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
@@ -23,14 +15,10 @@ from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
 from s1crets.cache.options import CacheArgs
+from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
-from s1crets.errors import (
-    DeadlineExceededError,
-    InvalidNameError,
-    S1cretsError,
-    SecretNotFoundError,
-)
-from s1crets.providers.instrumentation import NO_ERRORS, Counters, Stats
+from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
+from s1crets.providers.instrumentation import Counters, Stats
 from s1crets.providers.rotation import Rotation
 from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
@@ -217,8 +205,7 @@ class AsyncProvider:
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Callable[P, Coroutine[Any, Any, R]],
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
     ]:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
@@ -276,7 +263,7 @@ class AsyncProvider:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()
 
-    def spawn_with(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
+    def spawn_with(self, spawn: Spawn) -> None:
         """Do background work with `spawn`, not as a task of the caller's loop."""
         self._cache.spawn = spawn
 
@@ -346,7 +333,7 @@ class AsyncProvider:
         for name in names:
             try:
                 key = self._store.key(name, **options)
-            except InvalidNameError as error:
+            except S1cretsError as error:
                 errors[name] = error
                 continue
             values[name] = self._hit_key(key, cached=cached)
@@ -379,9 +366,7 @@ class AsyncProvider:
                     found[key] = await self._cache.stale_or_raise(key, late)
         return {name: found[key] for key, name in missing.items()}
 
-    def _batch(
-        self, names: Iterable[str], found: Mapping[str, Any], on_error: str
-    ) -> dict[str, Any]:
+    def _batch(self, names: Iterable[str], found: dict[str, Any], on_error: str) -> dict[str, Any]:
         """Return the values and errors of several names in order, or raise a `BatchError`."""
         if on_error == "raise" and any(isinstance(one, S1cretsError) for one in found.values()):
             raise batch_error(self.service, found)
@@ -443,11 +428,11 @@ class AsyncProvider:
             return await self._bounded(method, subject, work)
 
     def _observed(
-        self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
+        self, method: str, names: Collection[str], *errors: dict[str, S1cretsError]
     ) -> AbstractContextManager[None]:
-        """Return the observer's context manager around a public call."""
+        """Return the observer's context manager around a public call; `errors` are of a batch."""
         observer = self.counters.observer
-        return observer.call(method, names, errors) if observer else nullcontext()
+        return observer.call(method, names, *errors) if observer else nullcontext()
 
     async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Return the result of `work`, which is cancelled at the deadline."""

@@ -48,8 +48,7 @@ class Rotation:
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Callable[P, Coroutine[Any, Any, R]],
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
     ]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)

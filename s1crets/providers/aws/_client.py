@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
@@ -91,7 +83,7 @@ class Clients:
         self,
         operation: str,
         subject: str,
-        parse: Callable[[Any], Iterable[R]],
+        parse: Callable[[Any], list[R]],
         arguments: Mapping[str, Any],
         *,
         first: bool = False,

@@ -8,9 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, Unpack
 
 from s1crets._batcher import Batcher
-from s1crets._redaction import Redacted
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
-from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -73,7 +71,9 @@ class AwsStore(ABC):
     def __init__(self, clients: Clients, namespace: str | None) -> None:
         self.title = self.row.title
         self.clients = clients
-        self._identity = Identity(clients.spec, namespace)
+        self.aclose = clients.aclose
+        identity = Identity(clients.spec, namespace)
+        self.scope, self.scope_hint = identity.scope, identity.hint
         self._batcher: Batcher[str, Fetched | _Refusal] = Batcher(
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
         )
@@ -106,11 +106,7 @@ class AwsStore(ABC):
     async def fetch_one(self, name: str, group: Any) -> Fetched:
         """Request one secret; `group` is what was passed to `_batched`."""
 
-    async def fetch_batch(
-        self,
-        names: Sequence[str],  # noqa: ARG002  # for subclasses
-        group: Any,  # noqa: ARG002
-    ) -> Mapping[str, Fetched | S1cretsError]:
+    async def fetch_batch(self, *_: Any, **__: Any) -> Mapping[str, Fetched | S1cretsError]:
         """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
@@ -151,17 +147,11 @@ class AwsStore(ABC):
 
     # Writing
 
-    def write(
-        self,
-        path: str,  # noqa: ARG002  # for subclasses
-        value: Redacted,  # noqa: ARG002
-        mode: WriteMode,
-        settings: Mapping[str, Any],  # noqa: ARG002
-    ) -> Awaitable[None]:
+    def write(self, *_: Any, **__: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
-        raise self._unsupported(mode)
+        raise self._unsupported("writing")
 
-    def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:  # noqa: ARG002
+    def delete(self, *_: Any, **__: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that deletes a secret."""
         raise self._unsupported("delete")
 
@@ -172,25 +162,9 @@ class AwsStore(ABC):
     def _unsupported(self, method: str) -> ConfigurationError:
         return ConfigurationError(f"{self.title}: {method} is not supported")
 
-    # Identity and life
-
-    def scope_hint(self) -> str:
-        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
-        return self._identity.hint()
-
-    async def scope(self) -> Scope:
-        """Return the identity that cache entries belong to."""
-        return await self._identity.scope()
-
-    async def aclose(self) -> None:
-        """Close connections; a later call opens them again."""
-        await self.clients.aclose()
-
 
 async def create_or_overwrite(
-    mode: WriteMode,
-    create: Callable[[], Awaitable[None]],
-    overwrite: Callable[[], Awaitable[None]],
+    mode: WriteMode, create: Callable[[], Awaitable[None]], overwrite: Callable[[], Awaitable[None]]
 ) -> None:
     """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
     if mode == "create":

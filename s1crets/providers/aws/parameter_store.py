@@ -17,12 +17,7 @@ from s1crets._keypath import KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
-from s1crets.errors import (
-    ConfigurationError,
-    InvalidNameError,
-    S1cretsError,
-    SecretNotFoundError,
-)
+from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
@@ -70,13 +65,10 @@ class SsmStore(AwsStore):
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a parameter may be cached.
-
-        A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
-        parameter without a path begins with a slash.
-        """
+        """Return all names under which a parameter may be cached, without versions and labels."""
         name, is_arn = _ARN.subn("", checked_name(path))
         plain = name.partition(":")[0]
+        # An ARN doesn't tell whether the name of a parameter without a path begins with a slash.
         return (plain, plain.lstrip("/")) if is_arn else (plain,)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
@@ -113,11 +105,8 @@ class SsmStore(AwsStore):
     async def fetch_batch(
         self, names: Sequence[str], group: tuple[bool, bool]
     ) -> Mapping[str, Fetched | S1cretsError]:
-        """Request up to ten parameters: `GetParameters`.
-
-        The group: whether to decrypt, and whether the names are ARNs or have selectors.
-        """
-        decrypt, is_selected = group
+        """Request up to ten parameters: `GetParameters`."""
+        decrypt, is_selected = group  # the latter: the names are ARNs or have selectors
 
         def parse(answer: Any) -> dict[str, Fetched | S1cretsError]:
             found: dict[str, Fetched | S1cretsError] = {}
@@ -287,8 +276,7 @@ class AsyncParameterStore(AwsProvider):
     `DeleteParameter`; `describe` `DescribeParameters`.
 
     Args:
-        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
+        options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
         TypeError: an unknown option, or one of the wrong type.
@@ -330,14 +318,12 @@ class AsyncParameterStore(AwsProvider):
             SecretNotFoundError: a `KeyError`: no such parameter, version, label or key.
             S1cretsError: any other failure, as its own subclass.
         """
-        found = self.get_local(
-            path, keypath=keypath, default=default, cached=cached, decrypt=decrypt
-        )
+        options: Any = {"cached": cached, "decrypt": decrypt}
+        found = self.get_local(path, keypath=keypath, default=default, **options)
         if found is not MISSING:
             return found
-        if isinstance(path, str) and path.startswith(_REFERENCE):
-            return await self._get_reference(path, keypath, default, cached=cached, decrypt=decrypt)
-        return await self._get(path, keypath, default, cached=cached, decrypt=decrypt)
+        read = self._get_reference if path.startswith(_REFERENCE) else self._get
+        return await read(path, keypath, default, **options)
 
     def get_local(
         self,
@@ -375,11 +361,9 @@ class AsyncParameterStore(AwsProvider):
         return self.answer(held, name, _inner_keys(path, name, keypath), default)
 
     async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
-        """Return the name and the value of the secret that a reference begins with.
-
-        The name is remembered, and used as long as a local cache has the secret: after that, a
-        secret with a longer name may exist.
-        """
+        """Return the name and the value of the secret that a reference begins with."""
+        # The name is remembered, and used as long as a local cache has the secret: after that, a
+        # secret with a longer name may exist.
 
         def local(name: str) -> CachedValue | None:
             return self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None

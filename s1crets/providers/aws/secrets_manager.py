@@ -95,11 +95,7 @@ class SecretsManagerStore(AwsStore):
         arguments["SecretId"] = name
         return await self.clients.call("GetSecretValue", name, _fetched, arguments)
 
-    async def fetch_batch(
-        self,
-        names: Sequence[str],
-        group: None,  # noqa: ARG002
-    ) -> Mapping[str, Fetched | S1cretsError]:
+    async def fetch_batch(self, names: Sequence[str], _: None) -> dict[str, Fetched | S1cretsError]:
         """Request up to twenty secrets: `BatchGetSecretValue`."""
         operation = "BatchGetSecretValue"
 
@@ -122,10 +118,7 @@ class SecretsManagerStore(AwsStore):
         return fetched_path(self.title, await fetch_each(names, self._batched))
 
     async def _fetch_exists(self, name: str) -> Fetched:
-        """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret itself.
-
-        A secret that is scheduled for deletion does not exist.
-        """
+        """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret."""
 
         def parse(answer: Any) -> bool:
             expect(answer, "Name", str)
@@ -220,8 +213,7 @@ class AsyncSecretsManager(AwsProvider):
     `describe` `ListSecrets`, which may be minutes behind.
 
     Args:
-        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
+        options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
         TypeError: an unknown option, or one of the wrong type.
