@@ -122,10 +122,7 @@ class AsyncProvider:
     async def path_exists(self, path: str) -> bool:
         """Return whether there is a secret of this name, or under this path.
 
-        A positive answer is cached, a negative one is not.
-
-        Raises:
-            S1cretsError: any failure.
+        A positive answer is cached, a negative one is not. Any failure is an `S1cretsError`.
         """
         key = self._store.key(path, EXISTS)
         if self._hit_key(key, cached=True) is MISSING:

@@ -34,12 +34,7 @@ class Observer(Protocol):
         """
 
     def request(self, operation: str, names: Collection[str]) -> AbstractContextManager[None]:
-        """Return a context manager around a request to the service with its retries and pages.
-
-        Args:
-            operation: the service's name of the operation.
-            names: the names in question.
-        """
+        """Return a context manager around an operation of the service, its retries and pages."""
 
     def sent(self, *, again: bool) -> None:
         """Note that the request, or one of its pages, was sent; `again` for a retry."""

@@ -192,9 +192,7 @@ class _SimpleStore:
         self._hooks = hooks
         self._namespace = namespace
         self._counters = counters
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        self._slots: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()  # by loop
 
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
         check_name(path)
@@ -289,10 +287,8 @@ class _SimpleStore:
         *args: Any,
         **kwargs: Any,
     ) -> _R:
-        slots = self._slots.setdefault(
-            asyncio.get_running_loop(), asyncio.Semaphore(self._hooks.concurrency)
-        )
-        async with slots:
+        slots = asyncio.Semaphore(self._hooks.concurrency)
+        async with self._slots.setdefault(asyncio.get_running_loop(), slots):
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):
@@ -354,7 +350,7 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
         return suggestion(name, [*own, *SimpleOptions.__annotations__])
 
-    def _checked_cache_args(self, args: Any) -> CacheArgs:
+    def _checked_cache_args(self, args: Any) -> Any:
         """Return the `cache_args` with this class's TTL, after validating them."""
         args = {} if args is None else args
         if isinstance(args, Mapping):
@@ -367,8 +363,7 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
                 " other stores of its kind; give a namespace in cache_args, or implement `identity`"
             )
             raise ConfigurationError(message)
-        checked: CacheArgs = args
-        return checked
+        return args
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}>"
@@ -378,16 +373,10 @@ _S = TypeVar("_S", bound=AsyncSimpleProvider)
 
 
 class SimpleProvider(Facade[_S]):
-    """The blocking API of a simple provider; an entry point names this class.
-
-    Args:
-        options: those of `async_class`.
-
-    Attributes:
-        async_class: the class that does the work.
-    """
+    """The blocking API of a simple provider, with its options; an entry point names this class."""
 
     async_class: type[_S]
+    """The class that does the work."""
 
     def __init__(self, **options: Any) -> None:
         options = redact_options(options)

@@ -57,6 +57,7 @@ class Clients:
         self.spec = spec
         # The generator must not refer to this object, or it would never become garbage.
         self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec))
+        self.aclose = self._per_loop.aclose
 
     async def call(
         self,
@@ -77,7 +78,7 @@ class Clients:
         async def work(api: Any, method: str) -> R:
             return parse(await getattr(api, method)(**_revealed(arguments)))
 
-        return await self._run(operation, subject, work, names=names, writes=writes)
+        return await self._run(self._request(operation, subject, writes=writes), work, names)
 
     async def pages(
         self,
@@ -100,32 +101,23 @@ class Clients:
                 _check_token(page, tokens)
             return found
 
-        return await self._run(operation, subject, work)
+        return await self._run(self._request(operation, subject), work)
 
     async def _run(
-        self,
-        operation: str,
-        subject: str,
-        work: Callable[[Any, str], Awaitable[R]],
-        *,
-        names: Sequence[str] = (),
-        writes: bool = False,
+        self, request: Request, work: Callable[[Any, str], Awaitable[R]], names: Sequence[str] = ()
     ) -> R:
-        spec = self.spec
-
         async def run() -> R:
-            loop = asyncio.get_running_loop()
-            api = self._per_loop.ready.get(loop) or await self._per_loop.get(operation, subject)
+            loop, operation = asyncio.get_running_loop(), request.operation
+            api = self._per_loop.ready.get(loop) or await self._per_loop.get(request)
             from botocore import xform_name  # which a thread has imported by now
 
-            observer = spec.counters.observer
-            observed = observer.request(operation, names or (subject,)) if observer else None
-            with observed or nullcontext():
+            request.region = api.meta.region_name
+            observer = self.spec.counters.observer
+            names_ = names or (request.subject,)
+            with observer.request(operation, names_) if observer else nullcontext():
                 try:
                     return await work(api, xform_name(operation))
                 except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
-                    region = api.meta.region_name
-                    request = Request(spec.service, region, operation, subject, writes)
                     ours = translation(request, theirs)
                 raise ours
 
@@ -137,12 +129,11 @@ class Clients:
 
     def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
         """Return the error for a name that AWS refused in a batch."""
-        region = str(self.spec.counters.region)
-        return refused(Request(self.spec.service, region, operation, name), code, words)
+        return refused(self._request(operation, name), code, words)
 
-    async def aclose(self) -> None:
-        """Close the clients of all event loops that are running."""
-        await self._per_loop.aclose()
+    def _request(self, operation: str, subject: str, *, writes: bool = False) -> Request:
+        region = self.spec.counters.region or "region not known"
+        return Request(self.spec.service, region, operation, subject, writes)
 
 
 def _revealed(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,9 +168,8 @@ def _check_token(page: Any, seen: set[str]) -> None:
     seen.add(token)
 
 
-async def _opened(spec: ClientSpec, operation: str, subject: str) -> AsyncGenerator[Any, None]:
+async def _opened(spec: ClientSpec, request: Request) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed."""
-    request = Request(spec.service, "region not known", operation, subject)
     async with AsyncExitStack() as stack:
         with translated(request):
             session, region = await prepare(spec)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
@@ -140,25 +140,19 @@ class SecretsManagerStore(AwsStore):
         arguments = secret_settings(**settings)
         checked_name(path)
         raw = redact(encode(value, binary=True, limit=LARGEST_SECRET))
+        create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
-            return self._create_tagged(path, raw, arguments)
-        create = partial(self._create, path, raw, arguments)
-        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
+            return self._create_tagged(create, path, arguments)
+        operation = "UpdateSecret" if arguments else "PutSecretValue"
+        overwrite = partial(self._send, operation, path, raw, {"SecretId": path, **arguments})
+        return create_or_overwrite(mode, create, overwrite)
 
-    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        """Create a secret: `CreateSecret`."""
-        await self._send("CreateSecret", path, raw, {"Name": path, **settings})
-
-    async def _create_tagged(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+    async def _create_tagged(
+        self, create: Callable[[], Awaitable[None]], path: str, settings: Mapping[str, Any]
+    ) -> None:
         with suppress(SecretExistsError):
-            await self._create(path, raw, settings)
-            return
-        refuse_tags(settings, path)
-
-    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        """Store a new value: `PutSecretValue`, or `UpdateSecret` if there are settings."""
-        operation = "UpdateSecret" if settings else "PutSecretValue"
-        await self._send(operation, path, raw, {"SecretId": path, **settings})
+            return await create()
+        return refuse_tags(settings, path)
 
     async def _send(
         self, operation: str, path: str, raw: Redacted, arguments: Mapping[str, Any]
