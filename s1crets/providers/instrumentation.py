@@ -67,29 +67,14 @@ class Stats:
     retried: int = 0
 
 
-@dataclass
 class Counters:
-    """The numbers of `Stats`, as they grow, and the observer.
+    """The numbers of `Stats`, as they grow, and the observer, if there is one."""
 
-    Attributes:
-        hits: as of `Stats`, like the following.
-        misses: as of `Stats`.
-        stale: as of `Stats`.
-        requests: as of `Stats`.
-        throttled: as of `Stats`.
-        retried: as of `Stats`.
-        region: the service's region, once it is known.
-        observer: notified of everything but hits; None if nobody wants to be.
-    """
-
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    requests: collections.Counter[str] = field(default_factory=collections.Counter)
-    throttled: int = 0
-    retried: int = 0
-    region: str | None = None
-    observer: Observer | None = None
+    def __init__(self, region: str | None = None) -> None:
+        self.hits = self.misses = self.stale = self.throttled = self.retried = 0
+        self.requests: collections.Counter[str] = collections.Counter()
+        self.region = region  # of the service, once it is known
+        self.observer: Observer | None = None
 
     def was_throttled(self) -> None:
         """Count a throttled request."""
@@ -105,5 +90,5 @@ class Counters:
 
     def stats(self) -> Stats:
         """Return the numbers up to now."""
-        numbers = {name: getattr(self, name) for name in Stats.__annotations__}
-        return Stats(**{**numbers, "requests": dict(self.requests)})
+        requests = dict(self.requests)
+        return Stats(self.hits, self.misses, self.stale, requests, self.throttled, self.retried)

@@ -16,13 +16,7 @@ from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
 from s1crets.providers.aws._retry import Renewal, govern
-from s1crets.providers.aws._session import (
-    ClientSpec,
-    current_credentials,
-    prepare,
-    renewed_credentials,
-    signing_with,
-)
+from s1crets.providers.aws._session import ClientSpec, prepare, renewed_credentials, signing_session
 
 R = TypeVar("R")
 
@@ -192,9 +186,7 @@ async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitSta
         # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.
         retries={"mode": "standard", "total_max_attempts": spec.retry},
     )
-    # Credentials come first, since a client that was created without any would never get some.
-    credentials = await current_credentials(spec, session, region, config)
-    signing = signing_with(credentials, session)
+    signing = await signing_session(spec, session, region, config)
     client = await stack.enter_async_context(
         signing.create_client(spec.service.name, region_name=region, config=config)
     )

@@ -60,8 +60,6 @@ _EXPIRED = "renew the credentials: log in again, or get a new session token", Cr
 _CLOCK = "set the clock of this machine right", CredentialsError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
 _FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
-_BAD_NAME = "correct the name", InvalidNameError
-_BAD_VALUE = "correct the value", InvalidValueError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
 _LOG_IN = "log in again: aws sso login", CredentialsError
@@ -92,8 +90,8 @@ _CODES = _table(
     (_EXPIRED, "ExpiredToken ExpiredTokenException"),
     (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
     (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
-    (_BAD_NAME, "InvalidParameterException ValidationException"),
-    (_BAD_VALUE, "ParameterPatternMismatchException"),
+    (("correct the name", InvalidNameError), "InvalidParameterException ValidationException"),
+    (("correct the value", InvalidValueError), "ParameterPatternMismatchException"),
 )
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
 EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)

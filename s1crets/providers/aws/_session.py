@@ -22,15 +22,10 @@ from s1crets.providers.instrumentation import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
 
-_WITH_MODELS = {
-    "data_loader",
-    "default_config_resolver",
-    "endpoint_resolver",
-    "smart_defaults_factory",
-}
-"""The components of a session that load data, or have a part of it."""
+# The components of a session that load data, or have a part of it.
+_MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart_defaults_factory"}
+# botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
 _loaders: dict[tuple[str, ...], Any] = {}
-"""botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +103,7 @@ def _with_shared_models(session: Any) -> Any:
 
 
 def _component_of(ours: Callable[[str], Any], theirs: Callable[[str], Any]) -> Any:
-    return lambda name: ours(name) if name in _WITH_MODELS else theirs(name)
+    return lambda name: ours(name) if name in _MODELS else theirs(name)
 
 
 def load_models(session: Any, service: Service) -> None:
@@ -142,7 +137,7 @@ async def find_credentials(session: Any) -> Any:
     return credentials
 
 
-async def current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+async def _current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
     """Return a client's credentials: the assumed role's, or else the session's."""
     if "RoleArn" in spec.sts_args:
         return await _assume_role(spec.sts_args, session, region, config)
@@ -153,11 +148,13 @@ async def renewed_credentials(spec: ClientSpec, session: Any, region: str, confi
     """Return a client's credentials as their source provides them now."""
     if spec.session is None:
         session = await run_in_thread(_new_session)  # the old one remembers its credentials
-    return await current_credentials(spec, session, region, config)
+    return await _current_credentials(spec, session, region, config)
 
 
-def signing_with(credentials: Any, session: Any) -> Any:
-    """Return a session like `session` with these credentials."""
+async def signing_session(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return a session like `session` with a client's credentials."""
+    # They come first, since a client that was created without any would never get some.
+    credentials = await _current_credentials(spec, session, region, config)
 
     async def get_credentials() -> Any:
         return credentials

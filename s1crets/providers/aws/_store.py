@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, TypeAlias, Unpack
 
 from s1crets._batcher import Batcher
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
@@ -30,6 +30,7 @@ from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
 from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name
 
+_Work: TypeAlias = Callable[[], Awaitable[None]]
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
 # Errors that any other name would get too. All others may be the fault of one name.
 _OF_WHOLE_REQUEST = (
@@ -151,6 +152,18 @@ class AwsStore(ABC):
         """Validate at once, and return the coroutine that stores a value."""
         raise self._unsupported("writing")
 
+    @staticmethod
+    async def _create_or_overwrite(mode: WriteMode, create: _Work, overwrite: _Work) -> None:
+        """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
+        if mode == "create":
+            return await create()
+        if mode == "put":
+            with suppress(SecretNotFoundError):
+                return await overwrite()
+            with suppress(SecretExistsError):
+                return await create()
+        return await overwrite()
+
     def delete(self, *_: Any, **__: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that deletes a secret."""
         raise self._unsupported("delete")
@@ -161,20 +174,6 @@ class AwsStore(ABC):
 
     def _unsupported(self, method: str) -> ConfigurationError:
         return ConfigurationError(f"{self.title}: {method} is not supported")
-
-
-async def create_or_overwrite(
-    mode: WriteMode, create: Callable[[], Awaitable[None]], overwrite: Callable[[], Awaitable[None]]
-) -> None:
-    """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
-    if mode == "create":
-        return await create()
-    if mode == "put":
-        with suppress(SecretNotFoundError):
-            return await overwrite()
-        with suppress(SecretExistsError):
-            return await create()
-    return await overwrite()
 
 
 def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:

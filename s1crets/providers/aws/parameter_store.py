@@ -22,15 +22,8 @@ from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
-from s1crets.providers.aws._store import (
-    FOUND,
-    AwsProvider,
-    AwsStore,
-    checked_name,
-    create_or_overwrite,
-)
+from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
 from s1crets.providers.aws.write_settings import (
-    LARGEST_PARAMETER,
     ParameterType,
     Tier,
     check_tier,
@@ -45,6 +38,7 @@ R = TypeVar("R")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
+_LARGEST = 8192  # bytes
 
 
 class SsmStore(AwsStore):
@@ -174,10 +168,11 @@ class SsmStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
         checked_name(path)
-        raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
+        raw = redact(encode(value, binary=False, limit=_LARGEST))
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
-        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
+        overwrite = partial(self._overwrite, path, raw, arguments)
+        return self._create_or_overwrite(mode, create, overwrite)
 
     async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""

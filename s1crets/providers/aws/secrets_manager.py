@@ -25,22 +25,12 @@ from s1crets.errors import (
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
-from s1crets.providers.aws._store import (
-    FOUND,
-    AwsProvider,
-    AwsStore,
-    checked_name,
-    create_or_overwrite,
-)
-from s1crets.providers.aws.write_settings import (
-    LARGEST_SECRET,
-    deletion,
-    refuse_tags,
-    secret_settings,
-)
+from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws.write_settings import deletion, refuse_tags, secret_settings
 from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
+_LARGEST = 65536  # bytes
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
@@ -139,13 +129,13 @@ class SecretsManagerStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
         checked_name(path)
-        raw = redact(encode(value, binary=True, limit=LARGEST_SECRET))
+        raw = redact(encode(value, binary=True, limit=_LARGEST))
         create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
             return self._create_tagged(create, path, arguments)
         operation = "UpdateSecret" if arguments else "PutSecretValue"
         overwrite = partial(self._send, operation, path, raw, {"SecretId": path, **arguments})
-        return create_or_overwrite(mode, create, overwrite)
+        return self._create_or_overwrite(mode, create, overwrite)
 
     async def _create_tagged(
         self, create: Callable[[], Awaitable[None]], path: str, settings: Mapping[str, Any]
