@@ -29,7 +29,13 @@ _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
 class AsyncProvider:
-    """Reads the secrets of a store through a cache, and writes them; `cache_args` are checked."""
+    """Reads the secrets of a store through a cache, and writes them.
+
+    Attributes:
+        deadline: seconds that a public call may take in total, or None.
+        counters: the source of `stats`, shared with the store, and the observer.
+        rotation: the mechanism behind `refresh_on` and `watch`.
+    """
 
     service: str
     """The service's name in error messages."""
@@ -40,8 +46,8 @@ class AsyncProvider:
         if deadline is not None:
             check_value("deadline", deadline, Rule(NUMBER, 0.001))
         self._store = store
-        self.deadline = deadline  # seconds that a public call may take in total
-        self.counters = counters  # shared with the store, and with `s1crets.integrations`
+        self.deadline = deadline
+        self.counters = counters
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)

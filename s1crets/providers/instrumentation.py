@@ -68,12 +68,18 @@ class Stats:
 
 
 class Counters:
-    """The numbers of `Stats`, as they grow, and the observer, if there is one."""
+    """The numbers of `Stats`, as they grow, and the observer.
+
+    Attributes:
+        requests: requests sent to the service, by operation.
+        region: the service's region, once it is known.
+        observer: notified of everything but hits, if there is one.
+    """
 
     def __init__(self, region: str | None = None) -> None:
         self.hits = self.misses = self.stale = self.throttled = self.retried = 0
         self.requests: collections.Counter[str] = collections.Counter()
-        self.region = region  # of the service, once it is known
+        self.region = region
         self.observer: Observer | None = None
 
     def was_throttled(self) -> None:

@@ -15,7 +15,7 @@ from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, S1cretsError
 
-R = TypeVar("R")
+_R = TypeVar("_R")
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
 _LONGEST_NAME = 2048
@@ -98,11 +98,11 @@ def is_under(name: str, path: str) -> bool:
 
 
 async def fetch_each(
-    names: Sequence[str], fetch: Callable[[str], Awaitable[R]]
-) -> dict[str, R | S1cretsError]:
+    names: Sequence[str], fetch: Callable[[str], Awaitable[_R]]
+) -> dict[str, _R | S1cretsError]:
     """Return what `fetch` returns or raises for each name; bugs are raised."""
     outcomes = await asyncio.gather(*map(fetch, names), return_exceptions=True)
-    found: dict[str, R | S1cretsError] = {}
+    found: dict[str, _R | S1cretsError] = {}
     for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, S1cretsError):
             raise outcome

@@ -148,9 +148,9 @@ class AwsStore(ABC):
 
     # Writing
 
-    def write(self, *_: Any, **__: Any) -> Awaitable[None]:
+    def write(self, *args: Any, **_: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
-        raise self._unsupported("writing")
+        raise self._unsupported(args[2])  # the mode
 
     @staticmethod
     async def _create_or_overwrite(mode: WriteMode, create: _Work, overwrite: _Work) -> None:
