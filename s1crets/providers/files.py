@@ -196,13 +196,12 @@ def _parts(name: str) -> list[bytes]:
 
 
 def _entry(name: str, info: os.stat_result | None) -> SecretMetadata:
-    if info is None:
-        return SecretMetadata(name, "file", "", None)
-    try:
-        changed = datetime.fromtimestamp(info.st_mtime, UTC)
-    except (OverflowError, ValueError):
-        changed = None  # a year that Python does not support
-    return SecretMetadata(name, "file", str(info.st_mtime_ns), changed)
+    version, changed = "", None
+    if info is not None:
+        version = str(info.st_mtime_ns)
+        with suppress(OverflowError, ValueError):  # a year that Python does not support
+            changed = datetime.fromtimestamp(info.st_mtime, UTC)
+    return SecretMetadata(name, "file", version, changed)
 
 
 def _decode(data: bytes) -> str | bytes:

@@ -133,10 +133,7 @@ class Rotation:
                 yield self._reader.answer(held, path, keypath)
 
     async def _newer(self, key: CacheKey, than: CachedValue) -> CachedValue | None:
-        """Return another version of a secret than the one that failed, or None.
-
-        The first failure of a burst reads the secret; the others get the same result.
-        """
+        """Return another version than the one that failed, or None; a burst reads only once."""
         now = self._timer()
         self._recent = {k: seen for k, seen in self._recent.items() if now < seen[0] + _BURST}
         known = self._reader.cached_value(key)

@@ -328,8 +328,7 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
 
     Raises:
         TypeError: an unknown option, or an option of the wrong type.
-        ValueError: an option is out of range, or entries in a cache outside the process can't be
-            distinguished from those of other stores.
+        ValueError: an option out of range, or a cache outside the process without `namespace`.
     """
 
     def __init__(self, **options: Unpack[SimpleOptions]) -> None:

@@ -168,15 +168,22 @@ async def _opened(spec: ClientSpec, request: Request) -> AsyncGenerator[Any, Non
         with translated(request):
             session, region = await prepare(spec)
             request.region = spec.counters.region = region
-            client = await _open(spec, session, region, stack)
+            config = _config(spec)
+            signing = await signing_session(spec, session, region, config)
+            client = await stack.enter_async_context(
+                signing.create_client(spec.service.name, region_name=region, config=config)
+            )
+            renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
+            stack.push_async_callback(renewal.aclose)
+            govern(client, spec, renewal)
         yield client
 
 
-async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitStack) -> Any:
+def _config(spec: ClientSpec) -> Any:
     from aiobotocore import __version__ as aiobotocore_version
     from aiobotocore.config import AioConfig
 
-    config = AioConfig(
+    return AioConfig(
         connect_timeout=spec.timeout,
         read_timeout=spec.timeout,
         max_pool_connections=spec.max_connections,
@@ -186,11 +193,3 @@ async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitSta
         # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.
         retries={"mode": "standard", "total_max_attempts": spec.retry},
     )
-    signing = await signing_session(spec, session, region, config)
-    client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=config)
-    )
-    renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
-    stack.push_async_callback(renewal.aclose)
-    govern(client, spec, renewal)
-    return client

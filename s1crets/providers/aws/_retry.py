@@ -73,16 +73,13 @@ class RateLimiter:
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = WeakKeyDictionary()
 
     async def acquire(self, attempts: int = 0) -> bool:
-        """Wait until a request that AWS has throttled `attempts` times may be sent.
-
-        Return False if sending is pointless: AWS accepts nothing, and others wait in front.
-        """
+        """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
         if self.rate is None:
             return True
         locks = asyncio.Lock(), asyncio.Lock()
         new, front = self._queues.setdefault(asyncio.get_running_loop(), locks)
         is_behind = front.locked()
-        if is_behind and self._is_hopeless():
+        if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
             return False
         # Only the first of the requests that were not sent yet competes with the throttled ones.
         async with nullcontext() if attempts else new, front:

@@ -46,7 +46,11 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
     """Return a session and the region, which must be configured."""
     # Imports and models take 300 ms of CPU time, which would stall the event loop.
     session, region = await run_in_thread(_load, spec)
-    region = region or await _instance_region(session)
+    if not region:
+        from aiobotocore.utils import AioIMDSRegionProvider
+
+        with anyio.move_on_after(_METADATA_TIMEOUT):
+            region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         message = (
             f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
@@ -116,15 +120,6 @@ def load_models(session: Any, service: Service) -> None:
     version = loader.determine_latest_version(service.name, "service-2")
     for kind in service.models:
         loader.load_service_model(service.name, kind, version)
-
-
-async def _instance_region(session: Any) -> str | None:
-    from aiobotocore.utils import AioIMDSRegionProvider
-
-    with anyio.move_on_after(_METADATA_TIMEOUT):
-        region: str | None = await AioIMDSRegionProvider(session=session).provide()
-        return region
-    return None
 
 
 async def find_credentials(session: Any) -> Any:
