@@ -163,15 +163,10 @@ class Hooks(ABC):
         raise self._read_only(name)
 
     def _read_only(self, name: str) -> AccessDeniedError:
-        message = f"{self.service} is read-only here: change {name!r} at its source"
-        return AccessDeniedError(message)
+        return AccessDeniedError(f"{self.service} is read-only here: change {name!r} at its source")
 
     def check(self, name: str) -> None:  # noqa: B027  # most stores accept any name
-        """Reject names and paths that are not valid in this store, before a hook is called.
-
-        Raises:
-            InvalidNameError: the name is not valid. By default every name is that s1crets accepts.
-        """
+        """Reject invalid names and paths (`InvalidNameError`) before a hook is called; optional."""
 
     def identity(self) -> str:
         """Return what distinguishes this store from others of its class: address, account, folder.

@@ -270,9 +270,8 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return the value in a local cache, or `default`. Sends no request and never waits."""
-        return self._peek(
-            path, keypath, default, version_id=version_id, version_stage=version_stage
-        )
+        version = {"version_id": version_id, "version_stage": version_stage}
+        return self._peek(path, keypath, default, **version)
 
     async def get_by_path(
         self, path: str, *, cached: bool = True, fail_on_error: bool = True
