@@ -107,8 +107,8 @@ class Clients:
 
             request.region = api.meta.region_name
             observer = self.spec.counters.observer
-            names_ = names or (request.subject,)
-            with observer.request(operation, names_) if observer else nullcontext():
+            subjects = names or (request.subject,)
+            with observer.request(operation, subjects) if observer else nullcontext():
                 try:
                     return await work(api, xform_name(operation))
                 except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
