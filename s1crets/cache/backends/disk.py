@@ -174,12 +174,7 @@ class DiskCache(BaseCache, SyncReadable, KernelLocks):  # type: ignore[misc]  # 
     async def _get(self, key: str, encoding: str | None = "utf-8", _conn: object = None) -> Any:
         return _decoded((await self._payloads((key,)))[0], encoding)
 
-    async def _gets(
-        self,
-        key: str,
-        encoding: object = None,  # noqa: ARG002
-        _conn: object = None,
-    ) -> Any:
+    async def _gets(self, key: str, encoding: object = None, _conn: object = None) -> Any:
         payload = (await self._payloads((key,)))[0]
         text = _decoded(payload, "utf-8")
         return payload if text is None else text

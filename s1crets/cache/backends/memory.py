@@ -161,16 +161,13 @@ class MemoryCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache ha
         while len(self._entries) > self.size:
             self._entries.popitem(last=False)
 
-    async def _get(self, key: Hashable, encoding: object = None, _conn: object = None) -> Any:  # noqa: ARG002
+    async def _get(self, key: Hashable, encoding: object = None, _conn: object = None) -> Any:
         return self.peek(key)
 
     _gets = _get
 
     async def _multi_get(
-        self,
-        keys: Sequence[Hashable],
-        encoding: object = None,  # noqa: ARG002
-        _conn: object = None,
+        self, keys: Sequence[Hashable], encoding: object = None, _conn: object = None
     ) -> list[Any]:
         return self.peek_many(keys)
 
@@ -248,12 +245,7 @@ class MemoryCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache ha
         return True
 
     async def _raw(
-        self,
-        command: str,
-        *args: Any,
-        encoding: object = None,  # noqa: ARG002
-        _conn: object = None,
-        **kwargs: Any,
+        self, command: str, *args: Any, encoding: object = None, _conn: object = None, **kwargs: Any
     ) -> Any:
         """Call a method of dict, such as `setdefault`, on the values that have not expired."""
         with self._lock:
