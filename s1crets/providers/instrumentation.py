@@ -32,9 +32,11 @@ class Observer(Protocol):
             names: the names in question; of a batch, those that the caches did not have.
             errors: receives the errors of single names of a batch.
         """
+        ...
 
     def request(self, operation: str, names: Collection[str]) -> AbstractContextManager[None]:
         """Return a context manager around an operation of the service, its retries and pages."""
+        ...
 
     def sent(self, *, again: bool) -> None:
         """Note that the request, or one of its pages, was sent; `again` for a retry."""

@@ -40,7 +40,6 @@ from contextlib import contextmanager, nullcontext
 from typing import Any, TypedDict, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
-from s1crets._codec import encode
 from s1crets._redaction import Redacted, redact, strip_traceback
 from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
@@ -62,6 +61,7 @@ from s1crets.providers.store import (
     SecretMetadata,
     WriteMode,
     check_name,
+    encode,
     fetch_each,
     fetched_path,
     is_under,

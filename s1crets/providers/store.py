@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
-from s1crets._codec import decode
 from s1crets._redaction import Redacted
-from s1crets.cache.entry import CacheKey, Fetched
+from s1crets.cache.entry import CacheKey, Fetched, decode
 from s1crets.cache.secret_cache import Source
-from s1crets.errors import BatchError, InvalidNameError, S1cretsError
+from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
 _R = TypeVar("_R")
 WriteMode: TypeAlias = Literal["create", "put", "update"]
@@ -52,9 +52,11 @@ class Store(Source, Protocol):
         The only place that validates names and builds keys. `args` has the kind, if it is not
         `VALUE`; `options` are the service's own, such as `decrypt`.
         """
+        ...
 
     def aliases(self, path: str) -> Collection[str]:
         """Return all names under which a secret may be cached, as in `CacheKey.secrets`."""
+        ...
 
     def write(
         self, path: str, value: Redacted, mode: WriteMode, settings: Mapping[str, Any]
@@ -64,12 +66,15 @@ class Store(Source, Protocol):
         The mode says whether the secret must exist ("update"), must not ("create"), or may ("put");
         `settings` are the service's own arguments, such as a KMS key.
         """
+        ...
 
     def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:
         """Validate, and return the work of deleting a secret."""
+        ...
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path; "" means all."""
+        ...
 
     async def aclose(self) -> None:
         """Close connections; a later call opens them again."""
@@ -130,3 +135,43 @@ def batch_error(service: str, found: Mapping[str, Any]) -> BatchError:
         f" name, .values the rest; the first error: {next(iter(errors.values()))}"
     )
     return BatchError(message, values, errors)
+
+
+def encode(value: Redacted, *, binary: bool, limit: int) -> str | bytes:
+    """Return the text to store: str as it is, a dict or list as JSON; bytes if `binary`.
+
+    Raises:
+        InvalidValueError: another type, not expressible as JSON, empty, or longer than `limit`
+            bytes.
+    """
+    raw, problem = _serialized(value, binary=binary)
+    size = len(raw.encode() if isinstance(raw, str) else raw)
+    if not problem and not 0 < size <= limit:
+        problem = f"it has {size:,} bytes; the service accepts 1 to {limit:,}"
+    if problem:
+        del raw
+        message = f"the value can't be stored: {problem}"
+        raise InvalidValueError(message)
+    return raw
+
+
+def _serialized(value: Redacted, *, binary: bool) -> tuple[str | bytes, str]:
+    """Return the bytes or text to store, and the problem with it, if any."""
+    kind = type(value.reveal()).__name__
+    allowed = "str, dict, list" + (", bytes" if binary else "")
+    if isinstance(value.reveal(), bytes) and binary:
+        return bytes(value.reveal()), ""
+    if isinstance(value.reveal(), (dict, list)):
+        try:
+            text = json.dumps(value.reveal(), allow_nan=False, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            return "", f"the {kind} contains something that JSON can't express"
+    elif isinstance(value.reveal(), str):
+        text = str(value.reveal())
+    else:
+        return "", f"it must be {allowed}, not {kind}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "it contains a lone surrogate, which UTF-8 can't express"
+    return text, ""

@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from s1crets._batcher import Batcher
+from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
@@ -28,7 +29,7 @@ from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name
+from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name, encode
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
@@ -151,6 +152,12 @@ class AwsStore(ABC):
     def write(self, *args: Any, **_: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         raise self._unsupported(args[2])  # the mode
+
+    @staticmethod
+    def _encoded(path: str, value: Redacted, *, binary: bool, limit: int) -> Redacted:
+        """Validate a name, and return the text or bytes to store under it."""
+        checked_name(path)
+        return redact(encode(value, binary=binary, limit=limit))
 
     @staticmethod
     async def _create_or_overwrite(mode: WriteMode, create: _Work, overwrite: _Work) -> None:

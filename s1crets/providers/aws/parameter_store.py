@@ -12,7 +12,6 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from s1crets._codec import encode
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
 from s1crets._sentinels import MISSING, UNSET
@@ -167,8 +166,7 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        checked_name(path)
-        raw = redact(encode(value, binary=False, limit=_LARGEST))
+        raw = self._encoded(path, value, binary=False, limit=_LARGEST)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
         overwrite = partial(self._overwrite, path, raw, arguments)

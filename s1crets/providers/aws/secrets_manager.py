@@ -10,7 +10,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from s1crets._codec import encode
 from s1crets._keypath import KeyPath
 from s1crets._redaction import Redacted, redact
 from s1crets._sentinels import MISSING, UNSET
@@ -128,8 +127,7 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
-        checked_name(path)
-        raw = redact(encode(value, binary=True, limit=_LARGEST))
+        raw = self._encoded(path, value, binary=True, limit=_LARGEST)
         create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
             return self._create_tagged(create, path, arguments)
