@@ -6,12 +6,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from s1crets.testing._server import AwsError
-
-if TYPE_CHECKING:
-    from s1crets.testing._server import Call
+from s1crets.testing._server import AwsError, Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15
@@ -49,22 +46,24 @@ _EITHER = "You must include either Filters or SecretIdList, but not both."
 
 
 def check(call: Call, backend: Any) -> None:
-    """Refuse what AWS refuses and moto accepts; correct the call where moto reads it differently.
-
-    The call is changed in place. `backend` is moto's model of the service.
-    """
+    """Refuse what AWS refuses and moto accepts; change calls that moto reads differently."""
+    body = call.body
     if call.service == "secretsmanager":
-        _check_secret(call, backend)
+        _check_secret(call.operation, body, backend)
     elif call.operation == "GetParameter":
-        call.body["Name"] = _readable(call.body["Name"])
+        body["Name"] = _readable(body["Name"])
     elif call.operation == "GetParameters":
-        _check_parameters(call.body)
+        names = body["Names"] = [_readable(name) for name in body["Names"]]
+        if not 1 <= len(names) <= _PARAMETERS:
+            raise _too_long("names", _PARAMETERS)
+        if len(set(names)) < len(names):
+            raise _out_of_bounds("names", "Member must not have duplicates")
     elif call.operation == "GetParametersByPath":
-        if not call.body["Path"].startswith("/"):
+        if not body["Path"].startswith("/"):
             raise _invalid(_BAD_PATH)
-        _check_name(call.body["Path"])
+        _check_name(body["Path"])
     elif call.operation == "PutParameter":
-        _check_put(call.body, backend)
+        _check_put(body, backend)
 
 
 def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +72,8 @@ def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, A
     if not call.body.get("WithDecryption"):
         for parameter in found:
             if parameter["Type"] == "SecureString":
-                parameter["Value"] = _encrypted(parameter["Value"])
+                hashed = hashlib.sha256(parameter["Value"].encode()).digest()
+                parameter["Value"] = base64.b64encode(b"\x01\x02\x02\x00x" + hashed).decode()
     selectors: dict[tuple[str, int], list[str]] = {}
     for name in set(call.names).difference(response.get("InvalidParameters", [])):
         if selector := _split(name)[1]:
@@ -88,10 +88,9 @@ def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, A
 def read_batch(
     call: Call, backend: Any, denied: Callable[[str], AwsError | None]
 ) -> dict[str, Any] | None:
-    """Return the response of `BatchGetSecretValue`: values, and an error for each other name.
+    """Return the response of `BatchGetSecretValue`; None for filters, which moto implements.
 
-    None if the call has filters instead of names: moto implements those. `denied` returns the error
-    if `GetSecretValue` is denied on a name.
+    `denied` returns the error if `GetSecretValue` is denied on a name.
     """
     names = call.body.get("SecretIdList")
     if bool(names) == bool(call.body.get("Filters")):
@@ -143,10 +142,6 @@ def _split(name: str) -> tuple[str, str]:
     return plain, colon + selector
 
 
-def _encrypted(text: str) -> str:
-    return base64.b64encode(b"\x01\x02\x02\x00x" + hashlib.sha256(text.encode()).digest()).decode()
-
-
 def _readable(name: str) -> str:
     """Return a parameter's name without spaces at its ends, which AWS ignores."""
     name = name.strip()
@@ -157,14 +152,6 @@ def _readable(name: str) -> str:
 def _check_name(name: str) -> None:
     if not _PARAMETER.fullmatch(name):
         raise _invalid(_BAD_PARAMETER_NAME)
-
-
-def _check_parameters(body: dict[str, Any]) -> None:
-    names = body["Names"] = [_readable(name) for name in body["Names"]]
-    if not 1 <= len(names) <= _PARAMETERS:
-        raise _too_long("names", _PARAMETERS)
-    if len(set(names)) < len(names):
-        raise _out_of_bounds("names", "Member must not have duplicates")
 
 
 def _check_put(body: dict[str, Any], backend: Any) -> None:
@@ -202,8 +189,7 @@ def _tier(body: dict[str, Any], before: str) -> str:
     return str(tier)
 
 
-def _check_secret(call: Call, backend: Any) -> None:
-    body = call.body
+def _check_secret(operation: str, body: dict[str, Any], backend: Any) -> None:
     for name in (body.get("Name"), body.get("SecretId"), *body.get("SecretIdList", [])):
         if name is not None and not _SECRET.fullmatch(_secret_name(name)):
             raise _invalid(_BAD_NAME)
@@ -211,9 +197,9 @@ def _check_secret(call: Call, backend: Any) -> None:
         raise _too_long("secretString", _LARGEST)
     if len(base64.b64decode(body.get("SecretBinary") or "")) > _LARGEST:
         raise _too_long("secretBinary", _LARGEST)
-    if call.operation == "CreateSecret" and _is_deleted(body["Name"], backend):
+    if operation == "CreateSecret" and _is_deleted(body["Name"], backend):
         raise AwsError("InvalidRequestException", _NAME_TAKEN)
-    if call.operation in _NEEDS_ACTIVE:
+    if operation in _NEEDS_ACTIVE:
         _check_active(body["SecretId"], backend)
 
 
