@@ -48,8 +48,7 @@ def _not_empty(_context: click.Context, _option: click.Parameter, value: Any) ->
 
 def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
     if not is_provider(name):
-        known = ", ".join(provider_names())
-        message = f"there is no provider {name!r}; known are {known}"
+        message = f"there is no provider {name!r}; known are {', '.join(provider_names())}"
         raise click.BadParameter(message)
     return name
 
@@ -105,8 +104,7 @@ def provider_command(
 def _open(verbs: tuple[str, ...], provider: str, profile: str | None, **options: Any) -> Any:
     """Return the selected provider; fail if it lacks a verb or does not accept an option."""
     cls = provider_class(provider)
-    lacking = [verb for verb in verbs if not hasattr(cls, verb)]
-    if lacking:
+    if lacking := [verb for verb in verbs if not hasattr(cls, verb)]:
         message = f"the provider {provider!r} can't do that: it has no `{lacking[0]}`"
         raise ConfigurationError(message)
     if profile:
