@@ -296,34 +296,24 @@ class _Spans(Observer):
         for call in _waiting():
             call.span.set_attribute("s1crets.stale", True)  # noqa: FBT003  # OpenTelemetry's own
 
-    def start(
-        self, span: str, names: Collection[str], attributes: Mapping[str, str], **options: Any
-    ) -> trace.Span:
-        """Start a span that is about some names."""
-        names = [name for name in names if name]  # an empty path means everything
-        about: dict[str, Any] = {"s1crets.name_count": len(names)}
-        if self.hashed:
-            about["s1crets.names"] = [*map(self.hashed, names)]
-        about |= {**self.source.attributes(), **attributes}
-        return self.tracer.start_span(span, attributes=about, **options)
-
 
 class _TimedSpan:
-    """A context manager for a span that has begun: makes it current, and measures its duration."""
+    """A span, and a context manager that makes it current and measures its duration."""
 
     current: ClassVar[ContextVar[Any]]
+    histogram: metrics.Histogram
 
     def __init__(
-        self,
-        source: _Source,
-        span: trace.Span,
-        histogram: metrics.Histogram,
-        key: Mapping[str, str],
+        self, spans: _Spans, name: str, names: Collection[str], key: Mapping[str, str], **span: Any
     ) -> None:
-        self.span = span
+        names = [one for one in names if one]  # an empty path means everything
+        about: dict[str, Any] = {"s1crets.name_count": len(names)}
+        if spans.hashed:
+            about["s1crets.names"] = [*map(spans.hashed, names)]
+        about |= {**spans.source.attributes(), **key, **span.pop("attributes", {})}
+        self.span = spans.tracer.start_span(name, attributes=about, **span)
         self.ended = False
-        self._source = source
-        self._histogram = histogram
+        self._source = spans.source
         self._key = key  # attributes of the duration in addition to the source's
 
     def __enter__(self) -> None:
@@ -340,7 +330,7 @@ class _TimedSpan:
             if kind is None or issubclass(kind, Exception):  # otherwise it was cancelled
                 self.span.set_status(trace.StatusCode.ERROR)
         self.span.set_attributes(attributes)
-        self._histogram.record(seconds, attributes)
+        self.histogram.record(seconds, attributes)
         self.ended = True
         self.span.end()
         # The garbage collector throws GeneratorExit in any context, where the tokens are invalid.
@@ -360,9 +350,8 @@ class _CallSpan(_TimedSpan):
     def __init__(
         self, spans: _Spans, method: str, names: Collection[str], errors: Mapping[str, S1cretsError]
     ) -> None:
-        key = {"s1crets.method": method}
-        span = spans.start(f"s1crets.{method}", names, key)
-        super().__init__(spans.source, span, spans.instruments.calls, key)
+        super().__init__(spans, f"s1crets.{method}", names, {"s1crets.method": method})
+        self.histogram = spans.instruments.calls
         self._method = method
         self._errors = errors
 
@@ -394,12 +383,12 @@ class _RequestSpan(_TimedSpan):
             parent, linked = trace.set_span_in_context(waiting[0].span), []
         links = [trace.Link(call.span.get_span_context()) for call in linked]
         options = {"context": parent, "kind": trace.SpanKind.CLIENT, "links": links}
-        span = spans.start(f"{service}.{operation}", names, {**old, **key}, **options)
-        super().__init__(spans.source, span, spans.instruments.requests, key)
+        super().__init__(spans, f"{service}.{operation}", names, key, attributes=old, **options)
+        self.histogram = spans.instruments.requests
         self.attempts = Counter(requests=0, retries=0, throttles=0)
         self._known = set(waiting)
         for call in linked:
-            call.span.add_link(span.get_span_context())
+            call.span.add_link(self.span.get_span_context())
 
     def _failure(self, kind: type[BaseException] | None) -> str | None:
         for call in set(_waiting()) - self._known:  # callers that joined meanwhile
