@@ -92,6 +92,8 @@ def read_batch(
 
     `denied` returns the error if `GetSecretValue` is denied on a name.
     """
+    from moto.secretsmanager.exceptions import SecretsManagerClientError
+
     names = call.body.get("SecretIdList")
     if bool(names) == bool(call.body.get("Filters")):
         raise AwsError("InvalidParameterException", _EITHER)
@@ -101,9 +103,13 @@ def read_batch(
         raise _too_long("secretIdList", _SECRETS)
     values, errors = [], []
     for name in names:
+        error = denied(name) or _inactive(name, backend)
         try:
-            values.append(_secret_value(name, backend, denied(name)))
-        except AwsError as error:
+            if error is None:
+                values.append(backend.get_secret_value(name, "", ""))
+        except SecretsManagerClientError as failed:
+            error = AwsError(failed.error_type, failed.message)
+        if error:
             errors.append({"SecretId": name, "ErrorCode": error.code, "Message": error.message})
     return {"SecretValues": values, "Errors": errors}
 
@@ -144,9 +150,8 @@ def _split(name: str) -> tuple[str, str]:
 
 def _readable(name: str) -> str:
     """Return a parameter's name without spaces at its ends, which AWS ignores."""
-    name = name.strip()
-    _check_name(_split(name)[0])
-    return name
+    _check_name(_split(name.strip())[0])
+    return name.strip()
 
 
 def _check_name(name: str) -> None:
@@ -199,8 +204,8 @@ def _check_secret(operation: str, body: dict[str, Any], backend: Any) -> None:
         raise _too_long("secretBinary", _LARGEST)
     if operation == "CreateSecret" and _is_deleted(body["Name"], backend):
         raise AwsError("InvalidRequestException", _NAME_TAKEN)
-    if operation in _NEEDS_ACTIVE:
-        _check_active(body["SecretId"], backend)
+    if operation in _NEEDS_ACTIVE and (error := _inactive(body["SecretId"], backend)):
+        raise error
 
 
 def _secret_name(name: str) -> str:
@@ -208,25 +213,15 @@ def _secret_name(name: str) -> str:
     return name.partition(":secret:")[2] if name.startswith("arn:") else name
 
 
-def _secret_value(name: str, backend: Any, denied: AwsError | None) -> Any:
-    from moto.secretsmanager.exceptions import SecretsManagerClientError
-
-    if denied:
-        raise denied
-    _check_active(name, backend)
-    try:
-        return backend.get_secret_value(name, "", "")
-    except SecretsManagerClientError as error:
-        raise AwsError(error.error_type, error.message) from None
-
-
-def _check_active(name: str, backend: Any) -> None:
+def _inactive(name: str, backend: Any) -> AwsError | None:
+    """Return AWS's error for a secret that is deleted, or that its ARN does not name exactly."""
     if _is_deleted(name, backend):
-        raise AwsError("InvalidRequestException", _DELETED)
+        return AwsError("InvalidRequestException", _DELETED)
     secret = backend.secrets.get(name)
     # AWS takes a partial ARN that ends like a complete ARN for a complete ARN.
     if name.startswith("arn:") and _SUFFIX.search(name) and secret and secret.arn != name:
-        raise AwsError("ResourceNotFoundException", _NOT_FOUND)
+        return AwsError("ResourceNotFoundException", _NOT_FOUND)
+    return None
 
 
 def _is_deleted(name: str, backend: Any) -> bool:
