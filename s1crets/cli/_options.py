@@ -53,6 +53,7 @@ def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
     return name
 
 
+_text_option = functools.partial(click.Option, callback=_not_empty)
 _PROVIDER_OPTIONS = [
     click.Option(
         ["--provider"],
@@ -64,15 +65,12 @@ _PROVIDER_OPTIONS = [
         help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of files; or the"
         " name of a provider that another package adds.",
     ),
-    click.Option(
-        ["--region"], callback=_not_empty, help="AWS region; default: as configured for AWS tools."
-    ),
-    click.Option(["--role-arn"], callback=_not_empty, help="A role to assume."),
-    click.Option(["--profile"], callback=_not_empty, help="A profile of the AWS config files."),
-    click.Option(
+    _text_option(["--region"], help="AWS region; default: as configured for AWS tools."),
+    _text_option(["--role-arn"], help="A role to assume."),
+    _text_option(["--profile"], help="A profile of the AWS config files."),
+    _text_option(
         ["--cache-dir"],
         type=click.Path(file_okay=False),
-        callback=_not_empty,
         help="Cache secrets in this folder for 15 minutes. Only you can read it; it is encrypted"
         " if S1CRETS_CACHE_KEY is set (see new-key).",
     ),

@@ -393,12 +393,13 @@ def _fields_of(
     for name, info in _infos(model).items():
         keys = list(_keys(name, info, config or {}))
         places = tuple(outer + key for outer, key in product(above, keys))
-        models, markers = _search(info.annotation)
-        markers += [item for item in info.metadata if isinstance(item, FromSecret)]
+        found = list(_search(info.annotation))
+        markers = [item for item in (*found, *info.metadata) if isinstance(item, FromSecret)]
         inner = tuple(
             field
-            for type_ in models
-            if type_ not in (*within, model)  # a model that contains itself has no end
+            for type_ in found
+            if isinstance(type_, type)
+            and type_ not in (*within, model)  # a model that contains itself has no end
             for field in _fields_of(type_, places, (*within, model))
         )
         names = frozenset(map(_normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
@@ -433,21 +434,18 @@ def _keys(name: str, info: Any, config: Any) -> Iterator[_Place]:
     yield (name,)
 
 
-def _search(annotation: Any) -> tuple[list[Any], list[FromSecret]]:
-    """Return the models that a value may be, and the markers on the way to them."""
+def _search(annotation: Any) -> Iterator[Any]:
+    """Yield the models that a value may be, and the markers on the way to them."""
     if hasattr(annotation, "__value__"):  # type X = ...
-        return _search(annotation.__value__)
-    types, markers = list(get_args(annotation)), list[FromSecret]()
-    if get_origin(annotation) is Annotated:
-        markers = [item for item in types[1:] if isinstance(item, FromSecret)]
-        del types[1:]
-    elif get_origin(annotation) not in (Union, UnionType):
-        return ([annotation] if _infos(annotation) else []), markers
-    found = [_search(type_) for type_ in types]
-    return (
-        [model for models, _ in found for model in models],
-        [marker for _, inner in found for marker in inner] + markers,
-    )
+        yield from _search(annotation.__value__)
+    elif get_origin(annotation) is Annotated:
+        yield from _search(annotation.__origin__)
+        yield from (item for item in annotation.__metadata__ if isinstance(item, FromSecret))
+    elif get_origin(annotation) in (Union, UnionType):
+        for type_ in get_args(annotation):
+            yield from _search(type_)
+    elif _infos(annotation):
+        yield annotation
 
 
 def _infos(model: Any) -> Mapping[str, Any]:
