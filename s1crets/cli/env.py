@@ -126,16 +126,15 @@ def _variable_name(name: str, prefix: str) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, (str, bytes)):
-        value = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bytes):
+    text = value if isinstance(value, (str, bytes)) else json.dumps(value, ensure_ascii=False)
+    if isinstance(text, bytes):
         problem = "it is binary"
-    elif "\0" in value:
+    elif "\0" in text:
         problem = "it contains a NUL character"
-    elif re.search("[\ud800-\udfff]", value):
+    elif re.search("[\ud800-\udfff]", text):
         problem = "it contains a lone surrogate"
     else:
-        return str(value)
+        return text
     message = f"{name!r} can't be a variable: {problem}"
     raise InvalidValueError(message)
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -135,13 +135,10 @@ def local_aws(
     Raises:
         ConfigurationError: the extra `testing` is not installed.
     """
-    aws = LocalAws(region, clock)
-    try:
+    with closing(LocalAws(region, clock)) as aws:
         if seed is not None:
             aws.seed(seed)
         yield aws
-    finally:
-        aws.close()
 
 
 class ScriptedAws(Server):
@@ -178,8 +175,5 @@ def scripted_aws(
         port: the port; a free one if 0.
         tls: server-side context, for https.
     """
-    aws = ScriptedAws(region, port, tls)
-    try:
+    with closing(ScriptedAws(region, port, tls)) as aws:
         yield aws
-    finally:
-        aws.close()
