@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from s1crets._codec import decode
 from s1crets._redaction import Redacted, redact
+from s1crets.cache.entry import decode
 from s1crets.cli._errors import exit_code, report
 from s1crets.cli._options import provider_command, read_file
 from s1crets.cli._output import write

@@ -34,7 +34,7 @@ from aiocache.serializers import (
     StringSerializer,
 )
 
-from s1crets.cache.backends._sqlite import FAILURES, FetchLocks, TextDisk
+from s1crets.cache.backends._sqlite import FAILURES, FetchLocks
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
 from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
@@ -950,22 +950,6 @@ class TestPrivacy:
             cache.size = 0
             assert await cache.set("l", "v", ttl=100)
             assert await asyncio.to_thread(len, cache) == 0
-
-    async def test_diskcache_itself_reads_only_what_s1crets_wrote(self, folder: Path) -> None:
-        """Should its own methods be used."""
-        async with DiskCache(folder) as cache:
-            await cache.multi_set([("good", "v"), ("pickle", "v")])
-            alter(folder, "UPDATE Cache SET mode = 4 WHERE key = 'pickle'")
-            alter(folder, "UPDATE Cache SET raw = 0, filename = 'x' WHERE key = 'pickle'")
-
-        def look() -> Any:
-            plain: Any
-            with diskcache.Cache(str(folder), disk=TextDisk) as plain:
-                found = list(plain.iterkeys()), plain.get("good")[16:], plain.peekitem()[1]
-                plain.clear()
-                return found
-
-        assert await asyncio.to_thread(look) == (["good", ""], b"v", b"")
 
     async def test_a_deleted_secret_is_overwritten(self, folder: Path) -> None:
         """Also in the journal, after a purge."""

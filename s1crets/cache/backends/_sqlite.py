@@ -54,40 +54,12 @@ _SETTINGS = {
 }
 
 
-class TextDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
-    """Stores str keys and bytes values in the database itself; any other content of a row is void.
-
-    diskcache's own class unpickles what a row tells it to, and reads and deletes any file it names.
-    """
+class FilelessDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
+    """Stores text keys and bytes in the database itself, which is all that `DiskCache` stores."""
 
     def put(self, key: str) -> tuple[str, bool]:
-        """Return the database's form of a key."""
+        """Return the database's form of a key: also a subclass of str, such as an enum, is text."""
         return key, True
-
-    def get(self, key: object, raw: object) -> str:
-        """Return the key of a row, or nothing if s1crets did not write it."""
-        return key if raw and isinstance(key, str) else ""
-
-    def store(
-        self,
-        value: bytes,
-        read: object,  # noqa: ARG002
-        key: object = None,  # noqa: ARG002
-    ) -> tuple[int, int, None, sqlite3.Binary]:
-        """Return a row's size, mode, file name and value."""
-        return len(value), _RAW, None, sqlite3.Binary(value)
-
-    def fetch(
-        self,
-        mode: int,
-        filename: object,
-        value: object,
-        read: object,  # noqa: ARG002
-    ) -> bytes:
-        """Return a row's value, or nothing if s1crets did not write it."""
-        if mode != _RAW or filename is not None or not isinstance(value, bytes):
-            return b""
-        return value
 
     def remove(self, file_path: object) -> None:
         """Delete no file, whatever a row says: there are none."""
@@ -219,7 +191,7 @@ class Database:
             self._probe()
             self.locks = fetch_locks(self._folder)
             self._cache = diskcache.Cache(
-                str(self._folder), timeout=_BUSY, disk=TextDisk, **_SETTINGS
+                str(self._folder), timeout=_BUSY, disk=FilelessDisk, **_SETTINGS
             )
             self._cache.close()  # this thread's connection: others may read
 
