@@ -25,12 +25,7 @@ _providers: dict[str, Any] = {}
 
 
 def provider(name: str) -> Any:
-    """Return the shared provider of that name, created with default options.
-
-    Raises:
-        ValueError: no such provider.
-        ConfigurationError: a provider of another package can't be loaded.
-    """
+    """Return the shared provider of that name, created with default options."""
     # If two threads create it, the first stays.
     return made(name) or _providers.setdefault(name, provider_class(name)())
 
@@ -41,13 +36,7 @@ def made(name: str) -> Any:
 
 
 def provider_class(name: str) -> Any:
-    """Return the blocking class of that name; its instances' `awaited` is the async provider.
-
-    Raises:
-        ValueError: no such provider.
-        ConfigurationError: several packages have a provider of that name, it can't be loaded, or
-            it is not a blocking class.
-    """
+    """Return the blocking class of that name, or raise a ValueError."""
     if isinstance(name, str) and name in _CLASSES:
         module, _, cls = _CLASSES[name].partition(":")
         with import_lock:

@@ -14,12 +14,10 @@ import secrets
 import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
+from s1crets._redaction import Redacted
 from s1crets.errors import ConfigurationError
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
 
 Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
 _Place: TypeAlias = "tuple[int, bytes, os.stat_result]"
@@ -76,10 +74,8 @@ def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None
                 file.write(data.reveal())
                 file.flush()
                 os.fsync(file.fileno())
-            if exists is False:
-                os.link(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
-            else:
-                os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
+            take_place = os.link if exists is False else os.rename
+            take_place(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
         finally:
             with suppress(OSError):
                 os.unlink(draft, dir_fd=folder)

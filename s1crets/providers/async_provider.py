@@ -3,48 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import (
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Mapping,
-)
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import anyio
 
-from s1crets._keypath import keys_of
-from s1crets._redaction import redact, strip_traceback, stripped
+from s1crets._keypath import KeyPath, keys_of
+from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.entry import EXISTS, PATH, VALUE
+from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
+from s1crets.cache.options import CacheArgs
+from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
-from s1crets.errors import (
-    DeadlineExceededError,
-    InvalidNameError,
-    S1cretsError,
-    SecretNotFoundError,
-)
-from s1crets.providers.instrumentation import NO_ERRORS
+from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
+from s1crets.providers.instrumentation import Counters, Stats
 from s1crets.providers.rotation import Rotation
-from s1crets.providers.store import batch_error
+from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
-if TYPE_CHECKING:
-    from typing import Concatenate, ParamSpec, Self
-
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CachedValue, CacheKey
-    from s1crets.cache.options import CacheArgs
-    from s1crets.providers.instrumentation import Counters, Stats
-    from s1crets.providers.store import SecretMetadata, Store, WriteMode
-
-    P = ParamSpec("P")
-
+P = ParamSpec("P")
 R = TypeVar("R")
 
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
@@ -53,15 +31,9 @@ _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 class AsyncProvider:
     """Reads the secrets of a store through a cache, and writes them.
 
-    Args:
-        store: the service's operations.
-        cache_args: the caller's, checked.
-        deadline: seconds that a public call may take in total, or None; checked here.
-        counters: the numbers behind `stats`; the store counts its requests in the same object.
-
     Attributes:
-        deadline: see the argument.
-        counters: the source of `stats`, and the observer: for `s1crets.integrations`.
+        deadline: seconds that a public call may take in total, or None.
+        counters: the source of `stats`, shared with the store, and the observer.
         rotation: the mechanism behind `refresh_on` and `watch`.
     """
 
@@ -137,14 +109,11 @@ class AsyncProvider:
         return await stripped(self._get_many(paths, errors, cached=cached))
 
     async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or start with it and a slash.
+        """Return all secrets whose names are `path` or start with it and a slash, by name.
 
         Args:
             path: the beginning of names, up to a `/`; `/` alone means all.
             cached: whether a cache may answer.
-
-        Returns:
-            Values by name; empty if there is nothing under the path.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
@@ -159,10 +128,7 @@ class AsyncProvider:
     async def path_exists(self, path: str) -> bool:
         """Return whether there is a secret of this name, or under this path.
 
-        A positive answer is cached, a negative one is not.
-
-        Raises:
-            S1cretsError: any failure.
+        A positive answer is cached, a negative one is not. Any failure is an `S1cretsError`.
         """
         key = self._store.key(path, EXISTS)
         if self._hit_key(key, cached=True) is MISSING:
@@ -220,13 +186,10 @@ class AsyncProvider:
         await self._delete(path)
 
     async def describe(self, path: str = "") -> list[SecretMetadata]:
-        """Return the metadata of secrets, without values. No cache answers.
+        """Return the metadata of secrets, without values, sorted by name. No cache answers.
 
         Args:
             path: a secret's name, or the beginning of names up to a `/`; "" means all.
-
-        Returns:
-            Metadata, sorted by name.
 
         Raises:
             S1cretsError: any failure.
@@ -245,8 +208,7 @@ class AsyncProvider:
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Callable[P, Coroutine[Any, Any, R]],
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
     ]:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
@@ -304,7 +266,7 @@ class AsyncProvider:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()
 
-    def spawn_with(self, spawn: Callable[[Callable[[], Coroutine[Any, Any, None]]], None]) -> None:
+    def spawn_with(self, spawn: Spawn) -> None:
         """Do background work with `spawn`, not as a task of the caller's loop."""
         self._cache.spawn = spawn
 
@@ -374,44 +336,44 @@ class AsyncProvider:
         for name in names:
             try:
                 key = self._store.key(name, **options)
-            except InvalidNameError as error:
+            except S1cretsError as error:
                 errors[name] = error
                 continue
-            found = self._hit_key(key, cached=cached)
-            if found is MISSING:
+            values[name] = self._hit_key(key, cached=cached)
+            if values[name] is MISSING:
                 missing[key] = name
-            else:
-                values[name] = found
         self.counters.misses += len(missing)
         if missing:
             with self._observed("get_many", missing.values(), errors):
-                await self._read_missing(missing, values, errors, cached=cached)
-        if errors and on_error == "raise":
-            raise batch_error(self.service, values, errors)
-        return {name: errors[name] if name in errors else values[name] for name in names}
+                read = await self._read_missing(missing, cached=cached)
+                for name, outcome in read.items():
+                    if isinstance(outcome, S1cretsError):
+                        errors[name] = outcome
+                    else:
+                        values[name] = outcome.value()
+        return self._batch(names, {**values, **errors}, on_error)
 
     async def _read_missing(
-        self,
-        missing: dict[CacheKey, str],
-        values: dict[str, Any],
-        errors: dict[str, S1cretsError],
-        *,
-        cached: bool,
-    ) -> None:
+        self, missing: dict[CacheKey, str], *, cached: bool
+    ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
                 await stripped(self._cache.read_many(missing, found, cached=cached))
-        for key, name in missing.items():
-            outcome = found.get(key) or self._too_late("get_many", name)
-            if key not in found and cached:
+        for key in [key for key in missing if key not in found]:
+            found[key] = self._too_late("get_many", missing[key])
+            if cached:
                 with suppress(DeadlineExceededError):
-                    outcome = await self._cache.stale_or_raise(key, self._too_late("get", name))
-            if isinstance(outcome, S1cretsError):
-                errors[name] = outcome
-            else:
-                values[name] = outcome.value()
+                    late = self._too_late("get", missing[key])
+                    found[key] = await self._cache.stale_or_raise(key, late)
+        return {name: found[key] for key, name in missing.items()}
+
+    def _batch(self, names: Iterable[str], found: dict[str, Any], on_error: str) -> dict[str, Any]:
+        """Return the values and errors of several names in order, or raise a `BatchError`."""
+        if on_error == "raise" and any(isinstance(one, S1cretsError) for one in found.values()):
+            raise batch_error(self.service, found)
+        return {name: found[name] for name in names}
 
     async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
         """Read what no local cache has: from a shared cache, or from the service."""
@@ -469,11 +431,11 @@ class AsyncProvider:
             return await self._bounded(method, subject, work)
 
     def _observed(
-        self, method: str, names: Collection[str], errors: Mapping[str, S1cretsError] = NO_ERRORS
+        self, method: str, names: Collection[str], *errors: dict[str, S1cretsError]
     ) -> AbstractContextManager[None]:
-        """Return the observer's context manager around a public call."""
+        """Return the observer's context manager around a public call; `errors` are of a batch."""
         observer = self.counters.observer
-        return observer.call(method, names, errors) if observer else nullcontext()
+        return observer.call(method, names, *errors) if observer else nullcontext()
 
     async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Return the result of `work`, which is cancelled at the deadline."""

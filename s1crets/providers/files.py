@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Unpack
 
-from s1crets._redaction import redact
+from s1crets._redaction import Redacted, redact
 from s1crets.cache.options import redact_options
 from s1crets.errors import (
     AccessDeniedError,
@@ -24,14 +24,14 @@ from s1crets.errors import (
     UnavailableError,
 )
 from s1crets.providers._rooted_fs import list_files, read, remove, write
-from s1crets.providers.simple import AsyncSimpleProvider, Fetched, SimpleProvider, in_thread
+from s1crets.providers.simple import (
+    AsyncSimpleProvider,
+    Fetched,
+    SimpleOptions,
+    SimpleProvider,
+    in_thread,
+)
 from s1crets.providers.store import SecretMetadata, check_name
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from s1crets._redaction import Redacted
-    from s1crets.providers.simple import SimpleOptions
 
 _DEFAULT_FOLDER = "/run/secrets"  # Docker's
 _MAX_PART = 255  # bytes
@@ -63,12 +63,10 @@ class AsyncFiles(AsyncSimpleProvider):
         folder: absolute path of the folder.
         default_ttl: 0: nothing is cached.
         concurrency: number of files read at the same time.
-        largest: maximum size of a file, in bytes.
     """
 
     default_ttl = 0
     concurrency = 8
-    largest = 2**20
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]
@@ -145,39 +143,34 @@ class AsyncFiles(AsyncSimpleProvider):
 
     @contextmanager
     def _translate_errors(self, name: str, verb: str) -> Iterator[None]:
+        kind: type[S1cretsError]
         try:
             yield
         except FileExistsError:
-            kind: type[S1cretsError] = SecretExistsError
-            problem = "exists already"
+            kind, problem = SecretExistsError, "it exists already"
         except FileNotFoundError:
-            kind = SecretNotFoundError
-            problem = f"can't be {verb}: there is no such file"
+            kind, problem = SecretNotFoundError, "there is no such file"
             if not Path(self.folder).is_dir():
-                problem = f"can't be {verb}: there is no such folder; S1CRETS_FILES sets another"
+                problem = "there is no such folder; S1CRETS_FILES sets another"
         except (IsADirectoryError, NotADirectoryError) as error:
             kind = InvalidNameError if verb == "changed" else SecretNotFoundError
-            problem = f"can't be {verb}: {error.strerror}"
+            problem = f"{error.strerror}"
         except OSError as error:
             denied = isinstance(error, PermissionError) or error.errno == errno.EROFS
             kind = AccessDeniedError if denied else UnavailableError
-            problem = f"can't be {verb}: {error.strerror}"
-            if denied and verb == "changed":
-                problem += "; change mounted secrets at their source"
+            hint = "; change mounted secrets at their source" * (denied and verb == "changed")
+            problem = f"{error.strerror}{hint}"
         else:
             return
-        message = f"{self.service}: {name!r} {problem}"
+        message = f"{self.service}: {name!r} can't be {verb}: {problem}"
         raise kind(message)  # out here it has no context, whose frames may have a value
 
 
 class Files(SimpleProvider[AsyncFiles]):
-    """Secrets that are files in a folder, sync API; for the arguments see `AsyncFiles`.
-
-    Attributes:
-        async_class: `AsyncFiles`.
-    """
+    """Secrets that are files in a folder, sync API; for the arguments see `AsyncFiles`."""
 
     async_class = AsyncFiles
+    """The class that does the work."""
 
     def __init__(
         self, *, folder: str | os.PathLike[str] | None = None, **options: Unpack[SimpleOptions]
@@ -203,13 +196,12 @@ def _parts(name: str) -> list[bytes]:
 
 
 def _entry(name: str, info: os.stat_result | None) -> SecretMetadata:
-    if info is None:
-        return SecretMetadata(name, "file", "", None)
-    try:
-        changed = datetime.fromtimestamp(info.st_mtime, UTC)
-    except (OverflowError, ValueError):
-        changed = None  # a year that Python does not support
-    return SecretMetadata(name, "file", str(info.st_mtime_ns), changed)
+    version, changed = "", None
+    if info is not None:
+        version = str(info.st_mtime_ns)
+        with suppress(OverflowError, ValueError):  # a year that Python does not support
+            changed = datetime.fromtimestamp(info.st_mtime, UTC)
+    return SecretMetadata(name, "file", version, changed)
 
 
 def _decode(data: bytes) -> str | bytes:

@@ -7,10 +7,9 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from s1crets.errors import S1cretsError
+from s1crets.errors import S1cretsError
 
 NO_ERRORS: Mapping[str, S1cretsError] = MappingProxyType({})
 """The errors of a call that is not a batch."""
@@ -36,12 +35,7 @@ class Observer(Protocol):
         ...
 
     def request(self, operation: str, names: Collection[str]) -> AbstractContextManager[None]:
-        """Return a context manager around a request to the service with its retries and pages.
-
-        Args:
-            operation: the service's name of the operation.
-            names: the names in question.
-        """
+        """Return a context manager around an operation of the service, its retries and pages."""
         ...
 
     def sent(self, *, again: bool) -> None:
@@ -75,31 +69,20 @@ class Stats:
     retried: int = 0
 
 
-@dataclass
 class Counters:
     """The numbers of `Stats`, as they grow, and the observer.
 
-    What every miss counts is counted in place, without a method.
-
     Attributes:
-        hits: as of `Stats`, like the following.
-        misses: as of `Stats`.
-        stale: as of `Stats`.
-        requests: as of `Stats`.
-        throttled: as of `Stats`.
-        retried: as of `Stats`.
+        requests: requests sent to the service, by operation.
         region: the service's region, once it is known.
-        observer: notified of everything but hits; None if nobody wants to be.
+        observer: notified of everything but hits, if there is one.
     """
 
-    hits: int = 0
-    misses: int = 0
-    stale: int = 0
-    requests: collections.Counter[str] = field(default_factory=collections.Counter)
-    throttled: int = 0
-    retried: int = 0
-    region: str | None = None
-    observer: Observer | None = None
+    def __init__(self, region: str | None = None) -> None:
+        self.hits = self.misses = self.stale = self.throttled = self.retried = 0
+        self.requests: collections.Counter[str] = collections.Counter()
+        self.region = region
+        self.observer: Observer | None = None
 
     def was_throttled(self) -> None:
         """Count a throttled request."""
@@ -115,6 +98,5 @@ class Counters:
 
     def stats(self) -> Stats:
         """Return the numbers up to now."""
-        return Stats(
-            self.hits, self.misses, self.stale, dict(self.requests), self.throttled, self.retried
-        )
+        requests = dict(self.requests)
+        return Stats(self.hits, self.misses, self.stale, requests, self.throttled, self.retried)

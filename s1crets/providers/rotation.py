@@ -10,16 +10,14 @@ import math
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from s1crets._keypath import keys_of
+from s1crets._keypath import KeyPath, keys_of
+from s1crets._validation import NUMBER, Rule, check_value
+from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets.cache.entry import CachedValue, CacheKey
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,35 +26,19 @@ _log = logging.getLogger("s1crets")
 _BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
 
 
-class Reader(Protocol):
-    """The part of a provider that rotation needs."""
+class _Reader(Protocol):
+    """The part of `AsyncProvider` that rotation needs."""
 
-    def key_of(self, path: str) -> CacheKey:
-        """Return the key of a secret."""
-        ...
-
-    def cached_value(self, key: CacheKey) -> CachedValue | None:
-        """Return the entry in a local cache, or None."""
-        ...
-
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
-        """Read what no local cache has."""
-        ...
-
-    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any:
-        """Return the caller's own copy of the item at `keypath`."""
-        ...
+    def key_of(self, path: str) -> CacheKey: ...
+    def cached_value(self, key: CacheKey) -> CachedValue | None: ...
+    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue: ...
+    def answer(self, held: CachedValue, path: str, keypath: KeyPath) -> Any: ...
 
 
 class Rotation:
-    """Reads rotated secrets again, once for all callers that need that at the same time.
+    """Reads rotated secrets again, once for all callers that need that at the same time."""
 
-    Args:
-        reader: the provider.
-        timer: monotonic seconds; injected by tests.
-    """
-
-    def __init__(self, reader: Reader, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, reader: _Reader, timer: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._timer = timer
         self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
@@ -66,8 +48,7 @@ class Rotation:
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Callable[P, Coroutine[Any, Any, R]],
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
     ]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
@@ -122,7 +103,10 @@ class Rotation:
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
-        _check_interval(interval)
+        check_value("interval", interval, Rule(NUMBER))
+        if not 0 < interval < math.inf:
+            message = f"interval must be a number of seconds above 0, not {interval}"
+            raise ValueError(message)
         keys_of(keypath)
         return self._watch(self._reader.key_of(path), path, interval, keypath)
 
@@ -149,10 +133,7 @@ class Rotation:
                 yield self._reader.answer(held, path, keypath)
 
     async def _newer(self, key: CacheKey, than: CachedValue) -> CachedValue | None:
-        """Return another version of a secret than the one that failed, or None.
-
-        The first failure of a burst reads the secret; the others get the same result.
-        """
+        """Return another version than the one that failed, or None; a burst reads only once."""
         now = self._timer()
         self._recent = {k: seen for k, seen in self._recent.items() if now < seen[0] + _BURST}
         known = self._reader.cached_value(key)
@@ -198,12 +179,3 @@ def _check_function(function: object, *, is_async: bool) -> None:
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         message = f"refresh_on can't decorate {name}: {takes}"
         raise TypeError(message)
-
-
-def _check_interval(interval: object) -> None:
-    if isinstance(interval, bool) or not isinstance(interval, (int, float)):
-        message = f"interval must be a number of seconds, not {type(interval).__name__}"
-        raise TypeError(message)
-    if not 0 < interval < math.inf:
-        message = f"interval must be a number of seconds above 0, not {interval}"
-        raise ValueError(message)

@@ -37,7 +37,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import Any, TypedDict, TypeVar, Unpack
 from weakref import WeakKeyDictionary
 
 from s1crets._redaction import Redacted, redact, strip_traceback
@@ -45,7 +45,7 @@ from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
-from s1crets.cache.options import RULES, check_cache_args, redact_options
+from s1crets.cache.options import RULES, CacheArgs, check_cache_args, redact_options
 from s1crets.cache.scope import Scope
 from s1crets.errors import (
     AccessDeniedError,
@@ -57,13 +57,15 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import SecretMetadata, check_name, encode, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from s1crets.cache.options import CacheArgs
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.store import (
+    SecretMetadata,
+    WriteMode,
+    check_name,
+    encode,
+    fetch_each,
+    fetched_path,
+    is_under,
+)
 
 __all__ = [
     "AsyncSimpleProvider",
@@ -161,15 +163,10 @@ class Hooks(ABC):
         raise self._read_only(name)
 
     def _read_only(self, name: str) -> AccessDeniedError:
-        message = f"{self.service} is read-only here: change {name!r} at its source"
-        return AccessDeniedError(message)
+        return AccessDeniedError(f"{self.service} is read-only here: change {name!r} at its source")
 
     def check(self, name: str) -> None:  # noqa: B027  # most stores accept any name
-        """Reject names and paths that are not valid in this store, before a hook is called.
-
-        Raises:
-            InvalidNameError: the name is not valid. By default every name is that s1crets accepts.
-        """
+        """Reject invalid names and paths (`InvalidNameError`) before a hook is called; optional."""
 
     def identity(self) -> str:
         """Return what distinguishes this store from others of its class: address, account, folder.
@@ -190,9 +187,7 @@ class _SimpleStore:
         self._hooks = hooks
         self._namespace = namespace
         self._counters = counters
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        self._slots: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()  # by loop
 
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
         check_name(path)
@@ -231,28 +226,20 @@ class _SimpleStore:
         if not isinstance(fetched, Fetched):
             fetched = Fetched(fetched)
         if not isinstance(fetched.value, (str, bytes)):
-            kind = type(fetched.value).__name__
-            message = (
-                f"{self._hooks.service}: {name!r} has the type {kind}: `fetch` must return str,"
-                " bytes, Fetched or None"
-            )
+            problem = f"has the type {type(fetched.value).__name__}"
+            needed = "`fetch` must return str, bytes, Fetched or None"
+            message = f"{self._hooks.service}: {name!r} {problem}: {needed}"
             raise BadResponseError(message)
         return Fetched(fetched.value, fetched.version or _ONLY)
 
     async def _fetch_path(self, path: str) -> Fetched:
         found = await self._call("names", path, self._hooks.names, path)
         names = sorted({name for name in found if is_under(name, path)})
-        outcomes = await asyncio.gather(*map(self._fetch, names), return_exceptions=True)
-        read: dict[str, Fetched] = {}
-        errors: dict[str, S1cretsError] = {}
-        for name, outcome in zip(names, outcomes, strict=True):
-            if isinstance(outcome, Fetched):
-                read[name] = outcome
-            elif not isinstance(outcome, S1cretsError):
-                raise outcome
-            elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
-                errors[name] = outcome
-        return fetched_path(self._hooks.service, read, errors)
+        read = await fetch_each(names, self._fetch)
+        deleted = [name for name, one in read.items() if isinstance(one, SecretNotFoundError)]
+        for name in deleted:  # meanwhile
+            del read[name]
+        return fetched_path(self._hooks.service, read)
 
     def write(
         self,
@@ -295,10 +282,8 @@ class _SimpleStore:
         *args: Any,
         **kwargs: Any,
     ) -> _R:
-        slots = self._slots.setdefault(
-            asyncio.get_running_loop(), asyncio.Semaphore(self._hooks.concurrency)
-        )
-        async with slots:
+        slots = asyncio.Semaphore(self._hooks.concurrency)
+        async with self._slots.setdefault(asyncio.get_running_loop(), slots):
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):
@@ -311,6 +296,7 @@ class _SimpleStore:
 @contextmanager
 def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
     """Raise errors of s1crets for those of the operating system."""
+    kind: type[S1cretsError]
     try:
         yield
     except S1cretsError as error:
@@ -318,12 +304,11 @@ def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
             strip_traceback(error.__cause__)  # its frames may contain the value
         raise
     except PermissionError:
-        kind: type[S1cretsError] = AccessDeniedError
-        problem = "is not allowed"
+        kind, problem = AccessDeniedError, "is not allowed"
     except OSError as error:
-        kind = UnavailableError
         # The error's message is left out, since it may contain anything.
         problem = f"failed ({type(error).__name__}); it may be available later"
+        kind = UnavailableError
     else:
         return
     message = f"{service}: {operation} {subject!r} {problem}"
@@ -338,30 +323,28 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
 
     Raises:
         TypeError: an unknown option, or an option of the wrong type.
-        ValueError: an option is out of range, or entries in a cache outside the process can't be
-            distinguished from those of other stores.
+        ValueError: an option out of range, or a cache outside the process without `namespace`.
     """
 
     def __init__(self, **options: Unpack[SimpleOptions]) -> None:
         options = redact_options(options)
         for name in options:
             if name not in SimpleOptions.__annotations__:
-                raise TypeError(self._unknown(name))
+                message = f"{type(self).__name__} has no option {name!r}: {self._hint(name)}"
+                raise TypeError(message)
         args = self._checked_cache_args(options.get("cache_args"))
         counters = Counters()
         store = _SimpleStore(self, args.get("namespace", ""), counters)
         AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
 
-    @classmethod
-    def _unknown(cls, name: str) -> str:
-        hint = f"it belongs in cache_args={{{name!r}: ...}}"
-        if name not in RULES:
-            named = inspect.signature(cls).parameters.values()
-            own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
-            hint = suggestion(name, [*own, *SimpleOptions.__annotations__])
-        return f"{cls.__name__} has no option {name!r}: {hint}"
+    def _hint(self, name: str) -> str:
+        if name in RULES:
+            return f"it belongs in cache_args={{{name!r}: ...}}"
+        named = inspect.signature(type(self)).parameters.values()
+        own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
+        return suggestion(name, [*own, *SimpleOptions.__annotations__])
 
-    def _checked_cache_args(self, args: Any) -> CacheArgs:
+    def _checked_cache_args(self, args: Any) -> Any:
         """Return the `cache_args` with this class's TTL, after validating them."""
         args = {} if args is None else args
         if isinstance(args, Mapping):
@@ -374,8 +357,7 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
                 " other stores of its kind; give a namespace in cache_args, or implement `identity`"
             )
             raise ConfigurationError(message)
-        checked: CacheArgs = args
-        return checked
+        return args
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}>"
@@ -385,16 +367,10 @@ _S = TypeVar("_S", bound=AsyncSimpleProvider)
 
 
 class SimpleProvider(Facade[_S]):
-    """The blocking API of a simple provider; an entry point names this class.
-
-    Args:
-        options: those of `async_class`.
-
-    Attributes:
-        async_class: the class that does the work.
-    """
+    """The blocking API of a simple provider, with its options; an entry point names this class."""
 
     async_class: type[_S]
+    """The class that does the work."""
 
     def __init__(self, **options: Any) -> None:
         options = redact_options(options)

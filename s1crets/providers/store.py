@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
+from s1crets._redaction import Redacted
 from s1crets.cache.entry import CacheKey, Fetched, decode
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
-
+_R = TypeVar("_R")
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
 _LONGEST_NAME = 2048
@@ -47,15 +47,10 @@ class Store(Source, Protocol):
     """
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
-        """Return the cache key of a request. The only place that validates names and builds keys.
+        """Return the cache key of a request, or raise an `InvalidNameError`.
 
-        Args:
-            path: a secret's name, or a path.
-            args: `kind`, if it is not `VALUE`.
-            options: the service's own options, such as `decrypt`.
-
-        Raises:
-            InvalidNameError: no secret or path of this service can have this name.
+        The only place that validates names and builds keys. `args` has the kind, if it is not
+        `VALUE`; `options` are the service's own, such as `decrypt`.
         """
         ...
 
@@ -68,15 +63,8 @@ class Store(Source, Protocol):
     ) -> Awaitable[None]:
         """Validate everything at once, and return the work of storing a value.
 
-        Args:
-            path: the secret's name.
-            value: as the caller gave it.
-            mode: whether the secret must exist ("update"), must not ("create"), or may ("put").
-            settings: the service's own arguments, such as a KMS key.
-
-        Raises:
-            InvalidValueError: wrong type, too long or empty.
-            ConfigurationError: settings that are not valid.
+        The mode says whether the secret must exist ("update"), must not ("create"), or may ("put");
+        `settings` are the service's own arguments, such as a KMS key.
         """
         ...
 
@@ -90,7 +78,6 @@ class Store(Source, Protocol):
 
     async def aclose(self) -> None:
         """Close connections; a later call opens them again."""
-        ...
 
 
 def check_name(name: object) -> None:
@@ -115,26 +102,37 @@ def is_under(name: str, path: str) -> bool:
     return not path or name == path or name.startswith(path.rstrip("/") + "/")
 
 
-def fetched_path(
-    title: str, read: Mapping[str, Fetched], errors: Mapping[str, S1cretsError]
-) -> Fetched:
+async def fetch_each(
+    names: Sequence[str], fetch: Callable[[str], Awaitable[_R]]
+) -> dict[str, _R | S1cretsError]:
+    """Return what `fetch` returns or raises for each name; bugs are raised."""
+    outcomes = await asyncio.gather(*map(fetch, names), return_exceptions=True)
+    found: dict[str, _R | S1cretsError] = {}
+    for name, outcome in zip(names, outcomes, strict=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, S1cretsError):
+            raise outcome
+        found[name] = outcome
+    return found
+
+
+def fetched_path(title: str, found: Mapping[str, Fetched | S1cretsError]) -> Fetched:
     """Return the secrets under a path, or raise a `BatchError` if some could not be read."""
-    if errors:
-        decoded = {name: decode(fetched.value) for name, fetched in read.items()}
-        raise batch_error(title, decoded, dict(errors))
-    also = {CacheKey.of_secret(name): fetched for name, fetched in read.items()}
-    values: Any = {name: fetched.value for name, fetched in read.items()}
-    return Fetched(values, sum(fetched.version for fetched in read.values()), also)
+    read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
+    if len(read) < len(found):
+        decoded = {name: decode(one.value) for name, one in read.items()}
+        raise batch_error(title, {**found, **decoded})
+    also = {CacheKey.of_secret(name): one for name, one in read.items()}
+    values: Any = {name: one.value for name, one in read.items()}
+    return Fetched(values, sum(one.version for one in read.values()), also)
 
 
-def batch_error(
-    service: str, values: dict[str, Any], errors: dict[str, S1cretsError]
-) -> BatchError:
-    """Return an error with the values and errors of a batch."""
-    total = len(errors) + len(values)
+def batch_error(service: str, found: Mapping[str, Any]) -> BatchError:
+    """Return the error of a batch, from the values and errors of its names."""
+    errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
+    values = {name: one for name, one in found.items() if name not in errors}
     message = (
-        f"{service}: {len(errors)} of {total} could not be read: .errors has one error per name,"
-        f" .values the rest; the first error: {next(iter(errors.values()))}"
+        f"{service}: {len(errors)} of {len(found)} could not be read: .errors has one error per"
+        f" name, .values the rest; the first error: {next(iter(errors.values()))}"
     )
     return BatchError(message, values, errors)
 

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Unpack
 
 from s1crets._sync import Facade, blocking, direct, in_background
-from s1crets.providers.aws.options import redacted
+from s1crets.providers.aws.options import ProviderOptions, redacted
 from s1crets.providers.aws.parameter_store import AsyncParameterStore
 from s1crets.providers.aws.secrets_manager import AsyncSecretsManager
-
-if TYPE_CHECKING:
-    from typing import Unpack
-
-    from s1crets.providers.aws.options import ProviderOptions
 
 __all__ = ["AsyncParameterStore", "AsyncSecretsManager", "ParameterStore", "SecretsManager"]
 

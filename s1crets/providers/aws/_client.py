@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
+from s1crets.errors import S1cretsError
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
 from s1crets.providers.aws._retry import Renewal, govern
-from s1crets.providers.aws._session import (
-    current_credentials,
-    prepare,
-    renewed_credentials,
-    signing_with,
-)
-
-if TYPE_CHECKING:
-    from s1crets.errors import S1cretsError
-    from s1crets.providers.aws._session import ClientSpec
+from s1crets.providers.aws._session import ClientSpec, prepare, renewed_credentials, signing_session
 
 R = TypeVar("R")
 
@@ -44,22 +28,10 @@ def _passes(record: logging.LogRecord) -> bool:
 
 
 # Their DEBUG records have bodies, parsed responses and signing headers.
-for _name in (
-    "aiobotocore.credentials",
-    "aiobotocore.endpoint",
-    "aiobotocore.hooks",
-    "aiobotocore.parsers",
-    "aiobotocore.regions",
-    "botocore.auth",
-    "botocore.credentials",
-    "botocore.endpoint",
-    "botocore.hooks",
-    "botocore.httpsession",
-    "botocore.parsers",
-    "botocore.regions",
-    "botocore.retryhandler",
-):
-    logging.getLogger(_name).addFilter(_passes)
+_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions")
+for _name in (*_TALKATIVE, "auth", "httpsession", "retryhandler"):
+    for _package in ("aiobotocore", "botocore"):
+        logging.getLogger(f"{_package}.{_name}").addFilter(_passes)
 
 
 @contextmanager
@@ -79,6 +51,7 @@ class Clients:
         self.spec = spec
         # The generator must not refer to this object, or it would never become garbage.
         self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec))
+        self.aclose = self._per_loop.aclose
 
     async def call(
         self,
@@ -90,38 +63,27 @@ class Clients:
         names: Sequence[str] = (),
         writes: bool = False,
     ) -> R:
-        """Send a request; return what `parse` makes of the response.
+        """Send a request; return what `parse`, which raises botocore's errors, makes of the answer.
 
-        Args:
-            operation: AWS's name of the operation.
-            subject: the name or path in error messages.
-            parse: checks a response; raises botocore's errors.
-            arguments: of the operation; redacted ones are revealed only in the request.
-            names: all names in question, if there are several.
-            writes: whether a secret's value is among the arguments.
-
-        Raises:
-            S1cretsError: any failure.
+        Error messages name the `subject`; `names` are all names in question, if there are several.
+        `writes` says that a secret's value is among the arguments.
         """
 
         async def work(api: Any, method: str) -> R:
             return parse(await getattr(api, method)(**_revealed(arguments)))
 
-        return await self._run(operation, subject, work, names=names, writes=writes)
+        return await self._run(self._request(operation, subject, writes=writes), work, names)
 
     async def pages(
         self,
         operation: str,
         subject: str,
-        parse: Callable[[Any], Iterable[R]],
+        parse: Callable[[Any], list[R]],
         arguments: Mapping[str, Any],
         *,
         first: bool = False,
     ) -> list[R]:
-        """Request all pages of a listing, or those up to the `first` one with items.
-
-        Return the items that `parse` makes of them. Arguments and errors are those of `call`.
-        """
+        """Return the items that `parse` makes of all pages, or of those up to the `first` items."""
 
         async def work(api: Any, method: str) -> list[R]:
             found: list[R] = []
@@ -133,32 +95,23 @@ class Clients:
                 _check_token(page, tokens)
             return found
 
-        return await self._run(operation, subject, work)
+        return await self._run(self._request(operation, subject), work)
 
     async def _run(
-        self,
-        operation: str,
-        subject: str,
-        work: Callable[[Any, str], Awaitable[R]],
-        *,
-        names: Sequence[str] = (),
-        writes: bool = False,
+        self, request: Request, work: Callable[[Any, str], Awaitable[R]], names: Sequence[str] = ()
     ) -> R:
-        spec = self.spec
-
         async def run() -> R:
-            loop = asyncio.get_running_loop()
-            api = self._per_loop.ready.get(loop) or await self._per_loop.get(operation, subject)
+            loop, operation = asyncio.get_running_loop(), request.operation
+            api = self._per_loop.ready.get(loop) or await self._per_loop.get(request)
             from botocore import xform_name  # which a thread has imported by now
 
-            observer = spec.counters.observer
-            observed = observer.request(operation, names or (subject,)) if observer else None
-            with observed or nullcontext():
+            request.region = api.meta.region_name
+            observer = self.spec.counters.observer
+            subjects = names or (request.subject,)
+            with observer.request(operation, subjects) if observer else nullcontext():
                 try:
                     return await work(api, xform_name(operation))
                 except Exception as theirs:  # noqa: BLE001  # it is raised again, translated
-                    region = api.meta.region_name
-                    request = Request(spec.service, region, operation, subject, writes)
                     ours = translation(request, theirs)
                 raise ours
 
@@ -170,12 +123,11 @@ class Clients:
 
     def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
         """Return the error for a name that AWS refused in a batch."""
-        region = str(self.spec.counters.region)
-        return refused(Request(self.spec.service, region, operation, name), code, words)
+        return refused(self._request(operation, name), code, words)
 
-    async def aclose(self) -> None:
-        """Close the clients of all event loops that are running."""
-        await self._per_loop.aclose()
+    def _request(self, operation: str, subject: str, *, writes: bool = False) -> Request:
+        region = self.spec.counters.region or "region not known"
+        return Request(self.spec.service, region, operation, subject, writes)
 
 
 def _revealed(arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,10 +151,7 @@ def expect(answer: Any, field: str, kind: type) -> None:
 
 
 def _check_token(page: Any, seen: set[str]) -> None:
-    """Reject a page token that was `seen` before, since the pages would never end.
-
-    aiobotocore notices a token that is repeated immediately, but not one that comes back later.
-    """
+    """Reject a token that was `seen` before; aiobotocore only notices the previous one."""
     from botocore.exceptions import PaginationError
 
     if (token := page.get("NextToken")) is None:
@@ -213,22 +162,28 @@ def _check_token(page: Any, seen: set[str]) -> None:
     seen.add(token)
 
 
-async def _opened(spec: ClientSpec, operation: str, subject: str) -> AsyncGenerator[Any, None]:
+async def _opened(spec: ClientSpec, request: Request) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed."""
-    request = Request(spec.service, "region not known", operation, subject)
     async with AsyncExitStack() as stack:
         with translated(request):
             session, region = await prepare(spec)
             request.region = spec.counters.region = region
-            client = await _open(spec, session, region, stack)
+            config = _config(spec)
+            signing = await signing_session(spec, session, region, config)
+            client = await stack.enter_async_context(
+                signing.create_client(spec.service.name, region_name=region, config=config)
+            )
+            renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
+            stack.push_async_callback(renewal.aclose)
+            govern(client, spec, renewal)
         yield client
 
 
-async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitStack) -> Any:
+def _config(spec: ClientSpec) -> Any:
     from aiobotocore import __version__ as aiobotocore_version
     from aiobotocore.config import AioConfig
 
-    config = AioConfig(
+    return AioConfig(
         connect_timeout=spec.timeout,
         read_timeout=spec.timeout,
         max_pool_connections=spec.max_connections,
@@ -238,13 +193,3 @@ async def _open(spec: ClientSpec, session: Any, region: str, stack: AsyncExitSta
         # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.
         retries={"mode": "standard", "total_max_attempts": spec.retry},
     )
-    # Credentials come first, since a client that was created without any would never get some.
-    credentials = await current_credentials(spec, session, region, config)
-    signing = signing_with(credentials, session)
-    client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=config)
-    )
-    renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
-    stack.push_async_callback(renewal.aclose)
-    govern(client, spec, renewal)
-    return client

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from traceback import walk_tb
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from s1crets.errors import (
     AccessDeniedError,
@@ -24,28 +24,18 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
-
-if TYPE_CHECKING:
-    from s1crets.providers.aws._services import Service
+from s1crets.providers.aws._services import Service
 
 
 @dataclass
 class Request:
-    """A request to AWS, as error messages describe it.
-
-    Attributes:
-        service: the service.
-        region: its region, as far as it is known.
-        operation: AWS's name of the operation.
-        subject: the name or path in question.
-        writes: whether the request contains a secret's value, which AWS's message may repeat.
-    """
+    """A request to AWS, as error messages describe it."""
 
     service: Service
-    region: str
-    operation: str
-    subject: str
-    writes: bool = False
+    region: str  # as far as it is known
+    operation: str  # AWS's name
+    subject: str  # the name or path in question
+    writes: bool = False  # whether it contains a secret's value, which AWS's message may repeat
 
     def message(self, problem: str, remedy: str) -> str:
         """Return a complete error message."""
@@ -70,8 +60,6 @@ _EXPIRED = "renew the credentials: log in again, or get a new session token", Cr
 _CLOCK = "set the clock of this machine right", CredentialsError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
 _FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
-_BAD_NAME = "correct the name", InvalidNameError
-_BAD_VALUE = "correct the value", InvalidValueError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
 _LOG_IN = "log in again: aws sso login", CredentialsError
@@ -102,8 +90,8 @@ _CODES = _table(
     (_EXPIRED, "ExpiredToken ExpiredTokenException"),
     (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
     (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
-    (_BAD_NAME, "InvalidParameterException ValidationException"),
-    (_BAD_VALUE, "ParameterPatternMismatchException"),
+    (("correct the name", InvalidNameError), "InvalidParameterException ValidationException"),
+    (("correct the value", InvalidValueError), "ParameterPatternMismatchException"),
 )
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
 EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
@@ -176,10 +164,7 @@ def translation(request: Request, theirs: Exception) -> Exception:
 
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
-    """Return the error for AWS's refusal of a request or of a name in a batch.
-
-    `words` is AWS's message, `status` the HTTP status if it is known.
-    """
+    """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
     fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
     remedy, kind = _CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):

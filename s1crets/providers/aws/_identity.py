@@ -12,7 +12,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import anyio
 
@@ -21,33 +21,18 @@ from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import find_credentials, load_models, prepare
-
-if TYPE_CHECKING:
-    from s1crets.providers.aws._session import ClientSpec
+from s1crets.providers.aws._session import ClientSpec, find_credentials, load_models, prepare
 
 _log = logging.getLogger("s1crets")
 
-_SETTINGS = (
-    "AWS_ACCESS_KEY_ID",
-    "AWS_ACCOUNT_ID",
-    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_DEFAULT_REGION",
-    "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS",
-    "AWS_PROFILE",
-    "AWS_REGION",
-    "AWS_ROLE_ARN",
-    "AWS_WEB_IDENTITY_TOKEN_FILE",
+_SETTING = re.compile(
+    r"AWS_(ACCESS_KEY_ID|ACCOUNT_ID|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
+    r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN|WEB_IDENTITY_TOKEN_FILE)"
 )
-_FILES = {
-    "AWS_CONFIG_FILE": "~/.aws/config",
-    "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials",
-}
+_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+# Sources of credentials that the hint covers. Credentials from a machine or a container may belong
+# to another role in the next process.
 _COVERED = ("env", "shared-credentials-file", "config-file", "assume-role", "sso")
-"""Sources of credentials that the hint covers. Credentials from a machine or a container may belong
-to another role in the next process."""
 _SESSION = re.compile(r"(?<=:assumed-role/)([^/]+)/.*")  # the role's name, and the session's
 _TIMEOUT = 2.0  # seconds to ask for the caller's identity
 
@@ -67,11 +52,8 @@ class Identity:
         if self._spec.session is not None:
             return ""
         region = self._spec.sts_args.get("aws_region", "")
-        settings = [
-            f"{name}={value}"
-            for name, value in sorted(os.environ.items())
-            if name in _SETTINGS or name.startswith("AWS_ENDPOINT_URL")
-        ]
+        environment = sorted(os.environ.items())
+        settings = [f"{name}={value}" for name, value in environment if _SETTING.fullmatch(name)]
         files = [_digest(os.environ.get(name, default)) for name, default in _FILES.items()]
         return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
 

@@ -51,12 +51,7 @@ _RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
 
 
 class RateLimiter:
-    """The rate of the requests of a quota. Shared by tasks, threads and event loops.
-
-    Args:
-        clock: monotonic seconds; injected by tests, like `sleep`.
-        sleep: waits for some seconds.
-    """
+    """The rate of the requests of a quota. Shared by tasks, threads and event loops."""
 
     def __init__(
         self, *, clock: Callable[[], float] = time.monotonic, sleep: Any = anyio.sleep
@@ -78,16 +73,13 @@ class RateLimiter:
         self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = WeakKeyDictionary()
 
     async def acquire(self, attempts: int = 0) -> bool:
-        """Wait until a request that AWS has throttled `attempts` times may be sent.
-
-        Return False if sending is pointless: AWS accepts nothing, and others wait in front.
-        """
+        """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
         if self.rate is None:
             return True
         locks = asyncio.Lock(), asyncio.Lock()
         new, front = self._queues.setdefault(asyncio.get_running_loop(), locks)
         is_behind = front.locked()
-        if is_behind and self._is_hopeless():
+        if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
             return False
         # Only the first of the requests that were not sent yet competes with the throttled ones.
         async with nullcontext() if attempts else new, front:
@@ -153,12 +145,7 @@ class RateLimiter:
 
 
 class Renewal:
-    """Replaces a client's credentials when AWS says that they have expired.
-
-    Args:
-        client: of botocore.
-        fetch: returns credentials from the source of the client's own.
-    """
+    """Replaces a client's credentials with what `fetch` returns, when AWS says they expired."""
 
     def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
         self._signer = client._request_signer  # noqa: SLF001  # there is no public access

@@ -8,25 +8,15 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """An AWS service.
+    """An AWS service."""
 
-    Attributes:
-        name: botocore's name.
-        title: the name in error messages.
-        iam_prefix: prefix of its IAM actions.
-        batch_size: names per batch request; 1 if there is no batch operation.
-        quotas: the request quota of each operation that shares it with others. Every other
-            operation has its own.
-        models: the kinds of botocore's data that are needed in addition to the service's model
-            and endpoint rules. They are loaded in a worker thread.
-    """
-
-    name: str
-    title: str
-    iam_prefix: str
-    batch_size: int = 1
+    name: str  # botocore's
+    title: str  # in error messages
+    iam_prefix: str  # of its IAM actions
+    batch_size: int = 1  # names per batch request; 1 if there is no batch operation
+    # The quota of each operation that shares it with others; every other operation has its own.
     quotas: Mapping[str, str] = field(default_factory=dict)
-    models: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()  # of botocore's data, besides the service's model and endpoints
 
 
 PARAMETER_STORE = Service(

@@ -4,37 +4,28 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import anyio
 
 from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._services import STS
-from s1crets.providers.aws.options import STS_DEFAULTS
-
-if TYPE_CHECKING:
-    from collections import defaultdict
-
-    from s1crets.providers.aws._retry import RateLimiter
-    from s1crets.providers.aws._services import Service
-    from s1crets.providers.aws.options import StsArgs
-    from s1crets.providers.instrumentation import Counters
+from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._services import STS, Service
+from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
+from s1crets.providers.instrumentation import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
 
-_WITH_MODELS = {
-    "data_loader",
-    "default_config_resolver",
-    "endpoint_resolver",
-    "smart_defaults_factory",
-}
-"""The components of a session that load data, or have a part of it."""
+# The components of a session that load data, or have a part of it.
+_MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart_defaults_factory"}
+# botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
 _loaders: dict[tuple[str, ...], Any] = {}
-"""botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time."""
 
 
 @dataclass(frozen=True)
@@ -42,20 +33,24 @@ class ClientSpec:
     """The properties of a provider's clients; some are the options of `ProviderOptions`."""
 
     service: Service
+    counters: Counters
     sts_args: StsArgs
     retry: int
     timeout: float
     max_connections: int
     session: Any
-    counters: Counters
-    limits: defaultdict[str, RateLimiter]  # by quota
+    limits: Mapping[str, RateLimiter] = field(default_factory=partial(defaultdict, RateLimiter))
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:
     """Return a session and the region, which must be configured."""
     # Imports and models take 300 ms of CPU time, which would stall the event loop.
     session, region = await run_in_thread(_load, spec)
-    region = region or await _instance_region(session)
+    if not region:
+        from aiobotocore.utils import AioIMDSRegionProvider
+
+        with anyio.move_on_after(_METADATA_TIMEOUT):
+            region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         message = (
             f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
@@ -99,10 +94,7 @@ def _shared_loader(session: Any) -> Any:
 
 
 def _with_shared_models(session: Any) -> Any:
-    """Return a copy of the caller's session with the shared models, and everything else its own.
-
-    A session that loads its data in its own way is returned as it is.
-    """
+    """Return a copy of a caller's session with the shared models, unless it loads its own data."""
     session.full_config  # noqa: B018  # see `_new_session`
     own, shared = session.get_component("data_loader"), _shared_loader(session)
     if type(own) is not type(shared) or own.search_paths != shared.search_paths:
@@ -115,7 +107,7 @@ def _with_shared_models(session: Any) -> Any:
 
 
 def _component_of(ours: Callable[[str], Any], theirs: Callable[[str], Any]) -> Any:
-    return lambda name: ours(name) if name in _WITH_MODELS else theirs(name)
+    return lambda name: ours(name) if name in _MODELS else theirs(name)
 
 
 def load_models(session: Any, service: Service) -> None:
@@ -130,15 +122,6 @@ def load_models(session: Any, service: Service) -> None:
         loader.load_service_model(service.name, kind, version)
 
 
-async def _instance_region(session: Any) -> str | None:
-    from aiobotocore.utils import AioIMDSRegionProvider
-
-    with anyio.move_on_after(_METADATA_TIMEOUT):
-        region: str | None = await AioIMDSRegionProvider(session=session).provide()
-        return region
-    return None
-
-
 async def find_credentials(session: Any) -> Any:
     """Return a session's credentials; raise `NoCredentialsError` if it has none."""
     from botocore.exceptions import NoCredentialsError
@@ -149,7 +132,7 @@ async def find_credentials(session: Any) -> Any:
     return credentials
 
 
-async def current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+async def _current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
     """Return a client's credentials: the assumed role's, or else the session's."""
     if "RoleArn" in spec.sts_args:
         return await _assume_role(spec.sts_args, session, region, config)
@@ -160,11 +143,13 @@ async def renewed_credentials(spec: ClientSpec, session: Any, region: str, confi
     """Return a client's credentials as their source provides them now."""
     if spec.session is None:
         session = await run_in_thread(_new_session)  # the old one remembers its credentials
-    return await current_credentials(spec, session, region, config)
+    return await _current_credentials(spec, session, region, config)
 
 
-def signing_with(credentials: Any, session: Any) -> Any:
-    """Return a session like `session` with these credentials."""
+async def signing_session(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
+    """Return a session like `session` with a client's credentials."""
+    # They come first, since a client that was created without any would never get some.
+    credentials = await _current_credentials(spec, session, region, config)
 
     async def get_credentials() -> Any:
         return credentials

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, ClassVar, Unpack
+from typing import Any, ClassVar, TypeAlias, Unpack
 
 from s1crets._batcher import Batcher
+from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
@@ -25,20 +25,15 @@ from s1crets.errors import (
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
 from s1crets.providers.aws._identity import Identity
-from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import VALID_NAME, check_name
+from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name, encode
 
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
-    from s1crets.cache.scope import Scope
-    from s1crets.providers.aws._services import Service
-    from s1crets.providers.store import SecretMetadata, WriteMode
-
-FOUND = Fetched("yes", 1.0)
-"""The result for an `EXISTS` key."""
+_Work: TypeAlias = Callable[[], Awaitable[None]]
+FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
+# Errors that any other name would get too. All others may be the fault of one name.
 _OF_WHOLE_REQUEST = (
     BadResponseError,
     ConfigurationError,
@@ -47,14 +42,10 @@ _OF_WHOLE_REQUEST = (
     ThrottledError,
     UnavailableError,
 )
-"""Errors that any other name would get too. All others may be the fault of one name."""
 
 
 class _Refusal:
-    """The result of names that must be requested singly: the batch was refused, or left them out.
-
-    The names given may be the reason for the refusal, which is `error`.
-    """
+    """The result of names to be requested singly; `names` may be the reason for the `error`."""
 
     def __init__(self, names: Sequence[str], error: S1cretsError | None = None) -> None:
         self._suspects = set(names)
@@ -75,17 +66,16 @@ def checked_name(name: Any) -> str:
 
 
 class AwsStore(ABC):
-    """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers.
-
-    Methods without documentation, and the arguments of all, are those of `Store`.
-    """
+    """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers."""
 
     row: ClassVar[Service]
 
     def __init__(self, clients: Clients, namespace: str | None) -> None:
         self.title = self.row.title
         self.clients = clients
-        self._identity = Identity(clients.spec, namespace)
+        self.aclose = clients.aclose
+        identity = Identity(clients.spec, namespace)
+        self.scope, self.scope_hint = identity.scope, identity.hint
         self._batcher: Batcher[str, Fetched | _Refusal] = Batcher(
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
         )
@@ -118,15 +108,8 @@ class AwsStore(ABC):
     async def fetch_one(self, name: str, group: Any) -> Fetched:
         """Request one secret; `group` is what was passed to `_batched`."""
 
-    async def fetch_batch(
-        self,
-        names: Sequence[str],  # noqa: ARG002  # for subclasses
-        group: Any,  # noqa: ARG002
-    ) -> Mapping[str, Fetched | S1cretsError]:
-        """Request several secrets at once. Names that are left out are requested singly.
-
-        The names are distinct, and at most as many as the service's row says.
-        """
+    async def fetch_batch(self, *_: Any, **__: Any) -> Mapping[str, Fetched | S1cretsError]:
+        """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
     async def _batched(self, name: str, group: Any = None) -> Fetched:
@@ -166,17 +149,29 @@ class AwsStore(ABC):
 
     # Writing
 
-    def write(
-        self,
-        path: str,  # noqa: ARG002  # for subclasses
-        value: Redacted,  # noqa: ARG002
-        mode: WriteMode,
-        settings: Mapping[str, Any],  # noqa: ARG002
-    ) -> Awaitable[None]:
+    def write(self, *args: Any, **_: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
-        raise self._unsupported(mode)
+        raise self._unsupported(args[2])  # the mode
 
-    def delete(self, path: str, *args: Any, **options: Any) -> Awaitable[None]:  # noqa: ARG002
+    @staticmethod
+    def _encoded(path: str, value: Redacted, *, binary: bool, limit: int) -> Redacted:
+        """Validate a name, and return the text or bytes to store under it."""
+        checked_name(path)
+        return redact(encode(value, binary=binary, limit=limit))
+
+    @staticmethod
+    async def _create_or_overwrite(mode: WriteMode, create: _Work, overwrite: _Work) -> None:
+        """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
+        if mode == "create":
+            return await create()
+        if mode == "put":
+            with suppress(SecretNotFoundError):
+                return await overwrite()
+            with suppress(SecretExistsError):
+                return await create()
+        return await overwrite()
+
+    def delete(self, *_: Any, **__: Any) -> Awaitable[None]:
         """Validate at once, and return the coroutine that deletes a secret."""
         raise self._unsupported("delete")
 
@@ -186,36 +181,6 @@ class AwsStore(ABC):
 
     def _unsupported(self, method: str) -> ConfigurationError:
         return ConfigurationError(f"{self.title}: {method} is not supported")
-
-    # Identity and life
-
-    def scope_hint(self) -> str:
-        """Return a text that changes whenever the scope may change, or "" if unknown. Blocks."""
-        return self._identity.hint()
-
-    async def scope(self) -> Scope:
-        """Return the identity that cache entries belong to."""
-        return await self._identity.scope()
-
-    async def aclose(self) -> None:
-        """Close connections; a later call opens them again."""
-        await self.clients.aclose()
-
-
-async def create_or_overwrite(
-    mode: WriteMode,
-    create: Callable[[], Awaitable[None]],
-    overwrite: Callable[[], Awaitable[None]],
-) -> None:
-    """Create or overwrite a secret; `put` also overwrites a concurrent creation."""
-    if mode == "create":
-        return await create()
-    if mode == "put":
-        with suppress(SecretNotFoundError):
-            return await overwrite()
-        with suppress(SecretExistsError):
-            return await create()
-    return await overwrite()
 
 
 def _about(error: S1cretsError, subject: str, name: str) -> S1cretsError:
@@ -234,21 +199,12 @@ class AwsProvider(AsyncProvider):
     def __init__(self, **options: Unpack[ProviderOptions]) -> None:
         options = redacted(options)
         given = checked(options)
-        sts_args, cache_args = given["sts_args"], given["cache_args"]
-        counters = Counters(region=sts_args.get("aws_region"))
-        self._region = sts_args.get("aws_region", self._region)
-        spec = ClientSpec(
-            service=self._store_type.row,
-            sts_args=sts_args,
-            retry=given["retry"],
-            timeout=given["timeout"],
-            max_connections=given["max_connections"],
-            session=given["session"],
-            counters=counters,
-            limits=defaultdict(RateLimiter),
-        )
+        cache_args, deadline = given.pop("cache_args"), given.pop("deadline")
+        self._region = given["sts_args"].get("aws_region", self._region)
+        counters = Counters(region=given["sts_args"].get("aws_region"))
+        spec = ClientSpec(self._store_type.row, counters, **given)
         store = self._store_type(Clients(spec), cache_args.get("namespace"))
-        super().__init__(store, cache_args, given["deadline"], counters)
+        super().__init__(store, cache_args, deadline, counters)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}, region {self._region}>"

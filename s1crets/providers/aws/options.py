@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
-from s1crets._validation import NUMBER, Rule, check_items, check_value
+from s1crets._validation import NUMBER, Rule, check_items, check_value, suggestion
 from s1crets.cache.options import RULES as CACHE_ARGS
-from s1crets.cache.options import check_cache_args, redact_options
-
-if TYPE_CHECKING:
-    from s1crets.cache.options import CacheArgs
+from s1crets.cache.options import CacheArgs, check_cache_args, redact_options
 
 
 class StsArgs(TypedDict, total=False):
@@ -85,36 +81,27 @@ _NUMBERS = {
 
 
 def redacted(options: ProviderOptions) -> ProviderOptions:
-    """Return the options with a redacted `cache_key`, for tracebacks with locals.
-
-    Raises:
-        TypeError: an unknown option; the message suggests another.
-    """
+    """Return the options, if all are known, with a redacted `cache_key` for tracebacks."""
     for name in options:
         if name not in ProviderOptions.__annotations__:
-            raise TypeError(_unknown(name))
+            message = f"there is no option {name!r}: {_hint(name)}"
+            raise TypeError(message)
     return redact_options(options)
 
 
-def _unknown(name: str) -> str:
+def _hint(name: str) -> str:
     for inner, known in (("cache_args", CACHE_ARGS), ("sts_args", _STS_ARGS)):
         if name in known:
-            return f"there is no option {name!r}: it belongs in {inner}={{{name!r}: ...}}"
-    names = [*ProviderOptions.__annotations__, "region"]
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
-    if near == ["region"]:
-        return f"there is no option {name!r}: the region is sts_args={{'aws_region': ...}}"
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(names[:-1])}"
-    return f"there is no option {name!r}: {hint}"
+            return f"it belongs in {inner}={{{name!r}: ...}}"
+    options = list(ProviderOptions.__annotations__)
+    hint = suggestion(name, [*options, "region"])
+    if hint == suggestion("region", ["region"]):
+        return "the region is sts_args={'aws_region': ...}"
+    return hint.removesuffix(", region")
 
 
 def checked(options: ProviderOptions) -> dict[str, Any]:
-    """Return all options, those that are not given with their defaults.
-
-    Raises:
-        TypeError: an unknown item, or one of the wrong type.
-        ValueError: an item out of range.
-    """
+    """Return all options, valid, and with their defaults if they are not given."""
     given: dict[str, Any] = {**_DEFAULTS, **options}
     for name in ("sts_args", "cache_args"):
         if given[name] is None:
@@ -123,14 +110,11 @@ def checked(options: ProviderOptions) -> dict[str, Any]:
     check_cache_args(given["cache_args"])
     for name, rule in _NUMBERS.items():
         check_value(name, given[name], rule)
-    _check_session(given["session"])
-    return given
-
-
-def _check_session(session: object) -> None:
+    session = given["session"]
     # The caller of a session of the right kind has imported the module.
     module = sys.modules.get("aiobotocore.session")
     if session is not None and not (module and isinstance(session, module.AioSession)):
         kind = f"{type(session).__module__}.{type(session).__name__}"
         message = f"session must be an aiobotocore.session.AioSession, not {kind}"
         raise TypeError(message)
+    return given

@@ -8,52 +8,36 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import anyio
 
-from s1crets._keypath import keys_of
-from s1crets._redaction import redact, stripped
+from s1crets._keypath import KeyPath, keys_of
+from s1crets._redaction import Redacted, redact, stripped
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import PATH, VALUE, CachedValue, Fetched
-from s1crets.errors import (
-    ConfigurationError,
-    InvalidNameError,
-    S1cretsError,
-    SecretNotFoundError,
-)
+from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
+from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
-from s1crets.providers.aws._store import (
-    FOUND,
-    AwsProvider,
-    AwsStore,
-    checked_name,
-    create_or_overwrite,
-)
+from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
 from s1crets.providers.aws.write_settings import (
-    LARGEST_PARAMETER,
+    ParameterType,
+    Tier,
     check_tier,
     kept_attributes,
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.store import SecretMetadata, batch_error, encode, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CacheKey
-    from s1crets.providers.aws.write_settings import ParameterType, Tier
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 R = TypeVar("R")
 
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
+_LARGEST = 8192  # bytes
 
 
 class SsmStore(AwsStore):
@@ -74,13 +58,10 @@ class SsmStore(AwsStore):
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a parameter may be cached.
-
-        A version or a label belongs to the parameter. Its ARN doesn't tell whether the name of a
-        parameter without a path begins with a slash.
-        """
+        """Return all names under which a parameter may be cached, without versions and labels."""
         name, is_arn = _ARN.subn("", checked_name(path))
         plain = name.partition(":")[0]
+        # An ARN doesn't tell whether the name of a parameter without a path begins with a slash.
         return (plain, plain.lstrip("/")) if is_arn else (plain,)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
@@ -96,7 +77,10 @@ class SsmStore(AwsStore):
         decrypt = bool(key.option("decrypt", default=True))
         if key.kind == PATH:
             recursive = bool(key.option("recursive", default=True))
-            return await self._fetch_path(key.name, decrypt=decrypt, recursive=recursive)
+            parameters = await self._under(key.name, decrypt=decrypt, recursive=recursive)
+            found = fetched_path(self.title, dict(parameters))
+            # Encrypted values must not be stored under the parameters' own names.
+            return found if decrypt else replace(found, also={})
         if key.kind != VALUE:
             return await self._fetch_exists(key.name)
         if key.name.startswith(_REFERENCE):  # can't be part of a batch
@@ -114,11 +98,8 @@ class SsmStore(AwsStore):
     async def fetch_batch(
         self, names: Sequence[str], group: tuple[bool, bool]
     ) -> Mapping[str, Fetched | S1cretsError]:
-        """Request up to ten parameters: `GetParameters`.
-
-        The group: whether to decrypt, and whether the names are ARNs or have selectors.
-        """
-        decrypt, is_selected = group
+        """Request up to ten parameters: `GetParameters`."""
+        decrypt, is_selected = group  # the latter: the names are ARNs or have selectors
 
         def parse(answer: Any) -> dict[str, Fetched | S1cretsError]:
             found: dict[str, Fetched | S1cretsError] = {}
@@ -134,13 +115,16 @@ class SsmStore(AwsStore):
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
-    async def _fetch_path(self, path: str, *, decrypt: bool, recursive: bool) -> Fetched:
-        """Request all parameters under a path: `GetParametersByPath`."""
+    async def _under(
+        self, path: str, *, decrypt: bool = False, recursive: bool = True, first: bool = False
+    ) -> list[tuple[str, Fetched]]:
+        """Request all parameters under a path, or the `first` few: `GetParametersByPath`."""
+
+        def parse(page: Any) -> list[tuple[str, Fetched]]:
+            return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
+
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
-        pages = await self.clients.pages("GetParametersByPath", path, _parameters, arguments)
-        found = fetched_path(self.title, dict(pages), {})
-        # Encrypted values must not be stored under the parameters' own names.
-        return found if decrypt else replace(found, also={})
+        return await self.clients.pages("GetParametersByPath", path, parse, arguments, first=first)
 
     async def _fetch_exists(self, path: str) -> Fetched:
         """Request a parameter and a path concurrently; the first success decides."""
@@ -171,12 +155,7 @@ class SsmStore(AwsStore):
         raise min(failures, key=lambda error: isinstance(error, SecretNotFoundError))
 
     async def _check_path(self, path: str) -> None:
-        """Request pages up to the first parameter under a path: `GetParametersByPath`."""
-        arguments = {"Path": path, "WithDecryption": False, "Recursive": True}
-        found = await self.clients.pages(
-            "GetParametersByPath", path, _parameters, arguments, first=True
-        )
-        if not found:
+        if not await self._under(path, first=True):
             raise self._nothing_at(path)
 
     def _nothing_at(self, path: str) -> SecretNotFoundError:
@@ -187,11 +166,11 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        checked_name(path)
-        raw = redact(encode(value, binary=False, limit=LARGEST_PARAMETER))
+        raw = self._encoded(path, value, binary=False, limit=_LARGEST)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
-        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
+        overwrite = partial(self._overwrite, path, raw, arguments)
+        return self._create_or_overwrite(mode, create, overwrite)
 
     async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
@@ -253,10 +232,6 @@ def _fetched(parameter: Any) -> Fetched:
     raise malformed()
 
 
-def _parameters(page: Any) -> list[tuple[str, Fetched]]:
-    return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
-
-
 def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
     kind, version = (str(described.get(field, "")) for field in ("Type", "Version"))
     changed = described.get("LastModifiedDate")
@@ -294,8 +269,7 @@ class AsyncParameterStore(AwsProvider):
     `DeleteParameter`; `describe` `DescribeParameters`.
 
     Args:
-        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
+        options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
         TypeError: an unknown option, or one of the wrong type.
@@ -337,14 +311,12 @@ class AsyncParameterStore(AwsProvider):
             SecretNotFoundError: a `KeyError`: no such parameter, version, label or key.
             S1cretsError: any other failure, as its own subclass.
         """
-        found = self.get_local(
-            path, keypath=keypath, default=default, cached=cached, decrypt=decrypt
-        )
+        options: Any = {"cached": cached, "decrypt": decrypt}
+        found = self.get_local(path, keypath=keypath, default=default, **options)
         if found is not MISSING:
             return found
-        if isinstance(path, str) and path.startswith(_REFERENCE):
-            return await self._get_reference(path, keypath, default, cached=cached, decrypt=decrypt)
-        return await self._get(path, keypath, default, cached=cached, decrypt=decrypt)
+        read = self._get_reference if path.startswith(_REFERENCE) else self._get
+        return await read(path, keypath, default, **options)
 
     def get_local(
         self,
@@ -382,11 +354,9 @@ class AsyncParameterStore(AwsProvider):
         return self.answer(held, name, _inner_keys(path, name, keypath), default)
 
     async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
-        """Return the name and the value of the secret that a reference begins with.
-
-        The name is remembered, and used as long as a local cache has the secret: after that, a
-        secret with a longer name may exist.
-        """
+        """Return the name and the value of the secret that a reference begins with."""
+        # The name is remembered, and used as long as a local cache has the secret: after that, a
+        # secret with a longer name may exist.
 
         def local(name: str) -> CachedValue | None:
             return self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None
@@ -431,41 +401,28 @@ class AsyncParameterStore(AwsProvider):
         self, paths: Iterable[str], on_error: str, *, cached: bool, decrypt: bool
     ) -> dict[str, Any]:
         """Read parameters in batches, and references one by one."""
-
-        async def read(name: str) -> Any:
-            try:
-                return await self.get(name, cached=cached, decrypt=decrypt)
-            except S1cretsError as error:
-                return error
-
         names = distinct(paths, on_error)
         references = [name for name in names if str(name).startswith(_REFERENCE)]
         if not references:
             return await self._get_many(names, on_error, cached=cached, decrypt=decrypt)
         others = [name for name in names if name not in references]
-        found, *resolved = await asyncio.gather(
-            self._get_many(others, "return", cached=cached, decrypt=decrypt), *map(read, references)
+        get = partial(self.get, cached=cached, decrypt=decrypt)
+        found, resolved = await asyncio.gather(
+            self._get_many(others, "return", cached=cached, decrypt=decrypt),
+            fetch_each(references, get),
         )
-        found.update(zip(references, resolved, strict=True))
-        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
-        if errors and on_error == "raise":
-            values = {name: one for name, one in found.items() if name not in errors}
-            raise batch_error(self.service, values, errors)
-        return {name: found[name] for name in names}
+        return self._batch(names, {**found, **resolved}, on_error)
 
     async def get_by_path(
         self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
     ) -> dict[str, Any]:
-        """Return all parameters under a path, by full name: `GetParametersByPath`.
+        """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
 
         Args:
             path: begins with `/`.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.
-
-        Returns:
-            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
             S1cretsError: any failure.

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from s1crets._redaction import redact
+from s1crets._keypath import KeyPath
+from s1crets._redaction import Redacted, redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import PATH, VALUE, Fetched
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -24,28 +24,12 @@ from s1crets.errors import (
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
-from s1crets.providers.aws._store import (
-    FOUND,
-    AwsProvider,
-    AwsStore,
-    checked_name,
-    create_or_overwrite,
-)
-from s1crets.providers.aws.write_settings import (
-    LARGEST_SECRET,
-    deletion,
-    refuse_tags,
-    secret_settings,
-)
-from s1crets.providers.store import SecretMetadata, encode, fetched_path, is_under
-
-if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
-    from s1crets._redaction import Redacted
-    from s1crets.cache.entry import CacheKey
-    from s1crets.providers.store import WriteMode
+from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws.write_settings import deletion, refuse_tags, secret_settings
+from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
+_LARGEST = 65536  # bytes
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
@@ -100,11 +84,7 @@ class SecretsManagerStore(AwsStore):
         arguments["SecretId"] = name
         return await self.clients.call("GetSecretValue", name, _fetched, arguments)
 
-    async def fetch_batch(
-        self,
-        names: Sequence[str],
-        group: None,  # noqa: ARG002
-    ) -> Mapping[str, Fetched | S1cretsError]:
+    async def fetch_batch(self, names: Sequence[str], _: None) -> dict[str, Fetched | S1cretsError]:
         """Request up to twenty secrets: `BatchGetSecretValue`."""
         operation = "BatchGetSecretValue"
 
@@ -124,23 +104,10 @@ class SecretsManagerStore(AwsStore):
     async def _fetch_path(self, path: str) -> Fetched:
         """List the names under a path, then request them in batches."""
         names = [metadata.name for metadata in await self.describe(path)]
-        outcomes = await asyncio.gather(*map(self._outcome_of, names))
-        found = dict(zip(names, outcomes, strict=True))
-        errors = {name: one for name, one in found.items() if isinstance(one, S1cretsError)}
-        read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
-        return fetched_path(self.title, read, errors)
-
-    async def _outcome_of(self, name: str) -> Fetched | S1cretsError:
-        try:
-            return await self._batched(name)
-        except S1cretsError as error:
-            return error
+        return fetched_path(self.title, await fetch_each(names, self._batched))
 
     async def _fetch_exists(self, name: str) -> Fetched:
-        """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret itself.
-
-        A secret that is scheduled for deletion does not exist.
-        """
+        """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret."""
 
         def parse(answer: Any) -> bool:
             expect(answer, "Name", str)
@@ -160,27 +127,20 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
-        checked_name(path)
-        raw = redact(encode(value, binary=True, limit=LARGEST_SECRET))
+        raw = self._encoded(path, value, binary=True, limit=_LARGEST)
+        create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
-            return self._create_tagged(path, raw, arguments)
-        create = partial(self._create, path, raw, arguments)
-        return create_or_overwrite(mode, create, partial(self._overwrite, path, raw, arguments))
+            return self._create_tagged(create, path, arguments)
+        operation = "UpdateSecret" if arguments else "PutSecretValue"
+        overwrite = partial(self._send, operation, path, raw, {"SecretId": path, **arguments})
+        return self._create_or_overwrite(mode, create, overwrite)
 
-    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        """Create a secret: `CreateSecret`."""
-        await self._send("CreateSecret", path, raw, {"Name": path, **settings})
-
-    async def _create_tagged(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+    async def _create_tagged(
+        self, create: Callable[[], Awaitable[None]], path: str, settings: Mapping[str, Any]
+    ) -> None:
         with suppress(SecretExistsError):
-            await self._create(path, raw, settings)
-            return
-        refuse_tags(settings, path)
-
-    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
-        """Store a new value: `PutSecretValue`, or `UpdateSecret` if there are settings."""
-        operation = "UpdateSecret" if settings else "PutSecretValue"
-        await self._send(operation, path, raw, {"SecretId": path, **settings})
+            return await create()
+        return refuse_tags(settings, path)
 
     async def _send(
         self, operation: str, path: str, raw: Redacted, arguments: Mapping[str, Any]
@@ -235,8 +195,7 @@ class AsyncSecretsManager(AwsProvider):
     `describe` `ListSecrets`, which may be minutes behind.
 
     Args:
-        options: `sts_args`, `cache_args`, `retry`, `timeout`, `deadline`, `max_connections`,
-            `session`: see `s1crets.providers.aws.options.ProviderOptions`.
+        options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
 
     Raises:
         TypeError: an unknown option, or one of the wrong type.
@@ -309,22 +268,18 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return the value in a local cache, or `default`. Sends no request and never waits."""
-        return self._peek(
-            path, keypath, default, version_id=version_id, version_stage=version_stage
-        )
+        version = {"version_id": version_id, "version_stage": version_stage}
+        return self._peek(path, keypath, default, **version)
 
     async def get_by_path(
         self, path: str, *, cached: bool = True, fail_on_error: bool = True
     ) -> dict[str, Any]:
-        """Return all secrets whose names are `path` or start with it and a slash: `ListSecrets`.
+        """Return the secrets named `path`, and those under it, by name: `ListSecrets`.
 
         Args:
             path: the beginning of names, up to a `/`.
             cached: whether a cache may answer.
             fail_on_error: False leaves out secrets that could not be read, and logs their names.
-
-        Returns:
-            Values by name; an empty dict if there is nothing under the path.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
+from s1crets._redaction import Redacted
+from s1crets._validation import Rule, check_value
 from s1crets.errors import ConfigurationError, InvalidValueError
 from s1crets.providers.aws._errors import malformed
-
-if TYPE_CHECKING:
-    from s1crets._redaction import Redacted
 
 ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
 Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
-LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
@@ -53,15 +51,13 @@ def secret_settings(
     )
 
 
-def deletion(recovery_days: object, *, force: bool) -> dict[str, Any]:
+def deletion(recovery_days: int | None, *, force: bool) -> dict[str, Any]:
     """Return the arguments of `DeleteSecret`."""
     if recovery_days is None:
         return {"ForceDeleteWithoutRecovery": True} if force else {}
     if force:
         raise ConfigurationError("force excludes recovery_days: nothing can be recovered")
-    if isinstance(recovery_days, bool) or not isinstance(recovery_days, int):
-        message = f"recovery_days must be int, not {type(recovery_days).__name__}"
-        raise TypeError(message)
+    check_value("recovery_days", recovery_days, Rule((int,)))
     if not 7 <= recovery_days <= 30:  # noqa: PLR2004  # AWS's range, as the message says
         message = f"recovery_days must be from 7 to 30, not {recovery_days}"
         raise ConfigurationError(message)
@@ -112,16 +108,14 @@ def _check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
         raise ConfigurationError(message)
 
 
-def _text(name: str, given: object, longest: int) -> str | None:
+def _text(name: str, given: Any, longest: int) -> str | None:
     if given is None:
         return None
-    if not isinstance(given, str):
-        message = f"{name} must be str, not {type(given).__name__}"
-        raise TypeError(message)
+    check_value(name, given, Rule((str,)))
     if not 1 <= len(given) <= longest:
         message = f"{name} has {len(given):,} characters, and must have 1 to {longest:,}"
         raise ConfigurationError(message)
-    return given
+    return str(given)
 
 
 def _tags(given: object) -> list[dict[str, str]]:
