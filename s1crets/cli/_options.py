@@ -149,5 +149,4 @@ def read_file(file: str) -> Redacted:
         pass  # the error contains the text
     except OSError as error:
         problem = error.strerror
-    message = f"{'stdin' if file == '-' else repr(file)} can't be read: {problem}"
-    raise ConfigurationError(message)
+    raise ConfigurationError(f"{'stdin' if file == '-' else repr(file)} can't be read: {problem}")

@@ -104,8 +104,7 @@ def _variables(
     for path in paths:
         under = provider.get_by_path(path)
         if not under:
-            message = f"there are no secrets under {path!r}"
-            raise SecretNotFoundError(message)
+            raise SecretNotFoundError(f"there are no secrets under {path!r}")
         found |= under
     if secrets:
         found |= provider.get_many(secrets)
@@ -114,8 +113,7 @@ def _variables(
         names[_variable_name(name, prefix)].append(name)
     same = [f"{name} ({', '.join(of)})" for name, of in sorted(names.items()) if len(of) > 1]
     if same:
-        message = f"several secrets have the same variable name: {', '.join(same)}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"several secrets have the same variable name: {', '.join(same)}")
     return {variable: _text(name, found[name]) for variable, (name,) in sorted(names.items())}
 
 
@@ -135,8 +133,7 @@ def _text(name: str, value: Any) -> str:
         problem = "it contains a lone surrogate"
     else:
         return text
-    message = f"{name!r} can't be a variable: {problem}"
-    raise InvalidValueError(message)
+    raise InvalidValueError(f"{name!r} can't be a variable: {problem}")
 
 
 def _replace_process(command: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

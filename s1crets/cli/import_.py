@@ -107,8 +107,7 @@ def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
     settings = {}
     for binding in parse_stream(io.StringIO(text.reveal())):
         if binding.error or (binding.key is not None and binding.value is None):
-            message = f"line {binding.original.line} of the input is not NAME=value"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"line {binding.original.line} of the input is not NAME=value")
         if binding.key is not None:
             settings[binding.key] = redact(binding.value)
     return settings
@@ -127,6 +126,5 @@ def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
         if name.endswith("/"):
             raise ConfigurationError("a setting has no name, or its name ends with a slash")
         if not value.reveal():
-            message = f"{name!r} has no value; a store does not accept empty values"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"{name!r} has no value; a store does not accept empty values")
     return named

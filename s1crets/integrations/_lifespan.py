@@ -58,8 +58,7 @@ def check_provider(provider: object) -> None:
         provider_class(provider)
     elif not isinstance(provider, AsyncProvider):
         wanted = "an async provider, the .awaited of a sync provider, or a name such as 'aws.ps'"
-        message = f"a provider must be {wanted}, not {type(provider).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"a provider must be {wanted}, not {type(provider).__name__}")
 
 
 def preloads(providers: Sequence[AsyncProvider | str | Preload]) -> list[Preload]:

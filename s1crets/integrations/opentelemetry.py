@@ -130,12 +130,10 @@ def instrument(
     del key  # or tracebacks with locals would show it
     awaited = provider.awaited if isinstance(provider, Facade) else provider
     if not isinstance(awaited, AsyncProvider):
-        message = f"provider must be a provider, not {type(provider).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"provider must be a provider, not {type(provider).__name__}")
     counters = awaited.counters
     if counters.observer is not None:
-        message = f"{provider!r} is instrumented already; call uninstrument() first"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{provider!r} is instrumented already; call uninstrument() first")
     kind = type(awaited).__name__.removeprefix("Async")
     source = _Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
     instruments = _instruments_of(meter_provider or metrics.get_meter_provider())
@@ -152,8 +150,7 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
     if names not in ("omit", "hash"):
         raise ConfigurationError("names must be 'omit' or 'hash'")
     if key is not None and not isinstance(key, (str, bytes)):
-        message = f"key must be text or bytes, not {type(key).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"key must be text or bytes, not {type(key).__name__}")
     if names == "omit":
         if key is not None:
             raise ConfigurationError("key requires names='hash'")

@@ -114,8 +114,7 @@ class _Source(SettingsSource):
         try:
             found = self._providers.get(name) or process_wide(name)
         except ValueError as error:
-            message = f"{self.settings_cls.__name__}: {subject}: {error}"
-            raise ConfigurationError(message) from None
+            raise ConfigurationError(f"{self.settings_cls.__name__}: {subject}: {error}") from None
         if isinstance(found, AsyncProvider):
             kind = type(found).__name__
             problem = f"{name} must be a sync provider, not {kind}, because settings never await"
@@ -406,8 +405,7 @@ def _fields_of(
         field = _Field(names, places, markers[0] if markers else None, inner)
         if len(set(markers)) > 1:
             both = " and ".join(map(str, markers))
-            message = f"the field {field} has more than one secret: {both}"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"the field {field} has more than one secret: {both}")
         yield field
 
 

@@ -130,8 +130,7 @@ class Faults:
         `"InvalidKeyId"`, and by default the service's internal error.
         """
         if not 400 <= status <= 599:  # noqa: PLR2004
-            message = f"status must be an HTTP error, from 400 to 599, not {status}"
-            raise ValueError(message)
+            raise ValueError(f"status must be an HTTP error, from 400 to 599, not {status}")
         text = "The request failed, because the test asked for it."
         self.respond(
             operation, lambda call: AwsError(code or _INTERNAL[call.service], text, status),
@@ -229,6 +228,5 @@ def _token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]
 
 def _above_0(name: str, number: _Number) -> _Number:
     if number is not None and not number > 0:
-        message = f"{name} must be more than 0, not {number}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be more than 0, not {number}")
     return number

@@ -390,11 +390,10 @@ def _check_private(folder: Path, status: os.stat_result) -> None:
         problem = f"has the mode {mode:04o}, so others can get into it"
     else:
         return
-    message = (
+    raise NotPrivateError(
         f"the cache folder {folder} {problem}; secrets are only kept in a folder of the user's own"
         " with the mode 0700: change that, or name another folder"
     )
-    raise NotPrivateError(message)
 
 
 def _create_file(descriptor: int) -> int:
