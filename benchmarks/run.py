@@ -66,8 +66,8 @@ def peers() -> str:
     python = PEERS / "bin" / "python"
     if not (PEERS / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        locked = ["--require-hashes", "--only-binary", ":all:", "--requirement", REQUIREMENTS]
-        subprocess.run([python, "-m", "pip", "install", *locked], check=True)
+        install = [python, "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
+        subprocess.run([*install, "--requirement", REQUIREMENTS], check=True)
         (PEERS / "ready").touch()
     return str(python)
 
