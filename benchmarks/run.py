@@ -66,8 +66,8 @@ def peers() -> str:
     python = PEERS / "bin" / "python"
     if not (PEERS / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        install = [python, "-m", "pip", "install", "--require-hashes", "--only-binary", ":all:"]
-        subprocess.run([*install, "--requirement", REQUIREMENTS], check=True)
+        install = ["pip", "install", "--require-hashes", "--only-binary", ":all:"]
+        subprocess.run([python, "-m", *install, "--requirement", REQUIREMENTS], check=True)
         (PEERS / "ready").touch()
     return str(python)
 
