@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import os
+import signal
 import time
 import uuid
 from pathlib import Path
@@ -34,6 +35,16 @@ if TYPE_CHECKING:
 pytest_plugins = ["_support.servers"]  # the fixture `redis`
 
 NO_AWS = "http://127.0.0.1:9"  # connections to it are refused
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C, also in a background job of a shell, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Return three workers for two cores: many tests wait for processes and sockets."""
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_collection_finish() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from s1crets._codec import decode
 from s1crets._redaction import Redacted, redact
+from s1crets.cache.entry import decode
 from s1crets.cli._errors import exit_code, report
 from s1crets.cli._options import provider_command, read_file
 from s1crets.cli._output import write
@@ -88,11 +88,10 @@ def _parse_json(text: Redacted) -> dict[str, Redacted]:
         raise ConfigurationError("the input is not a JSON object")
     settings, wrong = {}, []
     for name, value in found.reveal().items():
-        if isinstance(value, (str, dict, list)):
-            stored = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            settings[name] = redact(stored)
-        else:
+        if not isinstance(value, (str, dict, list)):
             wrong.append(f"{name} ({type(value).__name__})")
+        stored = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        settings[name] = redact(stored)
     if wrong:
         message = f"only text, objects and arrays can be imported, not {', '.join(wrong)}"
         raise ConfigurationError(message)

@@ -40,7 +40,6 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 from weakref import WeakKeyDictionary
 
-from s1crets._codec import encode
 from s1crets._redaction import Redacted, redact, strip_traceback
 from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
@@ -58,7 +57,7 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import SecretMetadata, check_name, fetched_path, is_under
+from s1crets.providers.store import SecretMetadata, check_name, encode, fetched_path, is_under
 
 if TYPE_CHECKING:
     from typing import Unpack

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Awaitable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from s1crets._codec import decode
-from s1crets.cache.entry import CacheKey, Fetched
+from s1crets.cache.entry import CacheKey, Fetched, decode
 from s1crets.cache.secret_cache import Source
-from s1crets.errors import BatchError, InvalidNameError, S1cretsError
+from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
 if TYPE_CHECKING:
     from s1crets._redaction import Redacted
@@ -137,3 +137,43 @@ def batch_error(
         f" .values the rest; the first error: {next(iter(errors.values()))}"
     )
     return BatchError(message, values, errors)
+
+
+def encode(value: Redacted, *, binary: bool, limit: int) -> str | bytes:
+    """Return the text to store: str as it is, a dict or list as JSON; bytes if `binary`.
+
+    Raises:
+        InvalidValueError: another type, not expressible as JSON, empty, or longer than `limit`
+            bytes.
+    """
+    raw, problem = _serialized(value, binary=binary)
+    size = len(raw.encode() if isinstance(raw, str) else raw)
+    if not problem and not 0 < size <= limit:
+        problem = f"it has {size:,} bytes; the service accepts 1 to {limit:,}"
+    if problem:
+        del raw
+        message = f"the value can't be stored: {problem}"
+        raise InvalidValueError(message)
+    return raw
+
+
+def _serialized(value: Redacted, *, binary: bool) -> tuple[str | bytes, str]:
+    """Return the bytes or text to store, and the problem with it, if any."""
+    kind = type(value.reveal()).__name__
+    allowed = "str, dict, list" + (", bytes" if binary else "")
+    if isinstance(value.reveal(), bytes) and binary:
+        return bytes(value.reveal()), ""
+    if isinstance(value.reveal(), (dict, list)):
+        try:
+            text = json.dumps(value.reveal(), allow_nan=False, ensure_ascii=False)
+        except (TypeError, ValueError, RecursionError):
+            return "", f"the {kind} contains something that JSON can't express"
+    elif isinstance(value.reveal(), str):
+        text = str(value.reveal())
+    else:
+        return "", f"it must be {allowed}, not {kind}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return "", "it contains a lone surrogate, which UTF-8 can't express"
+    return text, ""

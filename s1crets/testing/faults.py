@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, TypeVar
 
 from s1crets.testing import _aws_rules
-from s1crets.testing._server import AwsError, Call, Disconnect, Response
+from s1crets.testing._server import Answer, AwsError, Call, Disconnect, Response
 
 Scripted: TypeAlias = (
     Mapping[str, Any] | bytes | Response | AwsError | Disconnect | list[Any] | Callable[[Call], Any]
@@ -98,9 +98,8 @@ class Faults:
         """
         if times is not None and rate is not None:
             raise ValueError("throttle accepts times or rate, not both")
-        fault = _Fault(actions(operation), _throttled, _above_0("times", times))
-        if rate is not None:
-            fault.spared = _token_bucket(_above_0("rate", rate), self._clock)
+        spared = _token_bucket(_above_0("rate", rate), self._clock) if rate is not None else bool
+        fault = _Fault(actions(operation), _throttled, _above_0("times", times), spared)
         self._faults.append(fault)
 
     def deny(self, operation: str = "*", resource: str = "*") -> None:
@@ -155,7 +154,7 @@ class Faults:
         self._healed.set()  # delayed requests continue
         self._healed = threading.Event()
 
-    def _faulty(self, call: Call) -> Response | Disconnect | None:
+    def _faulty(self, call: Call) -> Answer | None:
         """Delay a call; return the response that a fault gives it, or None."""
         healed = self._healed
         if seconds := sum(delay for actions, delay in self._delays if call.action in actions):
@@ -193,7 +192,7 @@ class Faults:
         return None
 
 
-def resolve(scripted: Scripted, call: Call) -> Response | Disconnect:
+def resolve(scripted: Scripted, call: Call) -> Answer:
     """Return the response that was scripted for a call."""
     answer: Any = scripted
     if isinstance(answer, list):

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s1crets._codec import dump, encode, load
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
-from s1crets.cache.entry import CachedValue
+from s1crets.cache.entry import CachedValue, dump, load
 from s1crets.errors import InvalidValueError
+from s1crets.providers.store import encode
 
 scalars = (
     st.none()

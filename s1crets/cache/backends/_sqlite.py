@@ -57,6 +57,10 @@ _SETTINGS = {
 class FilelessDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no type hints
     """Stores text keys and bytes in the database itself, which is all that `DiskCache` stores."""
 
+    def put(self, key: str) -> tuple[str, bool]:
+        """Return the database's form of a key: also a subclass of str, such as an enum, is text."""
+        return key, True
+
     def remove(self, file_path: object) -> None:
         """Delete no file, whatever a row says: there are none."""
 

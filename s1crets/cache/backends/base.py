@@ -1,9 +1,17 @@
-"""Declared capabilities of backends that answer in the caller's thread."""
+"""Verbs of aiocache over a storage, and what backends declare about reads and locks."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, TypeVar
+
+from aiocache.base import BaseCache
+
+R = TypeVar("R")
+
+INFINITY = float("inf")
 
 
 class SyncReadable(ABC):
@@ -36,3 +44,190 @@ class KernelLocks(ABC):
     @abstractmethod
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""
+
+
+class Storage(Protocol):
+    """Stored entries, as a transaction sees them. `expires` is by the storage's own clock."""
+
+    def find(self, key: Any, *, expired: bool = False) -> tuple[Any, float] | None:
+        """Return the stored value of a key, and when it expires; None if there is none."""
+        ...
+
+    def put(self, key: Any, stored: Any, expires: float) -> None:
+        """Store a value."""
+        ...
+
+    def remove(self, key: Any) -> None:
+        """Delete a key, if it exists."""
+        ...
+
+    def remove_prefix(self, prefix: str) -> None:
+        """Delete all keys that start with a prefix."""
+        ...
+
+    def items(self) -> Iterable[tuple[Any, Any]]:
+        """Return the keys and stored values that have not expired."""
+        ...
+
+
+class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache has no type hints
+    """Implements the operations behind aiocache's public methods, each as one transaction."""
+
+    @abstractmethod
+    async def _read(self, keys: Sequence[Any]) -> Sequence[Any]:
+        """Return the stored values of `keys`, all of the same instant; None for a missing key."""
+
+    @abstractmethod
+    async def _transact(self, action: Callable[[Storage], R]) -> R:
+        """Return `action(storage)`, during which nobody else writes."""
+
+    @abstractmethod
+    def _expires(self, ttl: float | None) -> float:
+        """Return when an entry expires that is stored now."""
+
+    def _encoded(self, value: Any) -> Any:
+        """Return the form in which a value is stored."""
+        return value
+
+    def _decoded(self, stored: Any, encoding: str | None = "utf-8") -> Any:
+        """Return the value of its stored form; None for None, and for what can't be decoded."""
+        return stored
+
+    async def _get(self, key: Any, encoding: str | None = "utf-8", _conn: object = None) -> Any:
+        return self._decoded((await self._read((key,)))[0], encoding)
+
+    async def _gets(self, key: Any, encoding: object = None, _conn: object = None) -> Any:
+        stored = (await self._read((key,)))[0]
+        value = self._decoded(stored)
+        return stored if value is None else value
+
+    async def _multi_get(
+        self, keys: Sequence[Any], encoding: str | None = "utf-8", _conn: object = None
+    ) -> list[Any]:
+        return [self._decoded(stored, encoding) for stored in await self._read(keys)]
+
+    async def _set(
+        self,
+        key: Any,
+        value: Any,
+        ttl: float | None = None,
+        _cas_token: Any = None,
+        _conn: object = None,
+    ) -> bool:
+        """Store a value. With a token, only if it equals the value that is stored.
+
+        The token may also be a function of the key and the value that is stored, expired or not,
+        or None: it decides in the transaction whether to store.
+        """
+        stored = self._encoded(value)
+
+        def action(storage: Storage) -> bool:
+            if _cas_token is not None:
+                there, _ = storage.find(key, expired=callable(_cas_token)) or (None, 0)
+                if callable(_cas_token):
+                    if not _cas_token(key, self._decoded(there)):
+                        return False
+                elif self._encoded(_cas_token) != there:
+                    return False
+            storage.put(key, stored, self._expires(ttl))
+            return True
+
+        return await self._transact(action)
+
+    async def _multi_set(
+        self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: object = None
+    ) -> bool:
+        encoded = [(key, self._encoded(value)) for key, value in pairs]
+
+        def action(storage: Storage) -> bool:
+            for key, stored in encoded:
+                storage.put(key, stored, self._expires(ttl))
+            return True
+
+        return await self._transact(action)
+
+    async def _add(
+        self, key: Any, value: Any, ttl: float | None = None, _conn: object = None
+    ) -> bool:
+        stored = self._encoded(value)
+
+        def action(storage: Storage) -> bool:
+            if storage.find(key):  # the error is worded as aiocache's own
+                raise ValueError(f"Key {key} already exists, use .set to update the value")  # noqa: EM102
+            storage.put(key, stored, self._expires(ttl))
+            return True
+
+        return await self._transact(action)
+
+    async def _exists(self, key: Any, _conn: object = None) -> bool:
+        return await self._transact(lambda storage: storage.find(key) is not None)
+
+    async def _increment(self, key: Any, delta: int, _conn: object = None) -> int:
+        def action(storage: Storage) -> int:
+            stored, expires = storage.find(key) or (0, INFINITY)
+            number = _incremented(stored, delta)
+            storage.put(key, self._encoded(number), expires)
+            return number
+
+        return await self._transact(action)
+
+    async def _expire(self, key: Any, ttl: float, _conn: object = None) -> bool:
+        def action(storage: Storage) -> bool:
+            found = storage.find(key)
+            if found:
+                storage.put(key, found[0], self._expires(ttl))
+            return found is not None
+
+        return await self._transact(action)
+
+    async def _delete(self, key: Any, _conn: object = None) -> int:
+        def action(storage: Storage) -> int:
+            found = storage.find(key)
+            storage.remove(key)
+            return int(found is not None)
+
+        return await self._transact(action)
+
+    async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
+        await self._transact(lambda storage: storage.remove_prefix(namespace or ""))
+        return True
+
+    async def _raw(
+        self,
+        command: str,
+        *args: Any,
+        encoding: str | None = "utf-8",
+        _conn: object = None,
+        **kwargs: Any,
+    ) -> Any:
+        """Call a method of dict, such as `setdefault`, on the values that have not expired."""
+
+        def action(storage: Storage) -> Any:
+            values = {key: self._decoded(stored, encoding) for key, stored in storage.items()}
+            before = {key: value for key, value in values.items() if value is not None}
+            after = before.copy()
+            result = getattr(after, command)(*args, **kwargs)
+            for key in before.keys() - after.keys():
+                storage.remove(key)
+            for key, value in after.items():
+                if key not in before or value is not before[key]:
+                    storage.put(key, self._encoded(value), INFINITY)
+            return result
+
+        return await self._transact(action)
+
+    async def _redlock_release(self, key: Any, value: Any) -> int:
+        def action(storage: Storage) -> int:
+            found = storage.find(key)
+            is_owner = found is not None and found[0] == self._encoded(value)
+            if is_owner:
+                storage.remove(key)
+            return int(is_owner)
+
+        return await self._transact(action)
+
+
+def _incremented(stored: Any, delta: int) -> int:
+    with suppress(ValueError):
+        return int(stored) + delta
+    raise TypeError("Value is not an integer")  # outside of the handler: its error has the value

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import anyio
 
-from s1crets._codec import encode
 from s1crets._keypath import keys_of
 from s1crets._redaction import redact, stripped
 from s1crets._sentinels import MISSING, UNSET
@@ -41,7 +40,7 @@ from s1crets.providers.aws.write_settings import (
     parameter_settings,
     refuse_tags,
 )
-from s1crets.providers.store import SecretMetadata, batch_error, fetched_path, is_under
+from s1crets.providers.store import SecretMetadata, batch_error, encode, fetched_path, is_under
 
 if TYPE_CHECKING:
     from s1crets._keypath import KeyPath

@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from s1crets._codec import encode
 from s1crets._redaction import redact
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, Fetched
@@ -38,7 +37,7 @@ from s1crets.providers.aws.write_settings import (
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.store import SecretMetadata, fetched_path, is_under
+from s1crets.providers.store import SecretMetadata, encode, fetched_path, is_under
 
 if TYPE_CHECKING:
     from s1crets._keypath import KeyPath
