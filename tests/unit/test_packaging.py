@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 import tomllib
+from importlib.metadata import requires
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,14 +91,25 @@ def group(name: str) -> list[str]:
     return found
 
 
-def unmet(wanted: Iterable[str], versions: dict[str, str]) -> list[str]:
-    """Return the requirements that a set of installed packages does not satisfy."""
-    parsed = map(Requirement, wanted)
-    return [
-        str(one)
-        for one in parsed
-        if not one.specifier.contains(versions.get(canonicalize_name(one.name), "0"))
-    ]
+def unmet(
+    wanted: Iterable[str], versions: dict[str, str], platform: dict[str, str] = PLATFORMS[0]
+) -> list[str]:
+    """Return the requirements, those of their extras too, that are not among the versions."""
+    missing = []
+    for one in map(Requirement, wanted):
+        version = versions.get(canonicalize_name(one.name))
+        if version is None or not one.specifier.contains(version):
+            missing.append(str(one))
+        for extra_ in one.extras:
+            of_extra = [
+                f"{inner.name}{inner.specifier}"
+                for inner in map(Requirement, requires(one.name) or [])
+                if inner.marker
+                and "extra" in str(inner.marker)
+                and inner.marker.evaluate({**platform, "extra": extra_})
+            ]
+            missing += unmet(of_extra, versions, platform)
+    return missing
 
 
 def dry_run(*arguments: str) -> list[str]:
@@ -139,7 +151,7 @@ class TestLocks:
         pins = locked(name)
 
         for platform in PLATFORMS:
-            assert unmet(wanted, installed(pins, platform)) == []
+            assert unmet(wanted, installed(pins, platform), platform) == []
 
     @pytest.mark.parametrize("name", ["lock", "peers"])
     def test_groups_alone_are_satisfied(self, name: str) -> None:
@@ -178,7 +190,8 @@ class TestLocks:
 
     def test_what_is_wrong_is_found(self) -> None:
         """The checks of this class can fail."""
-        assert unmet(["six>=1.17", "Six_x"], {"six": "1.16"}) == ["six>=1.17"]
+        assert unmet(["six>=1.17", "Six_x"], {"six": "1.16"}) == ["six>=1.17", "Six_x"]
+        assert unmet(["moto[ssm]"], {"moto": "5.2"}) == ["PyYAML>=5.1"]
         assert unlocked(
             [
                 ".venv/bin/pip install six",
