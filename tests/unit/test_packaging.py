@@ -180,7 +180,7 @@ class TestLocks:
                 assert unmet(PYPROJECT["build-system"]["requires"], versions) == []
 
     def test_the_demo_has_no_tools_and_no_other_services(self) -> None:
-        """The extra `server` of moto alone would be 180 MB."""
+        """The extra `server` of moto alone would be 130 MB."""
         names = {canonicalize_name(pin.name) for pin in locked("demo")}
         own = [one for one in PYPROJECT["dependency-groups"]["dev"] if isinstance(one, str)]
         tools = {canonicalize_name(Requirement(one).name) for one in own}
