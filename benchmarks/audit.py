@@ -1,4 +1,4 @@
-"""Known vulnerabilities of what requirements.lock has: `python benchmarks/audit.py`, by pip-audit.
+"""Known vulnerabilities of what requirements/ locks: `python benchmarks/audit.py`, by pip-audit.
 
 A finding that is not explained here fails. Where no service can be asked (there may be nothing but
 a package index), nothing fails, and the last line says that nothing was audited. Arguments are
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-LOCK = Path(__file__).parent.parent / "requirements.lock"
+LOCKS = [Path(__file__).parent.parent / "requirements" / name for name in ("dev.txt", "bench.txt")]
 SERVICES = [["-s", "pypi"], ["-s", "osv"]]
 EXPLAINED = {
     "CVE-2025-69872": "diskcache unpickles what its folder has; s1crets gives it a Disk of its own"
@@ -25,7 +25,8 @@ EXPLAINED = {
 
 def ask(service: list[str]) -> list[dict[str, Any]]:
     """Return what a service says of each package; nothing, if it could not be asked."""
-    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--no-deps", "-r", str(LOCK)]
+    command = [sys.executable, "-m", "pip_audit", "--disable-pip", "--require-hashes"]
+    command += [option for lock in LOCKS for option in ("-r", str(lock))]
     options = ["--format", "json", "--progress-spinner", "off", *service]
     done = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
     if done.stdout:

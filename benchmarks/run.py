@@ -28,12 +28,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 PEERS = HERE / ".venv-peers"
-REQUIREMENTS = [  # s1crets 0.0.12 has our import name
-    "s1crets==0.0.12",
-    "aws-lambda-powertools>=3,<4",
-    "aws-secretsmanager-caching>=1.1,<2",
-    "boto3",
-]
+REQUIREMENTS = HERE.parent / "requirements" / "peers.txt"
 IN_PEERS = {"s1crets 0.0.12", "powertools", "aws-secretsmanager-caching"}
 FAR = {"1,000 cold names", "1,000 concurrent gets", "1,000 secrets", "get_by_path, 1,000 names"}
 QUOTA = "4,000 names, 40 requests a second"
@@ -71,7 +66,8 @@ def peers() -> str:
     python = PEERS / "bin" / "python"
     if not (PEERS / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", PEERS], check=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", *REQUIREMENTS], check=True)
+        install = ["pip", "install", "--require-hashes", "--only-binary", ":all:"]
+        subprocess.run([python, "-m", *install, "--requirement", REQUIREMENTS], check=True)
         (PEERS / "ready").touch()
     return str(python)
 

@@ -23,8 +23,7 @@ class _Moved(ModuleType):
     def __getattr__(self, name: str) -> Any:
         place = MOVED[self.__name__].get(name)
         if place is None:
-            message = f"module {self.__name__!r} has no attribute {name!r}"
-            raise AttributeError(message)
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
         module, _, attribute = place.partition(":")
         return getattr(importlib.import_module(module), attribute)
 

@@ -21,8 +21,7 @@ def keys_of(keypath: KeyPath) -> Sequence[str | int]:
         raise TypeError(message)
     for key in keys:
         if not isinstance(key, (str, int)):
-            message = f"a key in keypath must be str or int, not {type(key).__name__}"
-            raise TypeError(message)
+            raise TypeError(f"a key in keypath must be str or int, not {type(key).__name__}")
     return keys
 
 

@@ -36,12 +36,10 @@ def check_items(where: str, items: object, rules: Mapping[str, Rule]) -> None:
         ValueError: a value out of range.
     """
     if not isinstance(items, Mapping):
-        message = f"{where} must be a dict, not {type(items).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"{where} must be a dict, not {type(items).__name__}")
     for name, value in items.items():
         if name not in rules:
-            message = f"{where} has no {name!r}: {suggestion(str(name), rules)}"
-            raise TypeError(message)
+            raise TypeError(f"{where} has no {name!r}: {suggestion(str(name), rules)}")
         check_value(f"{where}: {name}", value, rules[name])
 
 
@@ -51,14 +49,11 @@ def check_value(name: str, value: Any, rule: Rule) -> None:
     # bool is a subclass of int, but cache_size=True is a mistake.
     if (is_number and isinstance(value, bool)) or not isinstance(value, rule.kinds):
         wanted = " or ".join(kind.__name__ for kind in rule.kinds)
-        message = f"{name} must be {wanted}, not {type(value).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
     if is_number and not rule.low <= value <= rule.high:
-        message = f"{name} must be from {rule.low} to {rule.high}, not {value}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be from {rule.low} to {rule.high}, not {value}")
     if rule.not_empty and not value:
-        message = f"{name} is empty"
-        raise ValueError(message)
+        raise ValueError(f"{name} is empty")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -23,8 +23,7 @@ def __getattr__(name: str) -> Any:
         from s1crets.cache.backends.disk import DiskCache
 
         return DiskCache
-    message = f"module {__name__!r} has no attribute {name!r}"
-    raise AttributeError(message)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 tiers.CacheArgs = CacheArgs  # type: ignore[attr-defined]  # its former place

@@ -67,15 +67,13 @@ def _read_key(given: Redacted) -> Redacted:
         given = _from_base64(given)
     if not isinstance(given.reveal(), bytes):
         kind = type(given.reveal()).__name__
-        message = f"cache_args: cache_key must be bytes, str, Path or a function, not {kind}"
-        raise TypeError(message)
+        raise TypeError(f"cache_args: cache_key must be bytes, str, Path or a function, not {kind}")
     if len(given.reveal()) != _KEY:
         size = len(given.reveal())
-        message = (
+        raise ValueError(
             f"cache_args: cache_key must be {_KEY} bytes (as str: base64 of them), not {size};"
             " `s1crets new-key` prints a new key"
         )
-        raise ValueError(message)
     return given
 
 
@@ -97,11 +95,10 @@ def _from_file(path: Path) -> Redacted:
         status = os.fstat(file.fileno())
         mode = stat.S_IMODE(status.st_mode)
         if status.st_uid not in (os.geteuid(), 0) or mode & 0o077:
-            message = (
+            raise NotPrivateError(
                 f"cache_args: the file of cache_key, {path}, has the mode {mode:04o} and belongs"
                 f" to the user {status.st_uid}: it must be yours, with the mode 0600"
             )
-            raise NotPrivateError(message)
         return Redacted(file.read())
 
 

@@ -199,20 +199,19 @@ class SharedTier:
         """Return the fresh entry without waiting, if the backend can do that."""
         if self._scope is None or self.backend.sync is None:
             return None
-        key = key_of_id(key_id)
-        if self._undelivered and self._is_undelivered(key):
+        if self._undelivered and self._is_undelivered(key_of_id(key_id)):
             return None
-        rows = self._rows_of(key, self._scope)
-        seen = self._understand(key, rows, tuple(self.backend.peek_many(rows.names)))
-        return self._fresh(key, seen)[0]
+        rows = self._rows.get(key_id) or self._rows_of(key_of_id(key_id), self._scope)
+        seen = self._understand(key_id, rows, tuple(self.backend.peek_many(rows.names)))
+        return self._fresh(key_id, seen)[0]
 
     def _is_undelivered(self, key: CacheKey) -> bool:
         paths = _PATHS in self._undelivered
         return _ALL in self._undelivered or depends(key, self._undelivered, paths=paths)
 
-    def _understand(self, key: CacheKey, rows: Rows, texts: Sequence[str | None]) -> Seen:
+    def _understand(self, key_id: Hashable, rows: Rows, texts: Sequence[str | None]) -> Seen:
         """Return what texts mean; decoded once for as long as they stay the same."""
-        seen = self._seen.get(key.id)
+        seen = self._seen.get(key_id)
         if seen is not None and seen.texts == texts:
             return seen
         count = len(rows.entries)
@@ -234,7 +233,7 @@ class SharedTier:
         seen = Seen(texts, record, value, tombstones)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
-        self._seen[key.id] = seen
+        self._seen[key_id] = seen
         return seen
 
     async def has_entries(self, secret: str) -> bool:
@@ -253,14 +252,14 @@ class SharedTier:
             now = max(now, record.stored)
         return self._freshness.state(record.stored, record.expires, now)
 
-    def _fresh(self, key: CacheKey, seen: Seen) -> tuple[CachedValue | None, float]:
+    def _fresh(self, key_id: Hashable, seen: Seen) -> tuple[CachedValue | None, float]:
         """Return the entry if it is fresh, and its remaining life in seconds."""
         record = seen.record
         if record is None or seen.value is None:
             return None, 0.0
         state = self._state(record)
         if state is State.DUE:
-            self._on_due(key)
+            self._on_due(key_of_id(key_id))
         if state not in (State.FRESH, State.DUE):
             return None, 0.0
         return seen.value, self._freshness.expiry(record.stored, record.expires) - self._clock()
@@ -281,7 +280,7 @@ class SharedTier:
         """Return the fresh entry, its remaining life in seconds, and a token."""
         token = self._tokens.add(FetchToken(key))
         seen = await self._read(key)
-        found, life = (None, 0.0) if seen is None else self._fresh(key, seen)
+        found, life = (None, 0.0) if seen is None else self._fresh(key.id, seen)
         return found, life, _with_state(token, seen)
 
     async def find(self, key: CacheKey) -> CachedValue | None:
@@ -310,7 +309,7 @@ class SharedTier:
             return dict.fromkeys(keys)
         texts = dict(zip(names, found, strict=True))
         return {
-            key: self._understand(key, rows[key], tuple(texts[name] for name in rows[key].names))
+            key: self._understand(key.id, rows[key], tuple(texts[name] for name in rows[key].names))
             for key in keys
         }
 

@@ -48,12 +48,12 @@ def _not_empty(_context: click.Context, _option: click.Parameter, value: Any) ->
 
 def _known(_context: click.Context, _option: click.Parameter, name: str) -> str:
     if not is_provider(name):
-        known = ", ".join(provider_names())
-        message = f"there is no provider {name!r}; known are {known}"
+        message = f"there is no provider {name!r}; known are {', '.join(provider_names())}"
         raise click.BadParameter(message)
     return name
 
 
+_text_option = functools.partial(click.Option, callback=_not_empty)
 _PROVIDER_OPTIONS = [
     click.Option(
         ["--provider"],
@@ -65,15 +65,12 @@ _PROVIDER_OPTIONS = [
         help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of files; or the"
         " name of a provider that another package adds.",
     ),
-    click.Option(
-        ["--region"], callback=_not_empty, help="AWS region; default: as configured for AWS tools."
-    ),
-    click.Option(["--role-arn"], callback=_not_empty, help="A role to assume."),
-    click.Option(["--profile"], callback=_not_empty, help="A profile of the AWS config files."),
-    click.Option(
+    _text_option(["--region"], help="AWS region; default: as configured for AWS tools."),
+    _text_option(["--role-arn"], help="A role to assume."),
+    _text_option(["--profile"], help="A profile of the AWS config files."),
+    _text_option(
         ["--cache-dir"],
         type=click.Path(file_okay=False),
-        callback=_not_empty,
         help="Cache secrets in this folder for 15 minutes. Only you can read it; it is encrypted"
         " if S1CRETS_CACHE_KEY is set (see new-key).",
     ),
@@ -105,8 +102,7 @@ def provider_command(
 def _open(verbs: tuple[str, ...], provider: str, profile: str | None, **options: Any) -> Any:
     """Return the selected provider; fail if it lacks a verb or does not accept an option."""
     cls = provider_class(provider)
-    lacking = [verb for verb in verbs if not hasattr(cls, verb)]
-    if lacking:
+    if lacking := [verb for verb in verbs if not hasattr(cls, verb)]:
         message = f"the provider {provider!r} can't do that: it has no `{lacking[0]}`"
         raise ConfigurationError(message)
     if profile:
@@ -153,5 +149,4 @@ def read_file(file: str) -> Redacted:
         pass  # the error contains the text
     except OSError as error:
         problem = error.strerror
-    message = f"{'stdin' if file == '-' else repr(file)} can't be read: {problem}"
-    raise ConfigurationError(message)
+    raise ConfigurationError(f"{'stdin' if file == '-' else repr(file)} can't be read: {problem}")

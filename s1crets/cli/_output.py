@@ -8,15 +8,14 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 from unicodedata import combining, east_asian_width
 
 import click
 
 from s1crets.cli._errors import OTHER, report
 
-if TYPE_CHECKING:
-    Row = Sequence[str]
+Row: TypeAlias = Sequence[str]
 
 
 def write(data: bytes) -> None:
@@ -76,11 +75,10 @@ output_option = click.option(
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, indent=2, default=_base64) + "\n"
+    def base64_text(binary: bytes) -> str:
+        return base64.b64encode(binary).decode()
 
-
-def _base64(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+    return json.dumps(value, ensure_ascii=False, indent=2, default=base64_text) + "\n"
 
 
 def _width(text: str) -> int:

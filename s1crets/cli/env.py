@@ -8,6 +8,7 @@ import re
 import shutil
 import signal
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -21,8 +22,6 @@ from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFound
 
 _PLACEHOLDER = "s1crets"
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # the shell's convention
-
-
 _prefix_option = click.option(
     "--prefix", default="", help="A prefix for the names of all variables."
 )
@@ -61,8 +60,7 @@ def exec_(
         variables = _variables(provider, **selection)
     if strict:
         requested = [name for name, value in os.environ.items() if value == _PLACEHOLDER]
-        missing = sorted(set(requested) - set(variables))
-        if missing:
+        if missing := sorted(set(requested) - set(variables)):
             message = f"there are no secrets for these variables: {', '.join(missing)}"
             raise SecretNotFoundError(message)
         variables = {name: variables[name] for name in requested}
@@ -106,18 +104,16 @@ def _variables(
     for path in paths:
         under = provider.get_by_path(path)
         if not under:
-            message = f"there are no secrets under {path!r}"
-            raise SecretNotFoundError(message)
-        found.update(under)
-    found.update(provider.get_many(secrets) if secrets else {})
-    names: dict[str, list[str]] = {}
+            raise SecretNotFoundError(f"there are no secrets under {path!r}")
+        found |= under
+    if secrets:
+        found |= provider.get_many(secrets)
+    names = defaultdict[str, list[str]](list)
     for name in found:
-        names.setdefault(_variable_name(name, prefix), []).append(name)
-    collisions = {name: same for name, same in sorted(names.items()) if len(same) > 1}
-    if collisions:
-        listed = ", ".join(f"{name} ({', '.join(same)})" for name, same in collisions.items())
-        message = f"several secrets have the same variable name: {listed}"
-        raise ConfigurationError(message)
+        names[_variable_name(name, prefix)].append(name)
+    same = [f"{name} ({', '.join(of)})" for name, of in sorted(names.items()) if len(of) > 1]
+    if same:
+        raise ConfigurationError(f"several secrets have the same variable name: {', '.join(same)}")
     return {variable: _text(name, found[name]) for variable, (name,) in sorted(names.items())}
 
 
@@ -128,18 +124,16 @@ def _variable_name(name: str, prefix: str) -> str:
 
 
 def _text(name: str, value: Any) -> str:
-    if not isinstance(value, (str, bytes)):
-        value = json.dumps(value, ensure_ascii=False)
-    if isinstance(value, bytes):
+    text = value if isinstance(value, (str, bytes)) else json.dumps(value, ensure_ascii=False)
+    if isinstance(text, bytes):
         problem = "it is binary"
-    elif "\0" in value:
+    elif "\0" in text:
         problem = "it contains a NUL character"
-    elif re.search("[\ud800-\udfff]", value):
+    elif re.search("[\ud800-\udfff]", text):
         problem = "it contains a lone surrogate"
     else:
-        return str(value)
-    message = f"{name!r} can't be a variable: {problem}"
-    raise InvalidValueError(message)
+        return text
+    raise InvalidValueError(f"{name!r} can't be a variable: {problem}")
 
 
 def _replace_process(command: tuple[str, ...], environment: dict[str, str]) -> NoReturn:

@@ -88,11 +88,10 @@ def _parse_json(text: Redacted) -> dict[str, Redacted]:
         raise ConfigurationError("the input is not a JSON object")
     settings, wrong = {}, []
     for name, value in found.reveal().items():
-        if isinstance(value, (str, dict, list)):
-            stored = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            settings[name] = redact(stored)
-        else:
+        if not isinstance(value, (str, dict, list)):
             wrong.append(f"{name} ({type(value).__name__})")
+        stored = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        settings[name] = redact(stored)
     if wrong:
         message = f"only text, objects and arrays can be imported, not {', '.join(wrong)}"
         raise ConfigurationError(message)
@@ -108,8 +107,7 @@ def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
     settings = {}
     for binding in parse_stream(io.StringIO(text.reveal())):
         if binding.error or (binding.key is not None and binding.value is None):
-            message = f"line {binding.original.line} of the input is not NAME=value"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"line {binding.original.line} of the input is not NAME=value")
         if binding.key is not None:
             settings[binding.key] = redact(binding.value)
     return settings
@@ -128,6 +126,5 @@ def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
         if name.endswith("/"):
             raise ConfigurationError("a setting has no name, or its name ends with a slash")
         if not value.reveal():
-            message = f"{name!r} has no value; a store does not accept empty values"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"{name!r} has no value; a store does not accept empty values")
     return named

@@ -76,9 +76,9 @@ def check(
     errors = {name: found for name, found in outcomes.items() if isinstance(found, S1cretsError)}
     rows = [(name, *_state(errors.get(name))) for name in outcomes]
     show(("name", "state", "missing", "problem"), rows, output)
-    actions = ", ".join(sorted({action for _, _, action, _ in rows if action}))
-    if actions:
-        report(f"missing permissions: {actions}; allow these actions in the caller's IAM policy")
+    if actions := {action for _, _, action, _ in rows if action}:
+        missing = ", ".join(sorted(actions))
+        report(f"missing permissions: {missing}; allow these actions in the caller's IAM policy")
     sys.exit(exit_code(*errors.values()))
 
 
@@ -97,10 +97,9 @@ def _state(error: S1cretsError | None) -> tuple[str, str, str]:
     """Return the state of a secret, the action that the policy lacks, and the error message."""
     if error is None:
         return "ok", "", ""
-    if isinstance(error, SecretNotFoundError):
-        return "missing", "", one_line(error)
     action = getattr(error, "action", "")
-    return "denied" if action else "error", action, one_line(error)
+    missing = isinstance(error, SecretNotFoundError)
+    return "missing" if missing else "denied" if action else "error", action, one_line(error)
 
 
 @provider_command()
@@ -120,10 +119,8 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
     """
     with ThreadPoolExecutor(2) as threads:
         in_a, in_b = threads.map(lambda path: _relative(provider, path), (a, b))
-    rows = [
-        _compare(name, in_a.get(name, MISSING), in_b.get(name, MISSING))
-        for name in sorted({*in_a, *in_b})
-    ]
+    names = sorted({*in_a, *in_b})
+    rows = [_compare(name, in_a.get(name, MISSING), in_b.get(name, MISSING)) for name in names]
     shown = 4 if with_values else 2
     show(("name", "state", "a", "b")[:shown], [row[:shown] for row in rows], output)
     sys.exit(NO if any(row[1] != "equal" for row in rows) else 0)
@@ -136,11 +133,10 @@ def _relative(provider: Any, path: str) -> dict[str, Any]:
 
 
 def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:
-    if a is not MISSING and a == b:
+    def dump(value: Any) -> str:
+        return "" if value is MISSING else json.dumps(value, ensure_ascii=False, default=repr)
+
+    if a == b:
         return name, "equal", "", ""
     state = "only in b" if a is MISSING else "only in a" if b is MISSING else "different"
-    return name, state, _dump(a), _dump(b)
-
-
-def _dump(value: Any) -> str:
-    return "" if value is MISSING else json.dumps(value, ensure_ascii=False, default=repr)
+    return name, state, dump(a), dump(b)

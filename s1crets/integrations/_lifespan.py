@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
 
 from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers import provider as process_wide
@@ -15,9 +14,6 @@ from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 from s1crets.providers.files import AsyncFiles
 from s1crets.providers.store import check_name
-
-if TYPE_CHECKING:
-    _Wanted: TypeAlias = Collection[str] | str  # names, or a path
 
 _KINDS: dict[str, type[AsyncProvider]] = {
     "aws.ps": AsyncParameterStore,
@@ -62,8 +58,7 @@ def check_provider(provider: object) -> None:
         provider_class(provider)
     elif not isinstance(provider, AsyncProvider):
         wanted = "an async provider, the .awaited of a sync provider, or a name such as 'aws.ps'"
-        message = f"a provider must be {wanted}, not {type(provider).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"a provider must be {wanted}, not {type(provider).__name__}")
 
 
 def preloads(providers: Sequence[AsyncProvider | str | Preload]) -> list[Preload]:
@@ -80,7 +75,7 @@ def resolve(provider: AsyncProvider | str) -> AsyncProvider:
 async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProvider]]:
     """Preload, yield the providers by kind (the first of each), and close them at the end."""
     by_kind: dict[str, AsyncProvider] = {}
-    reads: list[tuple[AsyncProvider, _Wanted]] = []
+    reads: list[tuple[AsyncProvider, Collection[str] | str]] = []  # names, or a path
     async with AsyncExitStack() as stack:
         for preload in wanted:
             provider = resolve(preload.provider)
@@ -89,12 +84,10 @@ async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProv
             reads += [(provider, item) for item in (preload.names, *preload.paths) if item]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_errors(*read)) for read in reads]
-        if errors := {name: error for task in tasks for name, error in task.result().items()}:
-            reasons = dict.fromkeys(
-                f"\n- {error}" for task in tasks for error in task.result().values()
-            )
+        if errors := [item for task in tasks for item in task.result().items()]:
+            reasons = dict.fromkeys(f"\n- {error}" for _, error in errors)
             message = "the app is not started because some of its secrets can't be read:"
-            raise BatchError(message + "".join(reasons), {}, errors)
+            raise BatchError(message + "".join(reasons), {}, dict(errors))
         yield by_kind
 
 
@@ -105,7 +98,9 @@ def _kind(provider: AsyncProvider | str) -> str:
     return next(names, type(provider).__name__)
 
 
-async def _errors(provider: AsyncProvider, wanted: _Wanted) -> Mapping[str, S1cretsError]:
+async def _errors(
+    provider: AsyncProvider, wanted: Collection[str] | str
+) -> Mapping[str, S1cretsError]:
     """Read names or a path; return what went wrong, by name."""
     try:
         if not isinstance(wanted, str):

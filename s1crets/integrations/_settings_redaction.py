@@ -8,17 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Self, cast
 
 from pydantic import ValidationError
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from s1crets.errors import InvalidValueError
-
-if TYPE_CHECKING:
-    from typing import Self
-
-    from pydantic_core import ErrorDetails
 
 _MAX_LEVELS = 100  # of nested objects and arrays; each takes frames of the stack
 _MIN_MATCH = 4  # characters; pydantic's own messages contain shorter secrets by chance

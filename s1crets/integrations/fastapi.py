@@ -19,7 +19,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from s1crets._keypath import keys_of
+from s1crets._keypath import KeyPath, keys_of
 from s1crets.cache.freshness import is_outage
 from s1crets.errors import ConfigurationError, S1cretsError
 from s1crets.integrations._lifespan import Preload, check_provider, opened, preloads, resolve
@@ -35,7 +35,6 @@ except ImportError as error:
     raise ConfigurationError(message) from error
 
 if TYPE_CHECKING:
-    from s1crets._keypath import KeyPath
     from s1crets.providers.async_provider import AsyncProvider
 
 __all__ = ["Preload", "Secret", "lifespan"]

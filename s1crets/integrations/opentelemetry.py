@@ -43,6 +43,7 @@ from __future__ import annotations
 import hmac
 import time
 import weakref
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -50,32 +51,22 @@ from contextvars import ContextVar, copy_context
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 from s1crets._batcher import callers
 from s1crets._sync import Facade
 from s1crets._version import __version__
-from s1crets.errors import BatchError, ConfigurationError, SecretNotFoundError
+from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import AsyncProvider
-from s1crets.providers.instrumentation import NO_ERRORS, Observer
+from s1crets.providers.instrumentation import NO_ERRORS, Counters, Observer, Stats
 
 try:
     from opentelemetry import context as otel
-    from opentelemetry.metrics import Observation, get_meter, get_meter_provider
-    from opentelemetry.trace import Link, SpanKind, StatusCode, get_tracer, set_span_in_context
+    from opentelemetry import metrics, trace
 except ImportError:
     raise ConfigurationError(
         "OpenTelemetry needs the extra `otel`: pip install 's1crets[otel]'"
     ) from None
-
-if TYPE_CHECKING:
-    from opentelemetry.metrics import CallbackOptions, Histogram, MeterProvider
-    from opentelemetry.trace import Span, Tracer, TracerProvider
-
-    from s1crets.errors import S1cretsError
-    from s1crets.providers.instrumentation import Counters, Stats
-
-    _Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]  # a metric and its attributes
 
 __all__ = ["Instrumentation", "instrument"]
 
@@ -92,16 +83,15 @@ _COUNTERS = (  # name, attribute of `Stats`, unit, description
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10)
 _HASH_LENGTH = 16  # hex digits
 
+_Series: TypeAlias = tuple[str, frozenset[tuple[str, str]]]  # a metric and its attributes
+
 
 class Instrumentation(AbstractContextManager["Instrumentation"]):
     """Result of `instrument`, which `uninstrument()` or leaving a `with` block undoes."""
 
-    def __init__(self, source: _Source) -> None:
-        self._source = source
-
+    @abstractmethod
     def uninstrument(self) -> None:
         """Stop creating spans and counting; the counts so far remain."""
-        self._source.end()
 
     def __exit__(self, *_: object) -> None:
         """Uninstrument."""
@@ -113,8 +103,8 @@ def instrument(
     *,
     names: Literal["omit", "hash"] = "omit",
     key: str | bytes | None = None,
-    tracer_provider: TracerProvider | None = None,
-    meter_provider: MeterProvider | None = None,
+    tracer_provider: trace.TracerProvider | None = None,
+    meter_provider: metrics.MeterProvider | None = None,
 ) -> Instrumentation:
     """Create metrics and spans for everything a provider does from now on.
 
@@ -140,21 +130,19 @@ def instrument(
     del key  # or tracebacks with locals would show it
     awaited = provider.awaited if isinstance(provider, Facade) else provider
     if not isinstance(awaited, AsyncProvider):
-        message = f"provider must be a provider, not {type(provider).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"provider must be a provider, not {type(provider).__name__}")
     counters = awaited.counters
     if counters.observer is not None:
-        message = f"{provider!r} is instrumented already; call uninstrument() first"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{provider!r} is instrumented already; call uninstrument() first")
     kind = type(awaited).__name__.removeprefix("Async")
     source = _Source(counters, *_SERVICES.get(awaited.service, (kind, kind)))
-    metrics = _metrics_for(meter_provider)
-    metrics.sources.append(source)
-    tracer = get_tracer("s1crets", __version__, tracer_provider)
-    counters.observer = _Spans(source, metrics, tracer, hashed)
+    instruments = _instruments_of(meter_provider or metrics.get_meter_provider())
+    instruments.sources.append(source)
+    tracer = trace.get_tracer("s1crets", __version__, tracer_provider)
+    counters.observer = _Spans(source, instruments, tracer, hashed)
     # The source does not keep the provider alive, and keeps its counts when it is gone.
-    weakref.finalize(awaited, source.end).atexit = False
-    return Instrumentation(source)
+    weakref.finalize(awaited, source.uninstrument).atexit = False
+    return source
 
 
 def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | None:
@@ -162,11 +150,10 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
     if names not in ("omit", "hash"):
         raise ConfigurationError("names must be 'omit' or 'hash'")
     if key is not None and not isinstance(key, (str, bytes)):
-        message = f"key must be text or bytes, not {type(key).__name__}"
-        raise TypeError(message)
-    if names == "omit" and key is not None:
-        raise ConfigurationError("key requires names='hash'")
+        raise TypeError(f"key must be text or bytes, not {type(key).__name__}")
     if names == "omit":
+        if key is not None:
+            raise ConfigurationError("key requires names='hash'")
         return None
     if not key:
         raise ConfigurationError(
@@ -182,7 +169,7 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
     return hashed
 
 
-class _Source:
+class _Source(Instrumentation):
     """Counters of a single provider, from now until its end; does not keep the provider alive."""
 
     def __init__(self, counters: Counters, provider: str, service: str) -> None:
@@ -192,8 +179,7 @@ class _Source:
         self.final: Stats | None = None
         self._seen = _numbers(counters.stats())
 
-    def end(self) -> None:
-        """Stop counting, and stop notifying the observer."""
+    def uninstrument(self) -> None:
         if self.final is None:
             self.final = self._counters.stats()
             self._counters.observer = None
@@ -228,13 +214,13 @@ def _numbers(stats: Stats) -> dict[tuple[str, str], int]:
     return numbers
 
 
-class _Metrics:
+class _Instruments:
     """The instruments of a meter provider, shared by all providers that report to it."""
 
-    def __init__(self, meter_provider: MeterProvider) -> None:
+    def __init__(self, meter_provider: metrics.MeterProvider) -> None:
         self.sources: list[_Source] = []
         self._totals: Counter[_Series] = Counter()  # of all sources, including those that ended
-        meter = get_meter("s1crets", __version__, meter_provider)
+        meter = metrics.get_meter("s1crets", __version__, meter_provider)
         for name, _, unit, description in _COUNTERS:
             meter.create_observable_counter(name, [partial(self._observe, name)], unit, description)
         histogram = partial(
@@ -247,7 +233,7 @@ class _Metrics:
             "s1crets.call.duration", description="Calls not answered from a local cache."
         )
 
-    def _observe(self, name: str, _: CallbackOptions) -> list[Observation]:
+    def _observe(self, name: str, _: metrics.CallbackOptions) -> list[metrics.Observation]:
         for source in list(self.sources):
             ended = source.final is not None
             for series, increment in source.increments():
@@ -255,32 +241,29 @@ class _Metrics:
             if ended:
                 self.sources.remove(source)
         return [
-            Observation(total, dict(attributes))
+            metrics.Observation(total, dict(attributes))
             for (metric, attributes), total in self._totals.items()
             if metric == name
         ]
 
 
-_metrics: weakref.WeakKeyDictionary[MeterProvider, _Metrics] = weakref.WeakKeyDictionary()
-_global: list[_Metrics] = []  # empty, or the metrics of the global meter provider
+_instruments = weakref.WeakKeyDictionary[metrics.MeterProvider, _Instruments]()
+_global: list[_Instruments] = []  # empty, or the instruments of the global meter provider
 
 
-def _metrics_for(given: MeterProvider | None) -> _Metrics:
-    """Return the metrics of a meter provider, whose instruments must be created only once.
+def _instruments_of(provider: metrics.MeterProvider) -> _Instruments:
+    """Return the instruments of a meter provider, which must be created only once.
 
     Until the global meter provider is set, a proxy takes its place. The proxy's instruments become
-    those of the global meter provider, so both share a `_Metrics`.
+    those of the global meter provider, so both share an `_Instruments`.
     """
-    current = get_meter_provider()
-    provider = current if given is None else given
-    if provider in _metrics:
-        return _metrics[provider]
-    if provider is current and _global:
-        return _global[0]
-    created = _metrics[provider] = _Metrics(provider)
-    if provider is current:
-        _global.append(created)
-    return created
+    if provider not in _instruments:
+        is_global = provider is metrics.get_meter_provider()
+        created = _global[0] if is_global and _global else _Instruments(provider)
+        if is_global and not _global:
+            _global.append(created)
+        _instruments[provider] = created
+    return _instruments[provider]
 
 
 @dataclass(eq=False)
@@ -288,8 +271,8 @@ class _Spans(Observer):
     """Creates the spans of a single provider, and measures their durations."""
 
     source: _Source
-    metrics: _Metrics
-    tracer: Tracer
+    instruments: _Instruments
+    tracer: trace.Tracer
     hashed: Callable[[str], str] | None  # returns the hash of a name; None: names are omitted
 
     def call(
@@ -310,35 +293,29 @@ class _Spans(Observer):
         for call in _waiting():
             call.span.set_attribute("s1crets.stale", True)  # noqa: FBT003  # OpenTelemetry's own
 
-    def start(
-        self, span: str, names: Collection[str], attributes: Mapping[str, str], **options: Any
-    ) -> Span:
-        """Start a span that is about some names."""
-        names = [name for name in names if name]  # an empty path means everything
-        about: dict[str, Any] = {"s1crets.name_count": len(names)}
-        if self.hashed:
-            about["s1crets.names"] = [*map(self.hashed, names)]
-        about |= {**self.source.attributes(), **attributes}
-        return self.tracer.start_span(span, attributes=about, **options)
-
 
 class _TimedSpan:
-    """A context manager for a span that has begun: makes it current, and measures its duration."""
+    """A span, and a context manager that makes it current and measures its duration."""
 
     current: ClassVar[ContextVar[Any]]
+    histogram: metrics.Histogram
 
     def __init__(
-        self, source: _Source, span: Span, histogram: Histogram, key: Mapping[str, str]
+        self, spans: _Spans, name: str, names: Collection[str], key: Mapping[str, str], **span: Any
     ) -> None:
-        self.span = span
+        names = [one for one in names if one]  # an empty path means everything
+        about: dict[str, Any] = {"s1crets.name_count": len(names)}
+        if spans.hashed:
+            about["s1crets.names"] = [*map(spans.hashed, names)]
+        about |= {**spans.source.attributes(), **key, **span.pop("attributes", {})}
+        self.span = spans.tracer.start_span(name, attributes=about, **span)
         self.ended = False
-        self._source = source
-        self._histogram = histogram
+        self._source = spans.source
         self._key = key  # attributes of the duration in addition to the source's
 
     def __enter__(self) -> None:
         self._reset = self.current.set(self)
-        self._token = otel.attach(set_span_in_context(self.span))
+        self._token = otel.attach(trace.set_span_in_context(self.span))
         self._began = time.perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
@@ -348,9 +325,9 @@ class _TimedSpan:
         if failure:
             attributes["error.type"] = failure
             if kind is None or issubclass(kind, Exception):  # otherwise it was cancelled
-                self.span.set_status(StatusCode.ERROR)
+                self.span.set_status(trace.StatusCode.ERROR)
         self.span.set_attributes(attributes)
-        self._histogram.record(seconds, attributes)
+        self.histogram.record(seconds, attributes)
         self.ended = True
         self.span.end()
         # The garbage collector throws GeneratorExit in any context, where the tokens are invalid.
@@ -370,9 +347,8 @@ class _CallSpan(_TimedSpan):
     def __init__(
         self, spans: _Spans, method: str, names: Collection[str], errors: Mapping[str, S1cretsError]
     ) -> None:
-        key = {"s1crets.method": method}
-        span = spans.start(f"s1crets.{method}", names, key)
-        super().__init__(spans.source, span, spans.metrics.calls, key)
+        super().__init__(spans, f"s1crets.{method}", names, {"s1crets.method": method})
+        self.histogram = spans.instruments.calls
         self._method = method
         self._errors = errors
 
@@ -401,15 +377,15 @@ class _RequestSpan(_TimedSpan):
         # callers it is a root, with a link to each of them and from each of them.
         parent, linked = otel.Context(), waiting
         if len(waiting) == 1:
-            parent, linked = set_span_in_context(waiting[0].span), []
-        links = [Link(call.span.get_span_context()) for call in linked]
-        options = {"context": parent, "kind": SpanKind.CLIENT, "links": links}
-        span = spans.start(f"{service}.{operation}", names, {**old, **key}, **options)
-        super().__init__(spans.source, span, spans.metrics.requests, key)
+            parent, linked = trace.set_span_in_context(waiting[0].span), []
+        links = [trace.Link(call.span.get_span_context()) for call in linked]
+        options = {"context": parent, "kind": trace.SpanKind.CLIENT, "links": links}
+        super().__init__(spans, f"{service}.{operation}", names, key, attributes=old, **options)
+        self.histogram = spans.instruments.requests
         self.attempts = Counter(requests=0, retries=0, throttles=0)
         self._known = set(waiting)
         for call in linked:
-            call.span.add_link(span.get_span_context())
+            call.span.add_link(self.span.get_span_context())
 
     def _failure(self, kind: type[BaseException] | None) -> str | None:
         for call in set(_waiting()) - self._known:  # callers that joined meanwhile

@@ -18,33 +18,21 @@ reported without its secret; and fields of the types `Any`, `bytes` and `dict` h
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from types import UnionType
-from typing import (
-    TYPE_CHECKING,
-    Annotated,
-    Any,
-    ClassVar,
-    TypeAlias,
-    Union,
-    get_args,
-    get_origin,
-)
+from typing import Annotated, Any, ClassVar, Self, TypeAlias, Union, get_args, get_origin
 
 from s1crets._keypath import KeyPath, keys_of, pick
 from s1crets._sentinels import MISSING
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 
 try:
-    from pydantic import AliasChoices, AliasPath, ValidationError, model_validator
-    from pydantic_settings import (
-        BaseSettings,
-        PydanticBaseSettingsSource,
-        SettingsConfigDict,
-        SettingsError,
-    )
+    import pydantic
+    from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+    from pydantic_settings import PydanticBaseSettingsSource as SettingsSource
 except ImportError as error:
     message = "settings need the extra `settings`: pip install 's1crets[settings]'"
     raise ConfigurationError(message) from error
@@ -53,15 +41,7 @@ from s1crets.integrations._settings_redaction import hide, origin_at, plain, red
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 
-if TYPE_CHECKING:
-    from typing import Self
-
-    from pydantic import ModelWrapValidatorHandler
-    from pydantic.fields import FieldInfo
-    from pydantic_core import ErrorDetails
-
-    _Place: TypeAlias = tuple[str | int, ...]  # in a model's input: `("db", "password")`
-    _Wanted: TypeAlias = "list[tuple[_Field, FromSecret]]"
+_Place: TypeAlias = tuple[str | int, ...]  # in a model's input: `("db", "password")`
 
 __all__ = [
     "FromSecret",
@@ -115,14 +95,14 @@ class SecretSettingsError(S1cretsError, SettingsError):
         return S1cretsError, (str(self),)
 
 
-class _Source(PydanticBaseSettingsSource):
+class _Source(SettingsSource):
     def __init__(
         self, settings_cls: type[BaseSettings], *, providers: Mapping[str, Any] | None = None
     ) -> None:
         super().__init__(settings_cls)
         self._providers = dict(providers or {})
 
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
+    def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:  # noqa: ARG002
         """Return nothing: calling the source reads all fields together."""
         return None, field_name, False
 
@@ -134,14 +114,11 @@ class _Source(PydanticBaseSettingsSource):
         try:
             found = self._providers.get(name) or process_wide(name)
         except ValueError as error:
-            message = f"{self.settings_cls.__name__}: {subject}: {error}"
-            raise ConfigurationError(message) from None
+            raise ConfigurationError(f"{self.settings_cls.__name__}: {subject}: {error}") from None
         if isinstance(found, AsyncProvider):
             kind = type(found).__name__
-            message = (
-                f"{self.settings_cls.__name__}: {name} must be a sync provider, not {kind}, because"
-                f" settings never await; pass {kind.removeprefix('Async')}"
-            )
+            problem = f"{name} must be a sync provider, not {kind}, because settings never await"
+            message = f"{self.settings_cls.__name__}: {problem}; pass {kind.removeprefix('Async')}"
             raise ConfigurationError(message)
         return found
 
@@ -166,38 +143,31 @@ class SecretsSource(_Source):
             for field in _flattened(self._fields())
             if field.marker and not field.given(self.current_state)
         ]
-        values: dict[FromSecret, Any] = {}
-        for name in dict.fromkeys(marker.provider for _, marker in wanted):
-            values |= self._read(name, [pair for pair in wanted if pair[1].provider == name])
+        paths = defaultdict[str, dict[str, _Field]](dict)  # by provider, each with a field
+        for field, marker in wanted:
+            paths[marker.provider].setdefault(marker.path, field)
+        values = {name: self._read(name, fields) for name, fields in paths.items()}
         found: dict[str, Any] = hide({}, "values from SecretsSource")
         errors: dict[str, S1cretsError] = {}
-        reasons: dict[str, list[str]] = {}  # fields by message
+        reasons = defaultdict[str, list[str]](list)  # fields by message
         for field, marker in wanted:
-            value = values[marker]
+            value = values[marker.provider][marker.path]
             if not isinstance(value, S1cretsError):
-                _put(found, field.place, value)
+                value = pick(value, keys_of(marker.keypath))
+                if value is not MISSING:
+                    _put(found, field.place, value)
             elif not isinstance(value, SecretNotFoundError):
                 errors[str(field)] = value
-                reasons.setdefault(str(value), []).append(f"{field} ({marker})")
+                reasons[str(value)].append(f"{field} ({marker})")
         for first in errors.values():
             lines = [f"\n  {', '.join(names)}: {reason}" for reason, names in reasons.items()]
             message = f"{self.settings_cls.__name__}: the secrets of these fields can't be read:"
             raise SecretSettingsError(message + "".join(lines), errors) from first
         return found
 
-    def _read(self, name: str, wanted: _Wanted) -> dict[FromSecret, Any]:
-        """Return hidden values, or errors in place of values."""
-        provider = self._provider(name, f"the field {wanted[0][0]}")
-        answer = provider.get_many([marker.path for _, marker in wanted], errors="return")
-        answer = {path: hide(value, str(FromSecret(name, path))) for path, value in answer.items()}
-        found = {}
-        for _, marker in wanted:
-            value = answer[marker.path]
-            if not isinstance(value, S1cretsError):
-                value = pick(value, keys_of(marker.keypath))
-            absent = SecretNotFoundError(f"there is no {marker}")
-            found[marker] = absent if value is MISSING else value
-        return found
+    def _read(self, name: str, fields: Mapping[str, _Field]) -> dict[str, Any]:
+        provider = self._provider(name, f"the field {next(iter(fields.values()))}")
+        return _hidden(name, provider.get_many(fields, errors="return"))
 
 
 class SecretsPathSource(_Source):
@@ -247,13 +217,11 @@ class SecretsPathSource(_Source):
             answer = provider.get_by_path(self._path)
         except S1cretsError as error:
             answer = {self._path: error}
-        values = {n: hide(value, str(FromSecret(self._name, n))) for n, value in answer.items()}
+        values = _hidden(self._name, answer)
         del answer  # tracebacks with locals show this frame
         for failed in [value for value in values.values() if isinstance(value, S1cretsError)]:
-            message = (
-                f"{self.settings_cls.__name__}: the secrets under {self._path!r} of {self._name}"
-                f" can't be read: {failed}"
-            )
+            problem = f"the secrets under {self._path!r} of {self._name} can't be read: {failed}"
+            message = f"{self.settings_cls.__name__}: {problem}"
             raise SecretSettingsError(message, {self._path: failed}) from failed
         return values
 
@@ -279,7 +247,7 @@ class SecretSettings(BaseSettings):
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
-        except ValidationError as error:
+        except pydantic.ValidationError as error:
             inputs = [line["input"] for line in error.errors()]
             failed = redacted(error, inputs, lambda _: "")
             del inputs
@@ -292,11 +260,11 @@ class SecretSettings(BaseSettings):
     def settings_customise_sources(
         cls,
         settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        init_settings: SettingsSource,
+        env_settings: SettingsSource,
+        dotenv_settings: SettingsSource,
+        file_secret_settings: SettingsSource,
+    ) -> tuple[SettingsSource, ...]:
         """Return the sources in order of precedence: secrets come last."""
         usual = (init_settings, env_settings, dotenv_settings, file_secret_settings)
         providers = cls.secret_providers
@@ -306,13 +274,13 @@ class SecretSettings(BaseSettings):
         ]
         return (*usual, SecretsSource(settings_cls, providers=providers), *paths)
 
-    @model_validator(mode="wrap")
+    @pydantic.model_validator(mode="wrap")
     @classmethod
-    def _validate(cls, data: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _validate(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
         """Pass plain values to validators, and redact their errors."""
         try:
             return handler(plain(data))
-        except ValidationError as error:
+        except pydantic.ValidationError as error:
             failed: Exception = redacted(error, data, lambda line: cls._note(line, data))
         except Exception as error:
             if not reveals(f"{error} {error!r}", data):
@@ -323,7 +291,7 @@ class SecretSettings(BaseSettings):
         raise failed
 
     @classmethod
-    def _note(cls, line: ErrorDetails, data: Any) -> str:
+    def _note(cls, line: Mapping[str, Any], data: Any) -> str:
         """Return the secret that a line of an error is about, as the end of its message."""
         loc = line["loc"]
         origin = origin_at(data, loc)
@@ -339,6 +307,11 @@ class SecretSettings(BaseSettings):
             for name, path in cls.secret_paths.items()
         ]
         return f", and there is no {', and no '.join(absent)}" if absent else ""
+
+
+def _hidden(provider: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return hidden values, and errors as they are."""
+    return {name: hide(value, str(FromSecret(provider, name))) for name, value in values.items()}
 
 
 def _put(found: dict[Any, Any], place: _Place, value: Any) -> None:
@@ -419,20 +392,20 @@ def _fields_of(
     for name, info in _infos(model).items():
         keys = list(_keys(name, info, config or {}))
         places = tuple(outer + key for outer, key in product(above, keys))
-        models, markers = _search(info.annotation)
-        markers += [item for item in info.metadata if isinstance(item, FromSecret)]
+        found = list(_search(info.annotation))
+        markers = [item for item in (*found, *info.metadata) if isinstance(item, FromSecret)]
         inner = tuple(
             field
-            for type_ in models
-            if type_ not in (*within, model)  # a model that contains itself has no end
+            for type_ in found
+            if isinstance(type_, type)
+            and type_ not in (*within, model)  # a model that contains itself has no end
             for field in _fields_of(type_, places, (*within, model))
         )
         names = frozenset(map(_normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
         field = _Field(names, places, markers[0] if markers else None, inner)
         if len(set(markers)) > 1:
             both = " and ".join(map(str, markers))
-            message = f"the field {field} has more than one secret: {both}"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"the field {field} has more than one secret: {both}")
         yield field
 
 
@@ -452,28 +425,25 @@ def _keys(name: str, info: Any, config: Any) -> Iterator[_Place]:
     """Yield the keys by which pydantic looks a field up, in order."""
     alias = info.validation_alias
     if alias is not None and config.get("validate_by_alias") is not False:
-        for choice in alias.choices if isinstance(alias, AliasChoices) else [alias]:
-            yield tuple(choice.path) if isinstance(choice, AliasPath) else (choice,)
+        for choice in alias.choices if isinstance(alias, pydantic.AliasChoices) else [alias]:
+            yield tuple(choice.path) if isinstance(choice, pydantic.AliasPath) else (choice,)
         if not (config.get("populate_by_name") or config.get("validate_by_name")):
             return
     yield (name,)
 
 
-def _search(annotation: Any) -> tuple[list[Any], list[FromSecret]]:
-    """Return the models that a value may be, and the markers on the way to them."""
+def _search(annotation: Any) -> Iterator[Any]:
+    """Yield the models that a value may be, and the markers on the way to them."""
     if hasattr(annotation, "__value__"):  # type X = ...
-        return _search(annotation.__value__)
-    types, markers = list(get_args(annotation)), list[FromSecret]()
-    if get_origin(annotation) is Annotated:
-        markers = [item for item in types[1:] if isinstance(item, FromSecret)]
-        del types[1:]
-    elif get_origin(annotation) not in (Union, UnionType):
-        return ([annotation] if _infos(annotation) else []), markers
-    found = [_search(type_) for type_ in types]
-    return (
-        [model for models, _ in found for model in models],
-        [marker for _, inner in found for marker in inner] + markers,
-    )
+        yield from _search(annotation.__value__)
+    elif get_origin(annotation) is Annotated:
+        yield from _search(annotation.__origin__)
+        yield from (item for item in annotation.__metadata__ if isinstance(item, FromSecret))
+    elif get_origin(annotation) in (Union, UnionType):
+        for type_ in get_args(annotation):
+            yield from _search(type_)
+    elif _infos(annotation):
+        yield annotation
 
 
 def _infos(model: Any) -> Mapping[str, Any]:

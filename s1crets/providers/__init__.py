@@ -44,8 +44,7 @@ def provider_class(name: str) -> Any:
     others = _others()
     if not isinstance(name, str) or name not in others:
         known = ", ".join(map(repr, [*_CLASSES, *others]))
-        message = f"there is no provider {name!r}; known are {known}"
-        raise ValueError(message)
+        raise ValueError(f"there is no provider {name!r}; known are {known}")
     return _loaded(name, others[name])
 
 

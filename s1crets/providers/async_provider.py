@@ -404,8 +404,7 @@ class AsyncProvider:
         reason = "the secret exists, but not this key in it"
         if not isinstance(held.value(), (dict, list)):
             reason = "its value is not a JSON object or array"
-        message = f"{self.service}: {path!r} has no key {keys} ({reason})"
-        raise SecretNotFoundError(message)
+        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {keys} ({reason})")
 
     # Writing and time limits
 
@@ -462,8 +461,7 @@ class AsyncProvider:
 def distinct(paths: Iterable[str], on_error: str) -> list[str]:
     """Return each name once, in order; reject a single str, which is never intended."""
     if isinstance(paths, str) or not isinstance(paths, Iterable):
-        message = f"paths must be several names, not {type(paths).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"paths must be several names, not {type(paths).__name__}")
     if on_error not in ("raise", "return"):
         raise ValueError("errors must be 'raise' or 'return'")
     return list(dict.fromkeys(paths))

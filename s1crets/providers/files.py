@@ -90,8 +90,7 @@ class AsyncFiles(AsyncSimpleProvider):
                 problem = f"no part may have more than {_MAX_PART} bytes"
             else:
                 continue
-            message = f"{name[:80]!r} can't be a name of {self.service}: {problem}"
-            raise InvalidNameError(message)
+            raise InvalidNameError(f"{name[:80]!r} can't be a name of {self.service}: {problem}")
 
     async def fetch(self, name: str) -> Fetched:
         """Read a file."""
@@ -162,8 +161,9 @@ class AsyncFiles(AsyncSimpleProvider):
             problem = f"{error.strerror}{hint}"
         else:
             return
-        message = f"{self.service}: {name!r} can't be {verb}: {problem}"
-        raise kind(message)  # out here it has no context, whose frames may have a value
+        raise kind(
+            f"{self.service}: {name!r} can't be {verb}: {problem}"
+        )  # out here it has no context, whose frames may have a value
 
 
 class Files(SimpleProvider[AsyncFiles]):
@@ -183,8 +183,7 @@ def _absolute(folder: Any) -> str:
     if folder is None:
         folder = os.environ.get("S1CRETS_FILES") or _DEFAULT_FOLDER
     if not isinstance(folder, (str, os.PathLike)):
-        message = f"folder must be a path, not {type(folder).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"folder must be a path, not {type(folder).__name__}")
     path = os.fsdecode(folder)
     if not path or "\0" in path:
         raise ConfigurationError("folder must be a path, not empty and without NUL characters")

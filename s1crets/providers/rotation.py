@@ -105,8 +105,7 @@ class Rotation:
         """Return the iterator that `AsyncProvider.watch` documents."""
         check_value("interval", interval, Rule(NUMBER))
         if not 0 < interval < math.inf:
-            message = f"interval must be a number of seconds above 0, not {interval}"
-            raise ValueError(message)
+            raise ValueError(f"interval must be a number of seconds above 0, not {interval}")
         keys_of(keypath)
         return self._watch(self._reader.key_of(path), path, interval, keypath)
 
@@ -177,5 +176,4 @@ def _check_function(function: object, *, is_async: bool) -> None:
     if inspect.iscoroutinefunction(function) is not is_async:
         name = getattr(function, "__qualname__", type(function).__name__)
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
-        message = f"refresh_on can't decorate {name}: {takes}"
-        raise TypeError(message)
+        raise TypeError(f"refresh_on can't decorate {name}: {takes}")

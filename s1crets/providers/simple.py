@@ -221,15 +221,13 @@ class _SimpleStore:
     async def _fetch(self, name: str) -> Fetched:
         fetched = await self._call("fetch", name, self._hooks.fetch, name)
         if fetched is None:
-            message = f"{self._hooks.service}: there is no secret {name!r}"
-            raise SecretNotFoundError(message)
+            raise SecretNotFoundError(f"{self._hooks.service}: there is no secret {name!r}")
         if not isinstance(fetched, Fetched):
             fetched = Fetched(fetched)
         if not isinstance(fetched.value, (str, bytes)):
             problem = f"has the type {type(fetched.value).__name__}"
             needed = "`fetch` must return str, bytes, Fetched or None"
-            message = f"{self._hooks.service}: {name!r} {problem}: {needed}"
-            raise BadResponseError(message)
+            raise BadResponseError(f"{self._hooks.service}: {name!r} {problem}: {needed}")
         return Fetched(fetched.value, fetched.version or _ONLY)
 
     async def _fetch_path(self, path: str) -> Fetched:
@@ -311,8 +309,7 @@ def _translated(service: str, operation: str, subject: str) -> Iterator[None]:
         kind = UnavailableError
     else:
         return
-    message = f"{service}: {operation} {subject!r} {problem}"
-    raise kind(message)
+    raise kind(f"{service}: {operation} {subject!r} {problem}")
 
 
 class AsyncSimpleProvider(Hooks, AsyncProvider):
@@ -330,8 +327,7 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         options = redact_options(options)
         for name in options:
             if name not in SimpleOptions.__annotations__:
-                message = f"{type(self).__name__} has no option {name!r}: {self._hint(name)}"
-                raise TypeError(message)
+                raise TypeError(f"{type(self).__name__} has no option {name!r}: {self._hint(name)}")
         args = self._checked_cache_args(options.get("cache_args"))
         counters = Counters()
         store = _SimpleStore(self, args.get("namespace", ""), counters)
@@ -352,11 +348,10 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         check_cache_args(args)
         is_shared = args.get("cache_on_disk") or "backend" in args
         if is_shared and "namespace" not in args and type(self).identity is Hooks.identity:
-            message = (
+            raise ConfigurationError(
                 f"{self.service} can't be cached outside the process: nothing distinguishes it from"
                 " other stores of its kind; give a namespace in cache_args, or implement `identity`"
             )
-            raise ConfigurationError(message)
         return args
 
     def __repr__(self) -> str:

@@ -93,8 +93,7 @@ def check_name(name: object) -> None:
     else:
         return
     shown = ascii(name)[:80] if isinstance(name, str) else "this"
-    message = f"{shown} is not a valid name: {problem}"
-    raise InvalidNameError(message)
+    raise InvalidNameError(f"{shown} is not a valid name: {problem}")
 
 
 def is_under(name: str, path: str) -> bool:
@@ -150,8 +149,7 @@ def encode(value: Redacted, *, binary: bool, limit: int) -> str | bytes:
         problem = f"it has {size:,} bytes; the service accepts 1 to {limit:,}"
     if problem:
         del raw
-        message = f"the value can't be stored: {problem}"
-        raise InvalidValueError(message)
+        raise InvalidValueError(f"the value can't be stored: {problem}")
     return raw
 
 

@@ -6,12 +6,9 @@ import base64
 import hashlib
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from s1crets.testing._server import AwsError
-
-if TYPE_CHECKING:
-    from s1crets.testing._server import Call
+from s1crets.testing._server import AwsError, Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15
@@ -49,22 +46,24 @@ _EITHER = "You must include either Filters or SecretIdList, but not both."
 
 
 def check(call: Call, backend: Any) -> None:
-    """Refuse what AWS refuses and moto accepts; correct the call where moto reads it differently.
-
-    The call is changed in place. `backend` is moto's model of the service.
-    """
+    """Refuse what AWS refuses and moto accepts; change calls that moto reads differently."""
+    body = call.body
     if call.service == "secretsmanager":
-        _check_secret(call, backend)
+        _check_secret(call.operation, body, backend)
     elif call.operation == "GetParameter":
-        call.body["Name"] = _readable(call.body["Name"])
+        body["Name"] = _readable(body["Name"])
     elif call.operation == "GetParameters":
-        _check_parameters(call.body)
+        names = body["Names"] = [_readable(name) for name in body["Names"]]
+        if not 1 <= len(names) <= _PARAMETERS:
+            raise _too_long("names", _PARAMETERS)
+        if len(set(names)) < len(names):
+            raise _out_of_bounds("names", "Member must not have duplicates")
     elif call.operation == "GetParametersByPath":
-        if not call.body["Path"].startswith("/"):
+        if not body["Path"].startswith("/"):
             raise _invalid(_BAD_PATH)
-        _check_name(call.body["Path"])
+        _check_name(body["Path"])
     elif call.operation == "PutParameter":
-        _check_put(call.body, backend)
+        _check_put(body, backend)
 
 
 def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:
@@ -73,7 +72,8 @@ def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, A
     if not call.body.get("WithDecryption"):
         for parameter in found:
             if parameter["Type"] == "SecureString":
-                parameter["Value"] = _encrypted(parameter["Value"])
+                hashed = hashlib.sha256(parameter["Value"].encode()).digest()
+                parameter["Value"] = base64.b64encode(b"\x01\x02\x02\x00x" + hashed).decode()
     selectors: dict[tuple[str, int], list[str]] = {}
     for name in set(call.names).difference(response.get("InvalidParameters", [])):
         if selector := _split(name)[1]:
@@ -88,11 +88,12 @@ def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, A
 def read_batch(
     call: Call, backend: Any, denied: Callable[[str], AwsError | None]
 ) -> dict[str, Any] | None:
-    """Return the response of `BatchGetSecretValue`: values, and an error for each other name.
+    """Return the response of `BatchGetSecretValue`; None for filters, which moto implements.
 
-    None if the call has filters instead of names: moto implements those. `denied` returns the error
-    if `GetSecretValue` is denied on a name.
+    `denied` returns the error if `GetSecretValue` is denied on a name.
     """
+    from moto.secretsmanager.exceptions import SecretsManagerClientError
+
     names = call.body.get("SecretIdList")
     if bool(names) == bool(call.body.get("Filters")):
         raise AwsError("InvalidParameterException", _EITHER)
@@ -102,9 +103,13 @@ def read_batch(
         raise _too_long("secretIdList", _SECRETS)
     values, errors = [], []
     for name in names:
+        error = denied(name) or _inactive(name, backend)
         try:
-            values.append(_secret_value(name, backend, denied(name)))
-        except AwsError as error:
+            if error is None:
+                values.append(backend.get_secret_value(name, "", ""))
+        except SecretsManagerClientError as failed:
+            error = AwsError(failed.error_type, failed.message)
+        if error:
             errors.append({"SecretId": name, "ErrorCode": error.code, "Message": error.message})
     return {"SecretValues": values, "Errors": errors}
 
@@ -143,28 +148,15 @@ def _split(name: str) -> tuple[str, str]:
     return plain, colon + selector
 
 
-def _encrypted(text: str) -> str:
-    return base64.b64encode(b"\x01\x02\x02\x00x" + hashlib.sha256(text.encode()).digest()).decode()
-
-
 def _readable(name: str) -> str:
     """Return a parameter's name without spaces at its ends, which AWS ignores."""
-    name = name.strip()
-    _check_name(_split(name)[0])
-    return name
+    _check_name(_split(name.strip())[0])
+    return name.strip()
 
 
 def _check_name(name: str) -> None:
     if not _PARAMETER.fullmatch(name):
         raise _invalid(_BAD_PARAMETER_NAME)
-
-
-def _check_parameters(body: dict[str, Any]) -> None:
-    names = body["Names"] = [_readable(name) for name in body["Names"]]
-    if not 1 <= len(names) <= _PARAMETERS:
-        raise _too_long("names", _PARAMETERS)
-    if len(set(names)) < len(names):
-        raise _out_of_bounds("names", "Member must not have duplicates")
 
 
 def _check_put(body: dict[str, Any], backend: Any) -> None:
@@ -202,8 +194,7 @@ def _tier(body: dict[str, Any], before: str) -> str:
     return str(tier)
 
 
-def _check_secret(call: Call, backend: Any) -> None:
-    body = call.body
+def _check_secret(operation: str, body: dict[str, Any], backend: Any) -> None:
     for name in (body.get("Name"), body.get("SecretId"), *body.get("SecretIdList", [])):
         if name is not None and not _SECRET.fullmatch(_secret_name(name)):
             raise _invalid(_BAD_NAME)
@@ -211,10 +202,10 @@ def _check_secret(call: Call, backend: Any) -> None:
         raise _too_long("secretString", _LARGEST)
     if len(base64.b64decode(body.get("SecretBinary") or "")) > _LARGEST:
         raise _too_long("secretBinary", _LARGEST)
-    if call.operation == "CreateSecret" and _is_deleted(body["Name"], backend):
+    if operation == "CreateSecret" and _is_deleted(body["Name"], backend):
         raise AwsError("InvalidRequestException", _NAME_TAKEN)
-    if call.operation in _NEEDS_ACTIVE:
-        _check_active(body["SecretId"], backend)
+    if operation in _NEEDS_ACTIVE and (error := _inactive(body["SecretId"], backend)):
+        raise error
 
 
 def _secret_name(name: str) -> str:
@@ -222,25 +213,15 @@ def _secret_name(name: str) -> str:
     return name.partition(":secret:")[2] if name.startswith("arn:") else name
 
 
-def _secret_value(name: str, backend: Any, denied: AwsError | None) -> Any:
-    from moto.secretsmanager.exceptions import SecretsManagerClientError
-
-    if denied:
-        raise denied
-    _check_active(name, backend)
-    try:
-        return backend.get_secret_value(name, "", "")
-    except SecretsManagerClientError as error:
-        raise AwsError(error.error_type, error.message) from None
-
-
-def _check_active(name: str, backend: Any) -> None:
+def _inactive(name: str, backend: Any) -> AwsError | None:
+    """Return AWS's error for a secret that is deleted, or that its ARN does not name exactly."""
     if _is_deleted(name, backend):
-        raise AwsError("InvalidRequestException", _DELETED)
+        return AwsError("InvalidRequestException", _DELETED)
     secret = backend.secrets.get(name)
     # AWS takes a partial ARN that ends like a complete ARN for a complete ARN.
     if name.startswith("arn:") and _SUFFIX.search(name) and secret and secret.arn != name:
-        raise AwsError("ResourceNotFoundException", _NOT_FOUND)
+        return AwsError("ResourceNotFoundException", _NOT_FOUND)
+    return None
 
 
 def _is_deleted(name: str, backend: Any) -> bool:

@@ -7,15 +7,12 @@ import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
 from s1crets.testing import _aws_rules
-from s1crets.testing._server import HttpRequest, Response, signed
-
-if TYPE_CHECKING:
-    from s1crets.testing._server import AwsError, Call
+from s1crets.testing._server import AwsError, Call, HttpRequest, Response, signed
 
 SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012

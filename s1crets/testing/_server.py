@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 _HOST = "127.0.0.1"
 _JSON = "application/x-amz-json-1.1"
@@ -135,6 +135,9 @@ class Disconnect(Enum):
     RESET = "RST"
 
 
+Answer: TypeAlias = Response | Disconnect
+
+
 class AwsError(Exception):
     """An error response of AWS.
 
@@ -181,8 +184,8 @@ class Server(ABC):
         self.up()
 
     @abstractmethod
-    def _respond(self, request: HttpRequest) -> Response | Disconnect:
-        """Return the response to a request; called in the connection's thread."""
+    def _respond(self, call: Call, request: HttpRequest) -> Answer:
+        """Return the response to a request, parsed and raw; called in the connection's thread."""
 
     @property
     def url(self) -> str:
@@ -248,14 +251,14 @@ class Server(ABC):
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, connection.makefile("rb") as stream:
-            last: Response | Disconnect | None = None
+            last: Answer | None = None
             try:
                 with suppress(ConnectionError, ssl.SSLError):  # the client is gone
                     if not stream.peek(1)[:1].isupper():  # not HTTP: a TLS handshake, say
                         _send(connection, Response({}, 400))
                         return
                     while request := _read(stream):
-                        last = self._respond(request)
+                        last = self._respond(_parse(request, self.region), request)
                         _send(connection, last)
                         if isinstance(last, Disconnect) or last.missing or last.then_close:
                             break
@@ -266,7 +269,7 @@ class Server(ABC):
                     _shut_down(connection)
 
 
-def parse(request: HttpRequest, region: str) -> Call:
+def _parse(request: HttpRequest, region: str) -> Call:
     """Return the request as AWS understands it; `region` is that of unsigned requests."""
     headers = request.headers
     prefix, _, operation = headers.get("X-Amz-Target").partition(".")
@@ -287,7 +290,7 @@ def signed(service: str, operation: str, region: str, body: dict[str, Any]) -> C
     scope = f"local/20260101/{region}/{service}/aws4_request"
     headers = {
         "authorization": f"AWS4-HMAC-SHA256 Credential={scope}",
-        "content-type": "application/x-amz-json-1.1",
+        "content-type": _JSON,
         "x-amz-target": f"{_PREFIXES[service]}.{operation}",
     }
     return Call(service, operation, region, body, Headers(headers))
@@ -318,23 +321,21 @@ def _read(stream: IO[bytes]) -> HttpRequest | None:
     return HttpRequest(first[0], first[1], headers, body) if len(body) == size else None
 
 
-def _send(connection: socket.socket, response: Response | Disconnect) -> None:
+def _send(connection: socket.socket, response: Answer) -> None:
     if response is Disconnect.RESET:  # sent when the socket is closed
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     if isinstance(response, Disconnect):
         return
     body = response.body
-    if not isinstance(body, bytes):
-        body = json.dumps(body).encode()
+    body = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {
         "content-type": _JSON,
         "x-amzn-requestid": str(uuid.uuid4()),
         **{name.lower(): value for name, value in response.headers.items()},
         "content-length": str(len(body) + response.missing),
     }
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    head = "\r\n".join([f"HTTP/1.1 {response.status} ", *lines, "", ""])
-    connection.sendall(head.encode("latin-1") + body)
+    lines = [f"HTTP/1.1 {response.status} ", *(f"{name}: {headers[name]}" for name in headers)]
+    connection.sendall("\r\n".join([*lines, "", ""]).encode("latin-1") + body)
 
 
 def _shut_down(connection: socket.socket) -> None:

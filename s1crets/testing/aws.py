@@ -19,21 +19,17 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from s1crets.testing import seeds
 from s1crets.testing._moto import SERVICES, Moto
-from s1crets.testing._server import AwsError, Call, Request, Response, Server, parse
-from s1crets.testing.faults import Faults, resolve
+from s1crets.testing._server import Answer, AwsError, Call, HttpRequest, Request, Response, Server
+from s1crets.testing.faults import Faults, Scripted, resolve
 
 if TYPE_CHECKING:
     import ssl
-
-    from s1crets.testing._server import Disconnect, HttpRequest
-    from s1crets.testing.faults import Scripted
-    from s1crets.testing.seeds import Seed
 
 _ACCOUNT_WIDE = {"BatchGetSecretValue", "DescribeParameters", "ListSecrets"}
 
@@ -60,7 +56,7 @@ class LocalAws(Faults, Server):
         """The requests since the start or the last `reset`, refused or not, without seeds."""
         return tuple(self._requests)
 
-    def seed(self, seed: Seed) -> None:
+    def seed(self, seed: seeds.Seed) -> None:
         """Store values; existing ones are overwritten.
 
         Args:
@@ -95,8 +91,7 @@ class LocalAws(Faults, Server):
         super().close()
         self._moto.close()
 
-    def _respond(self, request: HttpRequest) -> Response | Disconnect:
-        call = parse(request, self.region)
+    def _respond(self, call: Call, request: HttpRequest) -> Answer:
         if call.service not in SERVICES:
             with self._storage:
                 return self._moto.forward(request)
@@ -115,8 +110,7 @@ class LocalAws(Faults, Server):
         for name in ["*"] if call.operation in _ACCOUNT_WIDE else call.names or ["*"]:
             if error := denied(call.action, name):
                 raise error
-        page = self._empty_page(call)
-        if page is not None:
+        if page := self._empty_page(call):
             return Response(page)
         return self._moto.execute(call, partial(denied, "secretsmanager:GetSecretValue"))
 
@@ -125,7 +119,7 @@ class LocalAws(Faults, Server):
 def local_aws(
     region: str = "eu-west-1",
     *,
-    seed: Seed | None = None,
+    seed: seeds.Seed | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[LocalAws]:
     """Run a local AWS on a free port of loopback; several at once share nothing.
@@ -141,13 +135,10 @@ def local_aws(
     Raises:
         ConfigurationError: the extra `testing` is not installed.
     """
-    aws = LocalAws(region, clock)
-    try:
+    with closing(LocalAws(region, clock)) as aws:
         if seed is not None:
             aws.seed(seed)
         yield aws
-    finally:
-        aws.close()
 
 
 class ScriptedAws(Server):
@@ -167,8 +158,7 @@ class ScriptedAws(Server):
         self.calls: list[Call] = []
         super().__init__(region, port, tls)
 
-    def _respond(self, request: HttpRequest) -> Response | Disconnect:
-        call = parse(request, self.region)
+    def _respond(self, call: Call, request: HttpRequest) -> Answer:  # noqa: ARG002
         self.calls.append(call)
         unknown = AwsError("UnknownOperationException", f"no response for {call.operation}")
         return resolve(self.responses.get(call.operation, unknown), call)
@@ -185,8 +175,5 @@ def scripted_aws(
         port: the port; a free one if 0.
         tls: server-side context, for https.
     """
-    aws = ScriptedAws(region, port, tls)
-    try:
+    with closing(ScriptedAws(region, port, tls)) as aws:
         yield aws
-    finally:
-        aws.close()

@@ -27,7 +27,7 @@ import copy
 import logging
 import pickle
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -114,12 +114,6 @@ class Contract:
         return given
 
     @pytest.fixture
-    def facade(self, make: Any) -> Iterator[Any]:
-        """Yield a blocking provider with default settings."""
-        with make() as provider:
-            yield provider
-
-    @pytest.fixture
     async def store(self, make: Any) -> AsyncIterator[Any]:
         """Yield an async provider with default settings."""
         async with make().awaited as provider:
@@ -132,8 +126,13 @@ class Contract:
             yield provider
 
 
-class _Reading(Contract):
-    """`get`, `get_many`, `get_by_path`, `path_exists`."""
+class ProviderContract(Contract):
+    """All tests; a subclass provides the fixtures `make` and `seed`.
+
+    See `Contract` for further settings.
+    """
+
+    # Reading.
 
     async def test_a_missing_name_is_a_key_error(self, store: Any) -> None:
         """The message contains the name."""
@@ -296,9 +295,7 @@ class _Reading(Contract):
             await store.aclose()
             await store.aclose()
 
-
-class _Caching(Contract):
-    """What is cached, how long, and what is requested."""
+    # Caching, requests, deadlines, rotation.
 
     async def test_values_are_cached(self, kept: Any, given: Any) -> None:
         """Until a call bypasses the cache and updates it."""
@@ -443,9 +440,7 @@ class _Caching(Contract):
             assert await first == "new"
         await watching.aclose()
 
-
-class _Writing(Contract):
-    """`update`."""
+    # Writing.
 
     @pytest.mark.parametrize("value", _VALUES, ids=ascii)
     @pytest.mark.usefixtures("writes")
@@ -490,9 +485,7 @@ class _Writing(Contract):
 
         assert await store.get(name, cached=False) == "old"
 
-
-class _Redaction(Contract):
-    """Reprs, pickles, errors, logs."""
+    # Redaction.
 
     async def test_no_repr_shows_a_value(self, kept: Any, given: Any) -> None:
         """Of the provider, its statistics, and its parts."""
@@ -504,8 +497,9 @@ class _Redaction(Contract):
         assert type(kept).__name__ in repr(kept)
 
     @pytest.mark.parametrize("method", [pickle.dumps, copy.copy, copy.deepcopy])
-    def test_a_provider_is_not_copied_or_pickled(self, facade: Any, method: Any) -> None:
+    def test_a_provider_is_not_copied_or_pickled(self, make: Any, method: Any) -> None:
         """The copy would contain its secrets."""
+        facade = make()
         for provider in (facade, facade.awaited):
             with pytest.raises(TypeError, match="pickled"):
                 method(provider)
@@ -562,10 +556,3 @@ def _shown(error: BaseException | None) -> str:
         text += "".join(repr(frame.locals) for frame in report.stack if frame.filename != __file__)
         error = error.__cause__ or error.__context__
     return text
-
-
-class ProviderContract(_Reading, _Caching, _Writing, _Redaction):
-    """All tests; a subclass provides the fixtures `make` and `seed`.
-
-    See `Contract` for further settings.
-    """

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, TypeVar
 
 from s1crets.testing import _aws_rules
-from s1crets.testing._server import AwsError, Call, Disconnect, Response
+from s1crets.testing._server import Answer, AwsError, Call, Disconnect, Response
 
 Scripted: TypeAlias = (
     Mapping[str, Any] | bytes | Response | AwsError | Disconnect | list[Any] | Callable[[Call], Any]
@@ -98,9 +98,8 @@ class Faults:
         """
         if times is not None and rate is not None:
             raise ValueError("throttle accepts times or rate, not both")
-        fault = _Fault(actions(operation), _throttled, _above_0("times", times))
-        if rate is not None:
-            fault.spared = _token_bucket(_above_0("rate", rate), self._clock)
+        spared = _token_bucket(_above_0("rate", rate), self._clock) if rate is not None else bool
+        fault = _Fault(actions(operation), _throttled, _above_0("times", times), spared)
         self._faults.append(fault)
 
     def deny(self, operation: str = "*", resource: str = "*") -> None:
@@ -131,8 +130,7 @@ class Faults:
         `"InvalidKeyId"`, and by default the service's internal error.
         """
         if not 400 <= status <= 599:  # noqa: PLR2004
-            message = f"status must be an HTTP error, from 400 to 599, not {status}"
-            raise ValueError(message)
+            raise ValueError(f"status must be an HTTP error, from 400 to 599, not {status}")
         text = "The request failed, because the test asked for it."
         self.respond(
             operation, lambda call: AwsError(code or _INTERNAL[call.service], text, status),
@@ -155,7 +153,7 @@ class Faults:
         self._healed.set()  # delayed requests continue
         self._healed = threading.Event()
 
-    def _faulty(self, call: Call) -> Response | Disconnect | None:
+    def _faulty(self, call: Call) -> Answer | None:
         """Delay a call; return the response that a fault gives it, or None."""
         healed = self._healed
         if seconds := sum(delay for actions, delay in self._delays if call.action in actions):
@@ -193,7 +191,7 @@ class Faults:
         return None
 
 
-def resolve(scripted: Scripted, call: Call) -> Response | Disconnect:
+def resolve(scripted: Scripted, call: Call) -> Answer:
     """Return the response that was scripted for a call."""
     answer: Any = scripted
     if isinstance(answer, list):
@@ -230,6 +228,5 @@ def _token_bucket(rate: float, clock: Callable[[], float]) -> Callable[[], bool]
 
 def _above_0(name: str, number: _Number) -> _Number:
     if number is not None and not number > 0:
-        message = f"{name} must be more than 0, not {number}"
-        raise ValueError(message)
+        raise ValueError(f"{name} must be more than 0, not {number}")
     return number

@@ -28,8 +28,7 @@ def store(moto: Moto, region: str, seed: Seed) -> None:
             raise ConfigurationError(message)
         for name, value in values.items():
             if refusal := _refusal(moto, _call(moto, region, provider, name, value)):
-                message = f"{provider} {name!r} can't be stored: {refusal}"
-                raise InvalidValueError(message)
+                raise InvalidValueError(f"{provider} {name!r} can't be stored: {refusal}")
 
 
 def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
@@ -90,5 +89,4 @@ def _text(provider: str, name: str, value: Any) -> str | bytes:
         return value
     kinds = f"{type(name).__name__} and {type(value).__name__}"
     rule = "names are text, values text, bytes or JSON"
-    message = f"{provider} {name!r} can't be stored: {rule}; these are {kinds}"
-    raise TypeError(message)
+    raise TypeError(f"{provider} {name!r} can't be stored: {rule}; these are {kinds}")

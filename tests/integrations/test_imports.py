@@ -32,7 +32,7 @@ print("fastapi" in sys.modules)
     ("integration", "package", "extra"),
     [
         ("fastapi", "fastapi", "fastapi"),
-        ("opentelemetry", "opentelemetry.metrics", "otel"),
+        ("opentelemetry", "opentelemetry", "otel"),
         ("pydantic_settings", "pydantic_settings", "settings"),
     ],
 )

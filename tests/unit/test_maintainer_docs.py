@@ -48,7 +48,7 @@ def missing_paths(text: str) -> list[str]:
     missing = []
     for span in spans(text):
         path, *names = span.split("::")
-        if not re.fullmatch(r"[\w.{},/-]+(\.(py|md|toml|lock|svg)|/)|\.ci/run", path):
+        if not re.fullmatch(r"[\w.{},/-]+(\.(py|md|toml|txt|svg)|/)|\.ci/run", path):
             continue
         for wanted in alternatives(path):
             found = [base / wanted for base in (ROOT, PACKAGE) if (base / wanted).exists()]
@@ -81,7 +81,7 @@ def missing_names(text: str) -> list[str]:
     names = [
         name
         for span in spans(text)
-        if re.fullmatch(r"[\w.]+", span) and not re.search(r"\.(py|md|lock|toml)$", span)
+        if re.fullmatch(r"[\w.]+", span) and not re.search(r"\.(py|md|toml|txt)$", span)
         for name in re.findall(r"[A-Za-z_]\w{2,}", span)
     ]
     return sorted({name for name in names if not re.search(rf"\b{name}\b", SOURCES)})

@@ -16,6 +16,7 @@ import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -35,6 +36,7 @@ _RAW = diskcache.core.MODE_RAW
 _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader waits for foreign locks
 _TRIES = 3  # times that, for a writer
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
+_REMEMBERED = 1000  # results per thread
 _CHUNK = 50  # keys per SELECT: a longer statement takes longer to compile than it saves
 _VALUE = f"(SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {_RAW})"  # noqa: S608
 _SETTINGS = {
@@ -110,6 +112,7 @@ class Database:
         self._damaged = False
         self._moved = False
         self._cache: Any = None
+        self._seen = threading.local()
         self.locks: FetchLocks | None = None
         self.after_fork()
         on_fork(self)
@@ -143,6 +146,24 @@ class Database:
             if self._can_repair(error):
                 return None
             raise
+
+    def reread(
+        self, query: Callable[[Callable[..., sqlite3.Cursor], A], R], argument: A
+    ) -> R | None:
+        """Return the result of `read`, remembered for as long as nobody writes to the file."""
+        return self.read(partial(self._reread, query), argument)
+
+    def _reread(self, query: Callable[[Any, A], R], execute: Any, argument: A) -> R:
+        # The version changes with every commit of another connection, and reads have their own.
+        # It comes first: rows that are newer than their version are read again, older ones never.
+        (version,) = execute("PRAGMA data_version").fetchone()
+        seen, state = self._seen, (execute.__self__, version)
+        if getattr(seen, "state", None) != state or len(seen.results) >= _REMEMBERED:
+            seen.state, seen.results = state, {}
+        if argument not in seen.results:
+            seen.results[argument] = query(execute, argument)
+        found: R = seen.results[argument]
+        return found
 
     def open(self) -> None:
         """Open the file unless it is open. Blocks, for 150 ms at most while others lock it."""
@@ -369,11 +390,10 @@ def _check_private(folder: Path, status: os.stat_result) -> None:
         problem = f"has the mode {mode:04o}, so others can get into it"
     else:
         return
-    message = (
+    raise NotPrivateError(
         f"the cache folder {folder} {problem}; secrets are only kept in a folder of the user's own"
         " with the mode 0700: change that, or name another folder"
     )
-    raise NotPrivateError(message)
 
 
 def _create_file(descriptor: int) -> int:

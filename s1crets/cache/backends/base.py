@@ -153,7 +153,7 @@ class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache h
 
         def action(storage: Storage) -> bool:
             if storage.find(key):  # the error is worded as aiocache's own
-                raise ValueError(f"Key {key} already exists, use .set to update the value")  # noqa: EM102
+                raise ValueError(f"Key {key} already exists, use .set to update the value")
             storage.put(key, stored, self._expires(ttl))
             return True
 

@@ -99,14 +99,11 @@ class DiskCache(StorageCache, KernelLocks):
 
     def peek_many(self, keys: Sequence[str]) -> list[str | None]:
         """Return the texts of `keys` in one snapshot; None for each while the file is not open."""
-        records = self._database.read(select, keys)
-        if records is None:
+        found = self._database.reread(_texts, tuple(keys))
+        if found is None:
             return [None] * len(keys)
         now = self._clock()
-        return [
-            None if record is None else _decoded(_payload(record, now), "utf-8")
-            for record in records
-        ]
+        return [text if stored <= now < expires else None for text, stored, expires in found]
 
     def acquire_lock(self, key: str) -> bool:
         """Lock `key` unless another has. Nothing is locked, and it is True, before the opening."""
@@ -208,6 +205,16 @@ def _decoded(payload: bytes | None, encoding: str | None) -> Any:
         return payload.decode(encoding, "surrogatepass")
     except ValueError:
         return None
+
+
+def _texts(execute: Any, keys: Sequence[str]) -> list[tuple[str | None, float, float]]:
+    """Return the text of each row, and from when to when it is valid."""
+    return [
+        (None, 0.0, 0.0)
+        if (payload := _payload(record, None)) is None
+        else (_decoded(payload, "utf-8"), *_HEADER.unpack_from(record))
+        for record in select(execute, keys)
+    ]
 
 
 def _payload(record: Any, now: float | None) -> bytes | None:

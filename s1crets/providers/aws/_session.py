@@ -52,12 +52,11 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
         with anyio.move_on_after(_METADATA_TIMEOUT):
             region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
-        message = (
+        raise ConfigurationError(
             f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
             " command: --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the"
             " profile of the AWS config file"
         )
-        raise ConfigurationError(message)
     return session, str(region)
 
 

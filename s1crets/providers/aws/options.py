@@ -84,8 +84,7 @@ def redacted(options: ProviderOptions) -> ProviderOptions:
     """Return the options, if all are known, with a redacted `cache_key` for tracebacks."""
     for name in options:
         if name not in ProviderOptions.__annotations__:
-            message = f"there is no option {name!r}: {_hint(name)}"
-            raise TypeError(message)
+            raise TypeError(f"there is no option {name!r}: {_hint(name)}")
     return redact_options(options)
 
 
@@ -115,6 +114,5 @@ def checked(options: ProviderOptions) -> dict[str, Any]:
     module = sys.modules.get("aiobotocore.session")
     if session is not None and not (module and isinstance(session, module.AioSession)):
         kind = f"{type(session).__module__}.{type(session).__name__}"
-        message = f"session must be an aiobotocore.session.AioSession, not {kind}"
-        raise TypeError(message)
+        raise TypeError(f"session must be an aiobotocore.session.AioSession, not {kind}")
     return given

@@ -52,8 +52,7 @@ class SsmStore(AwsStore):
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
             if not checked_name(path).startswith("/"):
-                message = f"{path!r} is not a valid path: it must begin with /"
-                raise InvalidNameError(message)
+                raise InvalidNameError(f"{path!r} is not a valid path: it must begin with /")
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
@@ -182,19 +181,17 @@ class SsmStore(AwsStore):
         filters = {"ParameterFilters": [{"Key": "Name", "Option": "Equals", "Values": [path]}]}
         described = await self.clients.pages("DescribeParameters", path, parse, filters, first=True)
         if not described:
-            message = (
+            raise SecretNotFoundError(
                 f"{self.title}: there is no parameter {path!r} to update (only a name can be"
                 " updated, not an ARN or a version); nothing was written"
             )
-            raise SecretNotFoundError(message)
         refuse_tags(settings, path)
         kind = described[0].get("Type")
         if settings.get("Type", kind) != kind:
-            message = (
+            raise ConfigurationError(
                 f"{self.title}: {path!r} is there already, as a {kind}, which can't become a"
                 f" {settings['Type']}: delete it first; nothing was written"
             )
-            raise ConfigurationError(message)
         await self._put(path, raw, {**described[0], **settings}, overwrite=True)
 
     async def _put(

@@ -118,8 +118,7 @@ class SecretsManagerStore(AwsStore):
         except AccessDeniedError:
             exists = bool(await self.fetch_one(name, None))
         if not exists:
-            message = f"{self.title}: {name!r} is scheduled for deletion"
-            raise SecretNotFoundError(message)
+            raise SecretNotFoundError(f"{self.title}: {name!r} is scheduled for deletion")
         return FOUND
 
     def write(

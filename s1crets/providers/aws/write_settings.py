@@ -29,8 +29,7 @@ def parameter_settings(
     _check_choice("type", type, get_args(ParameterType))
     _check_choice("tier", tier, get_args(Tier))
     if kms_key_id is not None and type not in (None, "SecureString"):
-        message = f"kms_key_id requires a SecureString; a {type} is not encrypted"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"kms_key_id requires a SecureString; a {type} is not encrypted")
     return _given(
         Type=type,
         KeyId=_text("kms_key_id", kms_key_id, 2048),
@@ -59,19 +58,17 @@ def deletion(recovery_days: int | None, *, force: bool) -> dict[str, Any]:
         raise ConfigurationError("force excludes recovery_days: nothing can be recovered")
     check_value("recovery_days", recovery_days, Rule((int,)))
     if not 7 <= recovery_days <= 30:  # noqa: PLR2004  # AWS's range, as the message says
-        message = f"recovery_days must be from 7 to 30, not {recovery_days}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"recovery_days must be from 7 to 30, not {recovery_days}")
     return {"RecoveryWindowInDays": recovery_days}
 
 
 def refuse_tags(settings: Mapping[str, Any], name: str) -> None:
     """Reject tags for an existing secret."""
     if "Tags" in settings:
-        message = (
+        raise ConfigurationError(
             f"{name!r} is there already, and AWS takes tags with a new one only: leave tags out, or"
             " set them with another tool; nothing was written"
         )
-        raise ConfigurationError(message)
 
 
 def kept_attributes(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -90,11 +87,10 @@ def check_tier(tier: str, raw: Redacted) -> None:
     """Reject a value that is too long for the parameter's tier."""
     size = len(raw.reveal().encode())
     if tier == "Standard" and size > _LARGEST_STANDARD:
-        message = (
+        raise InvalidValueError(
             f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
             f" tier takes {_LARGEST_STANDARD:,}: move the parameter to the advanced tier first"
         )
-        raise InvalidValueError(message)
 
 
 def _given(**settings: Any) -> dict[str, Any]:
@@ -104,8 +100,7 @@ def _given(**settings: Any) -> dict[str, Any]:
 def _check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
     if given is not None and given not in known:
         shown = repr(given) if isinstance(given, str) else type(given).__name__
-        message = f"{name} must be one of {', '.join(known)}, not {shown}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"{name} must be one of {', '.join(known)}, not {shown}")
 
 
 def _text(name: str, given: Any, longest: int) -> str | None:
@@ -123,11 +118,9 @@ def _tags(given: object) -> list[dict[str, str]]:
     if given is None:
         return []
     if not isinstance(given, Mapping):
-        message = f"tags must be a dict of str, not {type(given).__name__}"
-        raise TypeError(message)
+        raise TypeError(f"tags must be a dict of str, not {type(given).__name__}")
     if len(given) > _TAGS:
-        message = f"there are {len(given)} tags; the maximum is {_TAGS}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"there are {len(given)} tags; the maximum is {_TAGS}")
     for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise TypeError("tags: keys and values must be str")
@@ -135,6 +128,5 @@ def _tags(given: object) -> list[dict[str, str]]:
             message = f"tags: a key has 1 to {_TAG_KEY} characters, a value {_TAG_VALUE} at most"
             raise ConfigurationError(message)
         if key.lower().startswith("aws:"):
-            message = f"tags: {key!r} begins with aws:, which is reserved"
-            raise ConfigurationError(message)
+            raise ConfigurationError(f"tags: {key!r} begins with aws:, which is reserved")
     return [{"Key": key, "Value": value} for key, value in given.items()]
