@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets.providers.instrumentation import Stats
+    from s1crets.providers.rotation import Injected
 
 T = TypeVar("T", bound=AsyncProvider)
 T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)
@@ -156,8 +157,8 @@ class Facade(Generic[T_co]):
 
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
-        """Decorate a blocking function; see `AsyncProvider.refresh_on`."""
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+        """Decorate a blocking function or method; see `AsyncProvider.refresh_on`."""
         return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 
     def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

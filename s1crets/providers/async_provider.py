@@ -19,7 +19,7 @@ from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
 from s1crets.providers.instrumentation import Counters, Stats
-from s1crets.providers.rotation import Rotation
+from s1crets.providers.rotation import Injected, Rotation
 from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
 P = ParamSpec("P")
@@ -208,11 +208,12 @@ class AsyncProvider:
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
+        Injected[P, Coroutine[Any, Any, R]],
     ]:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
-        Callers leave that argument out. When the function raises one of `exceptions`, the secret
+        In a method the secret follows `self` or `cls`. Callers leave it out. When the function raises one of `exceptions`, the secret
         is read past all caches, once for all calls that fail within a second. If it has changed,
         the function is called again with it, once.
 
