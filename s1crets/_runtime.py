@@ -8,6 +8,7 @@ import logging  # noqa: F401  # imports take its lock, so its fork hook must pre
 import os
 import threading
 import weakref
+from asyncio import _get_running_loop
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
@@ -94,6 +95,20 @@ def check_can_start_thread() -> None:
             "the interpreter is shutting down and can't start a thread: make the first call before"
             " the program's end, not in an atexit handler"
         )
+
+
+def not_asyncio(caller: object) -> RuntimeError:
+    """Return the error for an awaited call without asyncio; a hit alone would not notice."""
+    return RuntimeError(
+        f"{type(caller).__name__} requires asyncio, but no asyncio event loop is running here; on"
+        " trio, call the blocking class in a thread: await trio.to_thread.run_sync(...)"
+    )
+
+
+def check_asyncio(caller: object) -> None:
+    """Raise an error if the running coroutine is not run by asyncio."""
+    if _get_running_loop() is None:
+        raise not_asyncio(caller)
 
 
 async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> R:

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import KeyPath, keys_of
+from s1crets._runtime import check_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
@@ -181,6 +182,7 @@ class Rotation:
         return await self._reader.read(key, cached=False)
 
     async def _current(self, key: CacheKey) -> CachedValue:
+        check_asyncio(self._reader)
         return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
 
     def _checked(
