@@ -15,6 +15,7 @@ from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
 
 from s1crets.cache import DiskCache
+from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 
 if TYPE_CHECKING:
@@ -152,6 +153,23 @@ def test_a_database_that_is_a_link_is_refused(tmp_path: Path) -> None:
         ParameterStore(cache_args=on_disk(tmp_path)).get("/1")
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_folder_that_others_can_replace_is_refused(
+    server: Wire, tmp_path: Path, depth: int
+) -> None:
+    """Who can write to a folder above it can put another in its place, unless it is sticky."""
+    place = tmp_path / "a" / "b"
+    place.mkdir(parents=True)
+    parent = (place, place.parent)[depth]
+    parent.chmod(0o777)
+    with ParameterStore(cache_args=on_disk(place)) as ps:
+        with pytest.raises(NotPrivateError, match=f"is in {parent}, where others can rename"):
+            ps.get("/1")
+        assert not server.asked
+        parent.chmod(0o1777)
+        assert ps.get("/1") == "v/1"
 
 
 HOLDER = """

@@ -372,6 +372,12 @@ def private_folder(folder: Path) -> Iterator[int]:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
     _check_private(folder, os.lstat(folder))
+    for parent in folder.resolve().parents:
+        if stat.S_IMODE(parent.stat().st_mode) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise NotPrivateError(
+                f"the cache folder {folder} is in {parent}, where others can rename and replace it:"
+                f" run `chmod +t {parent}` or `chmod o-w {parent}`, or name another folder"
+            )
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _check_private(folder, os.fstat(descriptor))
