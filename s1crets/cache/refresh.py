@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +21,6 @@ _log = logging.getLogger("s1crets.cache")
 
 Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
 _PAUSE = 1.0  # seconds before a failed refresh is repeated
-_LOST = 60.0  # seconds after which a refresh is considered lost with its event loop
 
 
 class Refresher:
@@ -33,7 +34,7 @@ class Refresher:
         self._fetch = fetch
         self._timer = timer
         self._backoff = Backoff(_PAUSE, _PAUSE, timer=timer)
-        self._running: dict[CacheKey, float] = {}
+        self._running: dict[CacheKey, asyncio.AbstractEventLoop | None] = {}
         on_fork(self)
 
     def after_fork(self) -> None:
@@ -42,16 +43,18 @@ class Refresher:
 
     def start(self, key: CacheKey, spawn: Spawn) -> None:
         """Refresh an entry in the background, unless that is under way or has just failed."""
-        now = self._timer()
-        if self._backoff.is_waiting(key) or now < self._running.get(key, float("-inf")) + _LOST:
+        loop = self._running.get(key)
+        is_running = key in self._running and (loop is None or loop.is_running())
+        if is_running or self._backoff.is_waiting(key):
             return
-        self._running[key] = now
+        self._running[key] = _get_running_loop()
         try:
             spawn(functools.partial(self._run, key))
         except RuntimeError:  # no loop runs here: an awaited hit will start the refresh
             self._running.pop(key, None)
 
     async def _run(self, key: CacheKey) -> None:
+        self._running[key] = asyncio.get_running_loop()
         try:
             await self._fetch(key)
         except S1cretsError as error:

@@ -5,6 +5,7 @@ Each workaround for a trap of diskcache says which; the facts were measured with
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import functools
@@ -15,6 +16,7 @@ import stat
 import threading
 import weakref
 import zlib
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any, TypeVar
 
 import diskcache
 
-from s1crets._runtime import hold_while_forking, on_fork, run_in_thread
+from s1crets._runtime import hold_while_forking, new_lock, on_fork, run_in_thread
 from s1crets.errors import NotPrivateError
 
 A = TypeVar("A")
@@ -120,8 +122,8 @@ class Database:
 
     def after_fork(self) -> None:
         """Replace the locks; diskcache itself opens a new connection in a child."""
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
+        self._writing = new_lock()
+        self._reading = new_lock()
 
     def before_fork(self) -> None:
         """Wait until no thread is inside SQLite: its mutexes would stay locked in the child."""
@@ -141,7 +143,9 @@ class Database:
         try:
             self._check()
             with self._reading:
-                return query(cache._sql, argument)  # noqa: SLF001  # its connection of this thread
+                execute = cache._sql  # noqa: SLF001  # its connection of this thread
+                # A signal handler must not read in the older snapshot of what it interrupts.
+                return None if execute.__self__.in_transaction else query(execute, argument)
         except FAILURES as error:
             if self._can_repair(error):
                 return None
@@ -157,13 +161,15 @@ class Database:
         # The version changes with every commit of another connection, and reads have their own.
         # It comes first: rows that are newer than their version are read again, older ones never.
         (version,) = execute("PRAGMA data_version").fetchone()
-        seen, state = self._seen, (execute.__self__, version)
-        if getattr(seen, "state", None) != state or len(seen.results) >= _REMEMBERED:
-            seen.state, seen.results = state, {}
-        if argument not in seen.results:
-            seen.results[argument] = query(execute, argument)
-        found: R = seen.results[argument]
-        return found
+        state = (execute.__self__, version)
+        # State and results are replaced together: a signal handler may read in between.
+        seen = getattr(self._seen, "results", None)
+        if seen is None or seen[0] != state or len(seen[1]) >= _REMEMBERED:
+            seen = self._seen.results = state, {}
+        results: dict[A, R] = seen[1]
+        if argument not in results:
+            results[argument] = query(execute, argument)
+        return results[argument]
 
     def open(self) -> None:
         """Open the file unless it is open. Blocks, for 150 ms at most while others lock it."""
@@ -309,14 +315,20 @@ class FetchLocks:
 
     def after_fork(self) -> None:
         """Hold nothing: locks belong to the process that took them."""
-        self._lock = threading.Lock()
-        self._held: set[int] = set()
+        self._lock = new_lock()
+        self._held: dict[asyncio.AbstractEventLoop | None, set[int]] = {}
 
     def acquire(self, key: str) -> bool:
-        """Lock `key`, unless this or another process has; return whether it did. Never waits."""
+        """Lock `key`, unless this or another process has; return whether it did. Never waits.
+
+        The locks of event loops that were stopped are released: their fetches may never end.
+        """
         slot = _slot(key)
         with self._lock:
-            if slot in self._held:
+            for loop in [one for one in self._held if one is not None and not one.is_running()]:
+                for abandoned in self._held.pop(loop, ()):
+                    self._unlock(abandoned)
+            if any(slot in slots for slots in self._held.values()):
                 return False
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
@@ -324,14 +336,20 @@ class FetchLocks:
                 return False
             except OSError:
                 pass  # no locks in this file system
-            self._held.add(slot)
+            self._held.setdefault(_get_running_loop(), set()).add(slot)
             return True
 
     def release(self, key: str) -> None:
-        """Unlock `key`."""
+        """Unlock `key`, if the running event loop has locked it."""
         slot = _slot(key)
-        with self._lock, contextlib.suppress(OSError):
-            self._held.discard(slot)
+        with self._lock:
+            slots = self._held.get(_get_running_loop(), set())
+            if slot in slots:
+                slots.remove(slot)
+                self._unlock(slot)
+
+    def _unlock(self, slot: int) -> None:
+        with contextlib.suppress(OSError):
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot)
 
 

@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
+from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, THROTTLES
 
 if TYPE_CHECKING:
@@ -69,15 +67,14 @@ class RateLimiter:
 
     def after_fork(self) -> None:
         """Replace the locks, which threads and loops of the parent may have held."""
-        self._lock = threading.Lock()
-        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = WeakKeyDictionary()
+        self._lock = new_lock()
+        self._queues: LoopLocal[_Locks] = LoopLocal(lambda: (asyncio.Lock(), asyncio.Lock()))
 
     async def acquire(self, attempts: int = 0) -> bool:
         """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
         if self.rate is None:
             return True
-        locks = asyncio.Lock(), asyncio.Lock()
-        new, front = self._queues.setdefault(asyncio.get_running_loop(), locks)
+        new, front = self._queues.get()
         is_behind = front.locked()
         if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
             return False
@@ -96,13 +93,14 @@ class RateLimiter:
         """Take the next slot, or return the seconds until it."""
         with self._lock:
             now = self.clock()
-            if self.rate is None or now - self._throttled > _QUIET:
+            rate = self.rate
+            if rate is None or now - self._throttled > _QUIET:
                 self.rate = None
                 return 0
-            silence = min(max(3 / self.rate, _SILENCE), _PAUSE) if attempts > 1 else 0.0
+            silence = min(max(3 / rate, _SILENCE), _PAUSE) if attempts > 1 else 0.0
             if self._next + silence > now:
                 return self._next + silence - now
-            self._next = max(self._next, now - _CATCH_UP) + 1 / self.rate
+            self._next = max(self._next, now - _CATCH_UP) + 1 / rate
             return 0
 
     def accepted(self, sent: float) -> None:
