@@ -94,7 +94,9 @@ class Batcher(Generic[T, R]):
             Exception: the exception that `work` raised, or returned for this item.
         """
         loop = asyncio.get_running_loop()
-        queues = self._queues.get()
+        queues = self._queues.get(loop)
+        if queues is None:
+            queues = self._queues.here()
         queue = queues.get(group) or queues.setdefault(group, _Queue())
         waiter = _Waiter(item)
         queue.waiting.append(waiter)
@@ -134,7 +136,7 @@ class Batcher(Generic[T, R]):
             call.task = task
             task.add_done_callback(partial(self._ended, queue, group, call))
         if not queue.calls:  # groups may be many
-            self._queues.get().pop(group, None)
+            self._queues[asyncio.get_running_loop()].pop(group, None)
 
     def _take(self, queue: _Queue[T]) -> list[_Waiter[T]]:
         """Take the waiters of `size` distinct items that are still awaited."""

@@ -169,7 +169,7 @@ async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
 
-class LoopLocal(Generic[R]):
+class LoopLocal(weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, R]):
     """A value per event loop, created by `make` when it is first needed there.
 
     Closed loops are dropped here too: a weak key stays alive if its value refers to the loop, as
@@ -177,20 +177,18 @@ class LoopLocal(Generic[R]):
     """
 
     def __init__(self, make: Callable[[], R]) -> None:
+        super().__init__()
         self._make = make
-        self._values: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, R] = (
-            weakref.WeakKeyDictionary()
-        )
 
-    def get(self) -> R:
+    def here(self) -> R:
         """Return the value of the running loop."""
         loop = asyncio.get_running_loop()
-        value = self._values.get(loop)
+        value = self.get(loop)
         if value is None:
-            for reference in self._values.keyrefs():
+            for reference in self.keyrefs():
                 if (other := reference()) is not None and other.is_closed():
-                    self._values.pop(other, None)
-            value = self._values.setdefault(loop, self._make())
+                    self.pop(other, None)
+            value = self.setdefault(loop, self._make())
         return value
 
 

@@ -79,7 +79,9 @@ class SingleFlight(Generic[K, R]):
 
         `wanted` has keys, each with its flight id.
         """
-        flights = self._flights.get()
+        flights = self._flights.get(asyncio.get_running_loop())
+        if flights is None:
+            flights = self._flights.here()
         joined = [
             (key, flight_id, *self._join(flights, key, flight_id, fetch))
             for key, flight_id in wanted

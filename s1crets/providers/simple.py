@@ -280,7 +280,7 @@ class _SimpleStore:
         *args: Any,
         **kwargs: Any,
     ) -> _R:
-        async with self._slots.get():
+        async with self._slots.here():
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):

@@ -206,7 +206,7 @@ class AiocacheBackend:
         """Return the result of a method of the cache, or None if it fails or takes too long."""
         if breaker.has_failed and breaker.is_open:
             return None
-        async with self._slots.get():
+        async with self._slots.get(asyncio.get_running_loop()) or self._slots.here():
             if (breaker.has_failed and breaker.is_open) or (
                 cache := await self._cache_here()
             ) is None:

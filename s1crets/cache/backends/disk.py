@@ -136,7 +136,7 @@ class DiskCache(StorageCache, KernelLocks):
     async def _change(self, write: Callable[[Any], _R]) -> _R:
         """Write in a worker thread: that may wait for locks of other processes."""
         # Those of one loop wait for each other here, without a thread each.
-        async with self._gates.get():
+        async with self._gates.get(asyncio.get_running_loop()) or self._gates.here():
             return await anyio.to_thread.run_sync(
                 self._database.write,
                 write,

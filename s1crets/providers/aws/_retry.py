@@ -74,7 +74,7 @@ class RateLimiter:
         """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
         if self.rate is None:
             return True
-        new, front = self._queues.get()
+        new, front = self._queues.here()
         is_behind = front.locked()
         if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
             return False
