@@ -176,6 +176,7 @@ def test_what_a_signal_handler_invalidates_stays_invalid() -> None:
 
     def work() -> None:
         asyncio.run(counter.awaited.get("/a"))
+        sys.settrace(None)
         assert counter.get("/a") == str(current[0])
         counter.invalidate()
 
