@@ -17,8 +17,7 @@ Provider = AsyncParameterStore | AsyncSecretsManager
 
 
 async def watched(provider: Provider) -> Any:
-    async for value in provider.watch("/a", interval=1):
-        return value
+    return await anext(aiter(provider.watch("/a", interval=1)))
 
 
 async def refreshed(provider: Provider) -> Any:

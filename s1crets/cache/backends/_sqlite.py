@@ -122,6 +122,8 @@ class Database:
 
     def after_fork(self) -> None:
         """Replace the locks; diskcache itself opens a new connection in a child."""
+        if isinstance(self._cache, _ReadOnly):
+            self._cache = None
         self._writing = new_lock()
         self._reading = new_lock()
 
@@ -196,6 +198,8 @@ class Database:
                     raise
 
     def _transact(self, write: Callable[[Any], R]) -> R:
+        if isinstance(self._cache, _ReadOnly):
+            raise PermissionError(f"{self._folder} is read-only: nothing is stored in it")
         self._check(now=True)
         cache, tries = self._cache, 0
         try:
@@ -212,6 +216,12 @@ class Database:
 
     def _open(self) -> None:
         with private_folder(self._folder) as descriptor:
+            if self._is_read_only():
+                if self._damaged:
+                    raise PermissionError(f"{self._file} is damaged, and can't be replaced")
+                self._inode = os.stat(self._file).st_ino  # noqa: PTH116
+                self._cache = _ReadOnly(self._folder)
+                return
             if self._damaged:
                 self._move_aside()
             self._inode = _create_file(descriptor)
@@ -221,6 +231,13 @@ class Database:
                 str(self._folder), timeout=_BUSY, disk=FilelessDisk, **_SETTINGS
             )
             self._cache.close()  # this thread's connection: others may read
+
+    def _is_read_only(self) -> bool:
+        """Return whether the file exists and can't be written, as on a read-only file system."""
+        paths = (self._folder, self._file)
+        return os.path.exists(self._file) and not all(  # noqa: PTH110
+            os.access(path, os.W_OK, effective_ids=True) for path in paths
+        )
 
     def _move_aside(self) -> None:
         """Rename a damaged file, unless another process already has."""
@@ -252,6 +269,9 @@ class Database:
 
     def _check(self, *, now: bool = False) -> None:
         """Check, every 0.1 s, that the file is still the opened one, not removed or replaced."""
+        if isinstance(self._cache, _ReadOnly) and self._cache.has_changed:
+            self._cache = None
+            raise FileNotFoundError(self._file)
         moment = self._timer()
         if moment < self._checked + _CHECK and not now:
             return
@@ -276,6 +296,8 @@ class Database:
 
     def empty_journal(self) -> None:
         """Leave nothing in the journal that is not in the database any more. Blocks."""
+        if isinstance(self._cache, _ReadOnly):
+            return
         with self._writing, contextlib.closing(self._connect()) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -283,6 +305,10 @@ class Database:
         """Close the connections of this thread, and the last one in another."""
         cache, self._cache = self._cache, None
         if cache is None:
+            return
+        if isinstance(cache, _ReadOnly):
+            with self._reading:
+                cache.close()
             return
         with contextlib.suppress(*FAILURES):  # the folder may have been removed
             # The last connection to close copies the journal, which takes time.
@@ -297,6 +323,51 @@ class Database:
 
     def _close_last(self, connection: sqlite3.Connection) -> None:
         with self._writing:
+            connection.close()
+
+
+class _ReadOnly:
+    """A database file that this process can't write, for reading; the part of diskcache's `Cache`.
+
+    SQLite can't create the journal's index in such a folder. Without a journal it need not, if it
+    is promised that nobody writes; so when a journal appears, or the file changes, it is reopened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder.absolute() / "cache.db"
+        self._connections = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._state = self._stat()
+
+    def _stat(self) -> tuple[int, ...]:
+        file = os.stat(self._path)  # noqa: PTH116  # half of pathlib's time
+        try:
+            journal = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
+        except FileNotFoundError:
+            journal = 0
+        return file.st_ino, file.st_size, file.st_mtime_ns, journal
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether another process has written since this was opened."""
+        return self._stat() != self._state
+
+    @property
+    def _sql(self) -> Callable[..., sqlite3.Cursor]:
+        found: sqlite3.Connection | None = getattr(self._connections, "one", None)
+        if found is None:
+            # With a journal, SQLite reads both, if it finds the index or can do without.
+            mode = "mode=ro" if self._state[-1] else "immutable=1"
+            found = self._connections.one = sqlite3.connect(
+                f"{self._path.as_uri()}?{mode}", uri=True, timeout=_BUSY, isolation_level=None,
+                check_same_thread=False,
+            )  # fmt: skip
+            self._opened.append(found)
+        return found.execute
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._opened:
             connection.close()
 
 
