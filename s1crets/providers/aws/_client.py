@@ -183,7 +183,10 @@ def _config(spec: ClientSpec) -> Any:
     from aiobotocore import __version__ as aiobotocore_version
     from aiobotocore.config import AioConfig
 
+    from s1crets.providers.aws._http import HttpSession
+
     return AioConfig(
+        http_session_cls=HttpSession,
         connect_timeout=spec.timeout,
         read_timeout=spec.timeout,
         max_pool_connections=spec.max_connections,

@@ -82,12 +82,18 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
     """Return the identity of a session's credentials, and whether renewed ones have it too."""
     from aiobotocore.config import AioConfig
 
+    from s1crets.providers.aws._http import HttpSession
+
     credentials = await find_credentials(session)
     keys = await credentials.get_frozen_credentials()
     account = getattr(keys, "account_id", None)
     if account and not keys.token:
         return f"account={account},key={keys.access_key}", True
-    config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
+    config = AioConfig(
+        http_session_cls=HttpSession,
+        retries={"total_max_attempts": 1},
+        parameter_validation=False,
+    )
     try:
         await run_in_thread(load_models, session, STS)
         async with session.create_client(STS.name, region_name=region, config=config) as sts:

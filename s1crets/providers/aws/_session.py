@@ -67,6 +67,8 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
         import aiobotocore.credentials
         import aiobotocore.session
         import aiobotocore.utils  # noqa: F401
+
+        import s1crets.providers.aws._http  # noqa: F401
     session = _new_session() if spec.session is None else _with_shared_models(spec.session)
     load_models(session, spec.service)
     if "RoleArn" in spec.sts_args:
@@ -77,9 +79,14 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
 
 
 def _new_session() -> Any:
+    from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
+    from s1crets.providers.aws._http import HttpSession
+
     session = AioSession()
+    # For the clients of credential sources: SSO, AssumeRoleWithWebIdentity, roles of profiles.
+    session.set_default_client_config(AioConfig(http_session_cls=HttpSession))
     session.full_config  # noqa: B018  # reads the config files, and remembers them
     session.register_component("data_loader", _shared_loader(session))
     return session
