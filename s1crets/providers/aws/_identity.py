@@ -20,6 +20,7 @@ from s1crets._runtime import run_in_thread
 from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
+from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
 from s1crets.providers.aws._session import ClientSpec, find_credentials, load_models, prepare
 
@@ -82,15 +83,13 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
     """Return the identity of a session's credentials, and whether renewed ones have it too."""
     from aiobotocore.config import AioConfig
 
-    from s1crets.providers.aws._http import HttpSession
-
     credentials = await find_credentials(session)
     keys = await credentials.get_frozen_credentials()
     account = getattr(keys, "account_id", None)
     if account and not keys.token:
         return f"account={account},key={keys.access_key}", True
     config = AioConfig(
-        http_session_cls=HttpSession,
+        http_session_cls=http_session(),
         retries={"total_max_attempts": 1},
         parameter_validation=False,
     )

@@ -129,11 +129,12 @@ class SsmStore(AwsStore):
             return not selector
         prefix = _ARN.match(name)
         base, colon, wanted = name[prefix.end() if prefix else 0 :].partition(":")
-        if own not in self.aliases(name) or (prefix and arn not in ("", prefix[0] + base)):
+        # Other implementations of the API name a reference's secret, and leave the selector out.
+        names = (*self.aliases(name), base.removeprefix(_REFERENCE))
+        if own not in names or (prefix and arn not in ("", prefix[0] + base)):
             return False
         if selector or not wanted:
             return bool(selector == colon + wanted)
-        # Other implementations of the API leave the selector out.
         return not wanted.isdecimal() or str(parameter.get("Version", wanted)) == wanted
 
     async def _under(
