@@ -28,7 +28,7 @@ _DOWNGRADE = (
 )
 _TOO_LONG = "Standard tier parameters support a maximum parameter value of 4096 characters."
 
-_NO_TOKEN = "The specified token isn't valid."
+_BAD_PAGE = "The specified token isn't valid."
 
 _ROLE = re.compile(r"arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]+")
 _SESSION = re.compile(r"[\w+=,.@-]{2,64}", re.ASCII)
@@ -69,7 +69,7 @@ def check_role(call: Call) -> None:
 def check_token(body: dict[str, Any], code: str) -> None:
     """Refuse a page token that was not returned by the local AWS."""
     if not re.fullmatch(r"\d{0,9}", body.get("NextToken") or "", re.ASCII):
-        raise AwsError(code, _NO_TOKEN)
+        raise AwsError(code, _BAD_PAGE)
 
 
 def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ _NAME_TAKEN = (
     " deletion."
 )
 _EITHER = "You must include either Filters or SecretIdList, but not both."
-_NO_TOKEN = "You must provide a ClientRequestToken value. We recommend a UUID-type value."
+_NOT_IDEMPOTENT = "You must provide a ClientRequestToken value. We recommend a UUID-type value."
 _BOTH_KINDS = (
     "You can't specify both a binary secret value and a string secret value in the same secret."
 )
@@ -68,7 +68,7 @@ def check(call: Call, backend: Any) -> None:
             raise invalid(_BAD_NAME)
     check_token(body, "InvalidNextTokenException")
     if operation in _NEEDS_TOKEN and not body.get("ClientRequestToken"):
-        raise AwsError(_NEEDS_TOKEN[operation], _NO_TOKEN)
+        raise AwsError(_NEEDS_TOKEN[operation], _NOT_IDEMPOTENT)
     _check_value(body)
     if operation in {"BatchGetSecretValue", "ListSecrets"}:
         _check_filters(body)
@@ -146,7 +146,8 @@ def corrected(
             described[member] = {key: labels for key, labels in found.items() if labels} or None
         if "LastAccessedDate" in described:
             versions = backend.secrets.get(described["ARN"]).versions.values()
-            described["LastAccessedDate"] = max(filter(None, map(_accessed, versions)), default=None)
+            days = filter(None, map(_accessed, versions))
+            described["LastAccessedDate"] = max(days, default=None)
     return response
 
 

@@ -205,7 +205,7 @@ class Server(ABC):
             return self._respond(call, request)
         except AwsError as error:
             return error.response(call.service)
-        except Exception:
+        except Exception:  # noqa: BLE001  # it is logged
             _log.exception("the local AWS failed to respond to %s", call.action)
             code, message = INTERNAL_ERRORS.get(call.service, "InternalFailure"), "Internal error"
             return AwsError(code, message, 500).response(call.service)

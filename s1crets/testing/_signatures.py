@@ -179,7 +179,7 @@ def _signature(
         hashlib.sha256(request.body).hexdigest(),
     ]
     digest = hashlib.sha256("\n".join(canonical).encode()).hexdigest()
-    text = "\n".join((_ALGORITHM, time, scope, digest))
+    text = f"{_ALGORITHM}\n{time}\n{scope}\n{digest}"
     return _hmac(_signing_key(secret, scope), text).hex()
 
 

@@ -59,7 +59,7 @@ class LocalAws(Faults, Server):
             returned are valid too. Any other signature is refused, as by AWS.
     """
 
-    def __init__(self, region: str, clock: Callable[[], float]) -> None:
+    def __init__(self, region: str, port: int, clock: Callable[[], float]) -> None:
         self._moto = Moto()
         self._storage = threading.Lock()  # moto takes none
         self.account = self._moto.account
@@ -67,7 +67,7 @@ class LocalAws(Faults, Server):
         self._issued: dict[str, Credentials] = {}
         self._requests: list[Request] = []
         Faults.__init__(self, clock)
-        Server.__init__(self, region)
+        Server.__init__(self, region, port)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -144,13 +144,15 @@ def local_aws(
     region: str = "eu-west-1",
     *,
     seed: seeds.Seed | None = None,
+    port: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[LocalAws]:
-    """Run a local AWS on a free port of loopback; several at once share nothing.
+    """Run a local AWS on a port of loopback; several at once share nothing.
 
     Args:
         region: the region of seeds, and in `environment`.
         seed: initial values: see `LocalAws.seed`.
+        port: the port; a free one if 0.
         clock: monotonic seconds, for `throttle(rate=…)`.
 
     Yields:
@@ -159,7 +161,7 @@ def local_aws(
     Raises:
         ConfigurationError: the extra `testing` is not installed.
     """
-    with closing(LocalAws(region, clock)) as aws:
+    with closing(LocalAws(region, port, clock)) as aws:
         if seed is not None:
             aws.seed(seed)
         yield aws

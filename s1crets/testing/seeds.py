@@ -27,7 +27,7 @@ def store(moto: Moto, region: str, seed: Seed) -> None:
             message = f"a seed can't contain {provider!r}: known are 'aws.ps', 'aws.sm'"
             raise ConfigurationError(message)
         for name, value in values.items():
-            if refusal := _refusal(moto, _call(moto, region, provider, name, value)):
+            if refusal := _refusal(moto, region, provider, name, value):
                 raise InvalidValueError(f"{provider} {name!r} can't be stored: {refusal}")
 
 
@@ -46,10 +46,10 @@ def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
     raise TypeError(message)
 
 
-def _refusal(moto: Moto, call: Call) -> str:
-    """Execute a call; return the reason why AWS refuses it, or empty text."""
+def _refusal(moto: Moto, region: str, provider: str, name: str, value: Any) -> str:
+    """Store a value; return the reason why AWS refuses it, or empty text."""
     try:
-        moto.execute(call, lambda _: None)
+        moto.execute(_call(moto, region, provider, name, value), lambda _: None)
     except AwsError as error:
         return f"{error.message} [{error.code}]"
     return ""
