@@ -420,7 +420,7 @@ def test_a_warm_cache_on_a_read_only_file_system(
 ) -> None:
     """It is read, and what it does not have is fetched; one warning says that nothing is stored."""
     args = on_disk(place)
-    certificates = shutil.copy(os.environ["AWS_CA_BUNDLE"], place)
+    certificates = str(shutil.copy(os.environ["AWS_CA_BUNDLE"], place))
     monkeypatch.setenv("AWS_CA_BUNDLE", certificates)
     with ParameterStore(cache_args=args) as ps:
         ps.get("/1")

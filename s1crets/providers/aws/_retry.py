@@ -157,6 +157,7 @@ class Renewal:
 
     def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
         self._signer = client._request_signer  # noqa: SLF001  # there is no public access
+        self._http = client._endpoint.http_session  # noqa: SLF001
         self._fetch = fetch
         self._task: asyncio.Task[None] | None = None
 
@@ -178,8 +179,18 @@ class Renewal:
 
     async def aclose(self) -> None:
         """Cancel a renewal under way."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel_and_wait(task)
+
+    def unbind(self) -> None:
+        """Replace the locks of the client, which may be bound to a loop that has ended."""
+        for owner, name in (
+            (self._http, "_sessions_lock"),
+            (self.credentials, "_refresh_lock"),
+        ):
+            if hasattr(owner, name):
+                setattr(owner, name, asyncio.Lock())
 
 
 def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
@@ -242,6 +253,16 @@ def http_session() -> Any:
     from botocore.exceptions import HTTPClientError
 
     class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._contexts: dict[str | None, Any] = {}
+
+        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+            # To read the certificates takes 30 ms, for each event loop that opens the client.
+            if proxy_url not in self._contexts:
+                self._contexts[proxy_url] = super()._build_ssl_contexts(proxy_url)
+            return self._contexts[proxy_url]
+
         async def send(self, request: Any) -> Any:
             try:
                 return await super().send(request)
