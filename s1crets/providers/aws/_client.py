@@ -175,6 +175,8 @@ async def _opened(
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
+    client: Any = None
+    renewal: Any = None
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
