@@ -135,7 +135,7 @@ def test_failures_do_not_stop_an_import(scripted: Wire) -> None:
             "InvalidParameters": ["/t/c"],
         },
         "GetParameter": lambda asked: (
-            denied if asked.body["Name"] == "/t/a" else parameter("x", "v")
+            denied if asked.body["Name"] == "/t/a" else parameter(asked.body["Name"], "v")
         ),
         "DescribeParameters": {"Parameters": [{"Name": "/t/b", "Type": "String"}]},
         "PutParameter": lambda asked: denied if asked.body["Name"] == "/t/b" else {"Version": 1},
