@@ -74,7 +74,7 @@ class Shell:
         return output.decode().removesuffix("end\0").removesuffix("\0").split("\0")
 
 
-@pytest.fixture(scope="module", params=["dash", "bash"])
+@pytest.fixture(scope="module", params=["sh", "bash"])
 def shell(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Shell]:

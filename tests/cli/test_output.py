@@ -63,7 +63,7 @@ def test_columns_are_aligned_on_a_terminal() -> None:
 HOSTILE = "a\x1b[31m\x9b2J\x07\u202eb\u2028\U000e0041\r"
 ESCAPED = "a\\u001b[31m\\u009b2J\\u0007\\u202eb\\u2028\\udb40\\udc41\\u000d"
 HOSTILE_JSON = json.dumps(HOSTILE, ensure_ascii=False)[1:-1]
-HOSTILE_NAME = f"/{HOSTILE}/n"
+HOSTILE_NAME = f"/p/{HOSTILE}/n"
 
 
 @pytest.fixture
