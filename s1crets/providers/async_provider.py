@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
@@ -29,6 +30,14 @@ _GRACE = 0.1  # seconds that the invalidation after a failed or cancelled write 
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
+_live: weakref.WeakSet[AsyncProvider] = weakref.WeakSet()
+
+
+def live_providers() -> list[AsyncProvider]:
+    """Return all providers of this process that are in use, also those of blocking classes."""
+    return list(_live)
+
+
 class AsyncProvider:
     """Reads the secrets of a store through a cache, and writes them.
 
@@ -52,6 +61,7 @@ class AsyncProvider:
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
+        _live.add(self)
 
     # Reading
 

@@ -22,7 +22,13 @@ from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import ClientSpec, find_credentials, load_models, prepare
+from s1crets.providers.aws._session import (
+    ClientSpec,
+    configured_endpoint,
+    find_credentials,
+    load_models,
+    prepare,
+)
 
 _log = logging.getLogger("s1crets")
 
@@ -63,20 +69,10 @@ class Identity:
         spec, owner, is_lasting = self._spec, self._given, True
         with quiet(), translated(Request(STS, "region not known", "GetCallerIdentity", "?")):
             session, region = await prepare(spec)
-            endpoint = await run_in_thread(_endpoint, session, spec.service.name)
+            endpoint = await run_in_thread(configured_endpoint, session, spec.service.name)
             if not owner:
                 owner, is_lasting = await _caller(session, region)
         return Scope(f"{spec.service.name}\0{region}\0{endpoint}", owner, is_lasting)
-
-
-def _endpoint(session: Any, service: str) -> str:
-    """Return the endpoint that is configured in place of AWS's own, or "". Blocks."""
-    from botocore.configprovider import ConfiguredEndpointProvider
-
-    if session.get_config_variable("ignore_configured_endpoint_urls"):
-        return ""
-    files = {"full_config": session.full_config, "scoped_config": session.get_scoped_config()}
-    return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
 
 
 async def _caller(session: Any, region: str) -> tuple[str, bool]:
