@@ -25,7 +25,8 @@ SEED = '{"aws.ps": {"/a": "fake"}}'
 SAVE = """
 import json, os, sys, boto3
 with open(sys.argv[1], "w") as file:
-    json.dump([dict(os.environ), boto3.client("ssm").get_parameter(Name="/a")["Parameter"]["Name"]], file)
+    found = boto3.client("ssm").get_parameter(Name="/a")["Parameter"]
+    json.dump([dict(os.environ), found["Name"]], file)
 sys.exit(7)
 """
 

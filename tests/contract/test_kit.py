@@ -552,7 +552,7 @@ class TestLife:
     def test_under_mock_aws_the_error_points_to_the_kit(
         self, name: str, s1crets_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """moto's `mock_aws` does not reach aiobotocore. With an endpoint, it is the endpoint's."""
+        """Moto's `mock_aws` does not reach aiobotocore. With an endpoint, it is the endpoint's."""
         s1crets_aws.credentials["FOOBARKEY"] = "FOOBARSECRET"
         with mock_aws():
             with pytest.raises(KeyError):
