@@ -26,6 +26,7 @@ from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_erro
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_GRACE = 0.1  # seconds that the invalidation after a failed or cancelled write may take
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
 
@@ -210,8 +211,14 @@ class AsyncProvider:
         return sorted(found, key=lambda metadata: metadata.name)
 
     async def invalidate(self, path: str | None = None) -> None:
-        """Drop a secret and all paths from the caches, or everything."""
-        await self._cache.invalidate(None if path is None else list(self._store.aliases(path)))
+        """Drop a secret and all paths from the caches, or everything.
+
+        Raises:
+            DeadlineExceededError: other processes may still read the old value. This process does
+                not, and goes on trying to tell them.
+        """
+        secrets = None if path is None else list(self._store.aliases(path))
+        await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
 
@@ -427,12 +434,16 @@ class AsyncProvider:
         await self._timed("delete", path, self._invalidating(path, work))
 
     async def _invalidating(self, path: str, work: Awaitable[None]) -> None:
+        secrets = list(self._store.aliases(path))
         try:
             await work
-        finally:
-            # Also after an error: whether the service has stored the value may be unknown.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
+        except BaseException:
+            # Whether the service has stored the value may be unknown. A caller without time does
+            # not wait for anybody's answer.
+            with anyio.move_on_after(_GRACE, shield=True):
+                await self._cache.invalidate(secrets)
+            raise
+        await self._cache.invalidate(secrets)
 
     async def _timed(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Do the work of a public call that no cache answers, within the deadline."""

@@ -20,6 +20,7 @@ from s1crets._runtime import run_in_thread
 from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import quiet
 from s1crets.providers.aws._errors import Request, translated
+from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
 from s1crets.providers.aws._session import (
     ClientSpec,
@@ -83,7 +84,11 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
     account = getattr(keys, "account_id", None)
     if account and not keys.token:
         return f"account={account},key={keys.access_key}", True
-    config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
+    config = AioConfig(
+        http_session_cls=http_session(),
+        retries={"total_max_attempts": 1},
+        parameter_validation=False,
+    )
     try:
         await run_in_thread(load_models, session, STS)
         async with session.create_client(STS.name, region_name=region, config=config) as sts:

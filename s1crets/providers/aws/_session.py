@@ -15,7 +15,7 @@ import anyio
 from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._retry import RateLimiter, http_session
 from s1crets.providers.aws._services import STS, Service
 from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
 from s1crets.providers.instrumentation import Counters
@@ -101,9 +101,12 @@ def configured_endpoint(session: Any, service: str) -> str:
 
 
 def _new_session() -> Any:
+    from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
     session = AioSession()
+    # For the clients of credential sources: SSO, AssumeRoleWithWebIdentity, roles of profiles.
+    session.set_default_client_config(AioConfig(http_session_cls=http_session()))
     session.full_config  # noqa: B018  # reads the config files, and remembers them
     session.register_component("data_loader", _shared_loader(session))
     return session
