@@ -8,6 +8,7 @@ import functools
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
 
 import anyio
@@ -15,6 +16,7 @@ import anyio
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import check_can_start_thread, import_lock, on_fork, spawn_task
 from s1crets._sentinels import MISSING
+from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -134,7 +136,8 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        _portal.run(_Call(provider.invalidate))
+        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+            _portal.run(_Call(provider.invalidate))
         _portal.run(_Call(provider.aclose))
 
 
