@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from s1crets.cli._errors import NO
+from s1crets.cli._errors import NO, report
 from s1crets.cli._options import provider_command
 from s1crets.cli._output import write_value
 
@@ -43,7 +43,10 @@ def get_by_path(provider: Any, path: str) -> None:
       s1crets get-by-path --provider aws.ps /prod/db
       s1crets get-by-path prod
     """
-    write_value(provider.get_by_path(path))
+    found = provider.get_by_path(path)
+    if not found and provider.path_exists(path):
+        report(f"{path!r} is the name of a secret, not a path; use s1crets get")
+    write_value(found)
 
 
 @provider_command()

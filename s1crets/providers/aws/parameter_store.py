@@ -25,6 +25,7 @@ from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_n
 from s1crets.providers.aws.write_settings import (
     ParameterType,
     Tier,
+    check_parameter,
     check_tier,
     kept_attributes,
     parameter_settings,
@@ -52,7 +53,10 @@ class SsmStore(AwsStore):
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
             if not checked_name(path).startswith("/"):
-                raise InvalidNameError(f"{path!r} is not a valid path: it must begin with /")
+                other = "/" + path
+                raise InvalidNameError(
+                    f"{path!r} is not a valid path: it must begin with /; did you mean {other!r}?"
+                )
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
@@ -166,6 +170,7 @@ class SsmStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
         raw = self._encoded(path, value, binary=False, limit=_LARGEST)
+        check_parameter(path, raw)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
         overwrite = partial(self._overwrite, path, raw, arguments)
@@ -201,7 +206,7 @@ class SsmStore(AwsStore):
         check_tier(settings.get("Tier", "Standard" if overwrite else ""), raw)
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
         parse = partial(expect, field="Version", kind=int)
-        await self.clients.call("PutParameter", path, parse, arguments, writes=True)
+        await self.clients.call("PutParameter", path, parse, arguments)
 
     def delete(self, path: str, **_: Any) -> Awaitable[None]:
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""

@@ -146,7 +146,7 @@ class SecretsManagerStore(AwsStore):
     ) -> None:
         field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
         parse = partial(expect, field="VersionId", kind=str)
-        await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
+        await self.clients.call(operation, path, parse, {**arguments, field: raw})
 
     def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False
