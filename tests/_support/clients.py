@@ -12,4 +12,5 @@ def clients_of(provider: Any) -> Any:
 
 async def opened(provider: Any) -> Any:
     """Open the client of the running loop, and return botocore's object."""
-    return await clients_of(provider)._per_loop.get("GetParameter", "/a")
+    clients = clients_of(provider)
+    return await clients._per_loop.get(clients._request("GetParameter", "/a"))

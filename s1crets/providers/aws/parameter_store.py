@@ -23,6 +23,7 @@ from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
 from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
 from s1crets.providers.aws.write_settings import (
+    LARGEST_PARAMETER,
     ParameterType,
     Tier,
     check_parameter,
@@ -38,7 +39,6 @@ R = TypeVar("R")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
-_LARGEST = 8192  # bytes
 
 
 class SsmStore(AwsStore):
@@ -169,7 +169,7 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        raw = self._encoded(path, value, binary=False, limit=_LARGEST)
+        raw = self._encoded(path, value, binary=False, limit=LARGEST_PARAMETER)
         check_parameter(path, raw)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
@@ -421,7 +421,7 @@ class AsyncParameterStore(AwsProvider):
         """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
 
         Args:
-            path: begins with `/`.
+            path: begins with `/`; the name of a parameter is not a path.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.

@@ -25,11 +25,15 @@ from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
 from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
-from s1crets.providers.aws.write_settings import deletion, refuse_tags, secret_settings
+from s1crets.providers.aws.write_settings import (
+    LARGEST_SECRET,
+    deletion,
+    refuse_tags,
+    secret_settings,
+)
 from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
-_LARGEST = 65536  # bytes
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
@@ -126,7 +130,7 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
-        raw = self._encoded(path, value, binary=True, limit=_LARGEST)
+        raw = self._encoded(path, value, binary=True, limit=LARGEST_SECRET)
         create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
             return self._create_tagged(create, path, arguments)

@@ -14,6 +14,7 @@ from s1crets.providers.aws._errors import malformed
 ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
 Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
+LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _LEVELS = 15  # of a parameter's name
 _RESERVED = re.compile(r"/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$", re.IGNORECASE)
