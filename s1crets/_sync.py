@@ -227,8 +227,9 @@ def blocking(
 
 def _about(error: TypeError, method: Callable[..., Any], facade: Facade[Any]) -> TypeError:
     """Return an error about wrong arguments with the name of the method that was called."""
-    called = f"{type(facade).__name__}.{method.__name__}()"
-    error.args = (str(error).replace(f"{method.__qualname__}()", called, 1),)
+    wrong, called = f"{method.__qualname__}()", f"{type(facade).__name__}.{method.__name__}()"
+    if str(error).startswith(wrong):
+        error.args = (str(error).replace(wrong, called, 1),)
     return error
 
 

@@ -38,10 +38,12 @@ def list_(provider: Any, prefix: str, output: str | None) -> None:
         changed = f"{found.changed.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if found.changed else ""
         rows.append((found.name, found.type, found.version, changed))
     if prefix and not rows:
-        other = prefix.lstrip("/") if prefix[0] == "/" else f"/{prefix}"
+        has_slash = prefix[0] == "/"
+        other = prefix.lstrip("/") if has_slash else f"/{prefix}"
+        service = "Secrets Manager rarely" if has_slash else "Parameter Store"
         report(
             f"there are no secrets named {prefix!r}, and none under it; names are case-sensitive,"
-            f" and only those of Parameter Store usually begin with /: try {other!r}"
+            f" and those of {service} begin with /: is it {other!r}?"
         )
     show(("name", "type", "version", "changed"), rows, output)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -10,6 +11,7 @@ import click
 from s1crets.cli._errors import NO, report
 from s1crets.cli._options import provider_command
 from s1crets.cli._output import write_value
+from s1crets.errors import S1cretsError
 
 
 @provider_command()
@@ -44,8 +46,10 @@ def get_by_path(provider: Any, path: str) -> None:
       s1crets get-by-path prod
     """
     found = provider.get_by_path(path)
-    if not found and provider.path_exists(path):
-        report(f"{path!r} is the name of a secret, not a path; use s1crets get")
+    if not found:
+        with suppress(S1cretsError):
+            if provider.path_exists(path):
+                report(f"{path!r} is the name of a secret, not a path; use s1crets get")
     write_value(found)
 
 

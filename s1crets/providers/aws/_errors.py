@@ -314,11 +314,16 @@ def _other_name(request: Request) -> str:
 
 
 def _without(values: Collection[Redacted], text: str) -> str:
-    """Return AWS's text without the values, and without parts of them."""
+    """Return AWS's text with *** in place of values and parts of values, except for short parts."""
     for value in values:
         text = re.sub(r"value '.*' at '", "Value at '", text, flags=re.IGNORECASE | re.DOTALL)
-        for form in _forms(value.reveal()):
-            text = _without_parts(form, text)
+        forms = sorted(_forms(value.reveal()), key=len, reverse=True)
+        for form in forms:
+            is_short = len(form) < _PART  # may be a part of a word
+            pattern = rf"(?<!\w){re.escape(form)}(?!\w)" if is_short else re.escape(form)
+            text = re.sub(pattern, "***", text)
+        parts = {form[i : i + _PART] for form in forms for i in range(len(form) - _PART + 1)}
+        text = _without_parts(text[:_LONGEST_TEXT], parts)
     return text
 
 
@@ -329,17 +334,14 @@ def _forms(value: str | bytes) -> set[str]:
     return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
 
 
-def _without_parts(value: str, text: str) -> str:
-    """Return a text with *** in place of a value and of its parts, except for short ones."""
-    if len(value) < _PART:
-        return re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "***", text)
-    text = text.replace(value, "***")[:_LONGEST_TEXT]
-    parts = {value[start : start + _PART] for start in range(len(value) - _PART + 1)}
+def _without_parts(text: str, parts: Collection[str]) -> str:
     hidden: set[int] = set()
     for start in range(len(text)):
         if text[start : start + _PART] in parts:
             hidden.update(range(start, start + _PART))
-    return re.sub("\0+", "***", "".join("\0" if i in hidden else c for i, c in enumerate(text)))
+    marked = "".join("\0" if i in hidden else char for i, char in enumerate(text))
+    # What is between two parts is another form of what is between them in the value.
+    return re.sub(rf"\0+(.{{1,{_PART}}}?\0+)*", "***", marked)
 
 
 def _from_client(request: Request, error: Exception) -> Exception:
