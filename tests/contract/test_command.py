@@ -86,7 +86,9 @@ def test_without_a_command(port: str, seed: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("AWS_SESSION_TOKEN", "fake-token")
     command = [sys.executable, "-m", "s1crets.testing", "--seed", seed, *arguments]
     with ExitStack() as stack:
-        process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+        process = stack.enter_context(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        )
         stack.callback(process.kill)
         lines: list[str] = []
         assert process.stdout is not None
