@@ -93,7 +93,7 @@ def modelled_codes() -> set[str]:
 
     found = set()
     for service, operations in OPERATIONS.items():
-        model = Session().get_service_model(service)
+        model: Any = Session().get_service_model(service)  # pyright misreads its cached properties
         for operation in operations.split():
             for shape in model.operation_model(operation).error_shapes:
                 found.add(shape.metadata.get("error", {}).get("code", shape.name))
