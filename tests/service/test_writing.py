@@ -154,7 +154,7 @@ class TestParameters:
                     await write(name, "fake")
         assert scripted.asked == []
 
-    @pytest.mark.parametrize("name", ["/a" * 15, "/awsome/x", "x", "/ssmx/y", "/x/aws"])
+    @pytest.mark.parametrize("name", ["/a" * 15, "/awsome/x", "x", "/ssmx/y", "/x/aws", "a/b:1"])
     async def test_a_name_that_aws_decides_on(self, scripted: Wire, name: str) -> None:
         """It is sent."""
         scripted.answers["PutParameter"] = {"Version": 1}
