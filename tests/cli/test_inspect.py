@@ -240,6 +240,19 @@ class TestDiff:
             ".\tonly in a\t\"b'\\\\xff'\"\t", "x\tdifferent\t\"b'\\\\x00'\"\t\"b'\\\\x01'\"",
         ]  # fmt: skip
 
+    def test_json_differs_if_a_digit_does(self, ssm: Any, top: str) -> None:
+        """It is shown as stored, on one line."""
+        values = [("[1]", "[true]"), ("[1.0]", "[1]"), ("[1e400]", "[\n1e401]"), ("[ 2]", "[2]")]
+        for number, pair in enumerate(values):
+            for side, value in zip("ab", pair, strict=True):
+                ssm.put_parameter(Name=f"{top}/{side}/{number}", Value=value, Type="String")
+        done = run("diff", *PS, f"{top}/a", f"{top}/b", "--show")
+
+        assert done.stdout.decode().splitlines() == [
+            "0\tdifferent\t[1]\t[true]", "1\tdifferent\t[1.0]\t[1]",
+            "2\tdifferent\t[1e400]\t[ 1e401]", "3\tequal\t\t",
+        ]  # fmt: skip
+
     def test_a_path_that_cannot_be_read_is_an_error(self, scripted: Wire) -> None:
         """With the exit code of that error."""
         scripted.answers["GetParametersByPath"] = refusal("AccessDeniedException")

@@ -355,9 +355,9 @@ class TestSingleFlight:
         """A deadline that is exceeded within a fetch is told as such to all who wait for it."""
         go = threading.Event()
 
-        def slow(_: Any) -> Any:
+        def slow(asked: Any) -> Any:
             go.wait(LIMIT)
-            return parameter("/a", "v")
+            return parameter(asked.body["Name"], "v")
 
         scripted.answers["GetParameter"] = slow
         scripted.answers["GetParametersByPath"] = {"Parameters": []}
