@@ -38,6 +38,14 @@ def list_(provider: Any, prefix: str, output: str | None) -> None:
     for found in provider.describe(prefix):
         changed = f"{found.changed.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if found.changed else ""
         rows.append((found.name, found.type, found.version, changed))
+    if prefix and not rows:
+        has_slash = prefix[0] == "/"
+        other = prefix.lstrip("/") if has_slash else f"/{prefix}"
+        service = "Secrets Manager rarely" if has_slash else "Parameter Store"
+        report(
+            f"there are no secrets named {prefix!r}, and none under it; names are case-sensitive,"
+            f" and those of {service} begin with /: is it {other!r}?"
+        )
     show(("name", "type", "version", "changed"), rows, output)
 
 

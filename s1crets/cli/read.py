@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import click
 
-from s1crets.cli._errors import NO
+from s1crets.cli._errors import NO, report
 from s1crets.cli._json import dump, source
 from s1crets.cli._options import provider_command
 from s1crets.cli._output import write, write_value
+from s1crets.errors import S1cretsError
 
 
 @provider_command()
@@ -49,6 +51,10 @@ def get_by_path(provider: Any, path: str) -> None:
       s1crets get-by-path prod
     """
     found = provider.get_by_path(path, raw=True).items()
+    if not found:
+        with suppress(S1cretsError):
+            if provider.path_exists(path):
+                report(f"{path!r} is the name of a secret, not a path; use s1crets get")
     lines = ",".join(f"\n  {dump(name)}: {source(value)}" for name, value in found)
     write(f"{{{lines}{lines and chr(10)}}}\n".encode("utf-8", "surrogatepass"))
 

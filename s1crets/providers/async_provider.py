@@ -445,11 +445,16 @@ class AsyncProvider:
             return found
         if default is not UNSET:
             return default
-        keys = " / ".join(map(repr, keys_of(keypath)))
+        keys = keys_of(keypath)
+        parts = [
+            part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])
+        ]
         reason = "the secret exists, but not this key in it"
         if not isinstance(held.value(), (dict, list)):
             reason = "its value is not a JSON object or array"
-        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {keys} ({reason})")
+        elif held.pick(parts) is not MISSING:
+            reason = f"dots do not separate keys; did you mean the keys {_joined(parts)}?"
+        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {_joined(keys)}: {reason}")
 
     # Writing and time limits
 
@@ -507,6 +512,10 @@ class AsyncProvider:
             f" {self.deadline} s; check that the service is reachable, or raise the deadline"
         )
         return DeadlineExceededError(message)
+
+
+def _joined(keys: Iterable[str | int]) -> str:
+    return " / ".join(map(repr, keys))
 
 
 def distinct(paths: Iterable[str], on_error: str) -> list[str]:

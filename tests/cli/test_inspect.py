@@ -13,6 +13,8 @@ from _support.wire import Asked, Wire, parameter, refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from s1crets.testing import LoopbackAws
+
 CANARY = "canary-a70f"
 
 
@@ -48,6 +50,26 @@ class TestList:
         assert run("list", *PS, top, "--output", "table").stdout.split() == [
             b"name", b"type", b"version", b"changed",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("prefix", "other"),
+        [
+            ("prod", "Store begin with /: is it '/prod'?"),
+            ("/none", "rarely begin with /: is it 'none'?"),
+        ],
+    )
+    def test_an_empty_list_suggests_another_prefix(
+        self, s1crets_aws: LoopbackAws, prefix: str, other: str
+    ) -> None:
+        """With or without a slash; a list that is not empty suggests nothing."""
+        s1crets_aws.seed({"aws.ps": {"/prod/db": "fake"}})
+        done = run("list", *PS, prefix)
+        cause, hint = done.stderr.decode().splitlines()
+
+        assert done.returncode == 0
+        assert f"no secrets named '{prefix}'" in cause
+        assert hint.endswith(other)
+        assert run("list", *PS, "/prod").stderr == b""
 
     def test_unknown_columns_are_empty(self, scripted: Wire) -> None:
         """AWS need not report a type, a version or a time."""

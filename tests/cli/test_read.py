@@ -72,6 +72,17 @@ def test_a_path_is_one_json_object(ssm: Any, asm: Any, top: str) -> None:
     assert run("get-by-path", *PS, f"{top}/none").stdout == b"{}\n"
 
 
+def test_the_name_of_a_parameter_is_not_a_path(ssm: Any, top: str) -> None:
+    """`get-by-path` prints an empty object, and that it is a name."""
+    ssm.put_parameter(Name=top, Value="fake", Type="SecureString")
+    done = run("get-by-path", *PS, top)
+
+    assert (done.returncode, done.stdout) == (0, b"{}\n")
+    assert done.stderr.decode() == (
+        f"s1crets: '{top}' is the name of a secret, not a path\n  hint: use s1crets get\n"
+    )
+
+
 def test_a_path_has_json_as_it_is_stored(asm: Any, top: str) -> None:
     """Text that is not valid JSON is a string, so the whole output is valid."""
     texts = ['{ "a": 1.0,"b":1e400}', '{"a": NaN}', '{"a": 1, "a": 2}', '"quoted"', "[1,\n2]"]

@@ -28,6 +28,7 @@ from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     ParameterType,
     Tier,
+    check_parameter,
     check_tier,
     kept_attributes,
     parameter_settings,
@@ -54,7 +55,10 @@ class SsmStore(AwsStore):
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
             if not checked_name(path).startswith("/"):
-                raise InvalidNameError(f"{path!r} is not a valid path: it must begin with /")
+                other = "/" + path
+                raise InvalidNameError(
+                    f"{path!r} is not a valid path: it must begin with /; did you mean {other!r}?"
+                )
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
@@ -194,6 +198,7 @@ class SsmStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
         raw = self._encoded(path, value, binary=False, limit=LARGEST_PARAMETER)
+        check_parameter(path, raw)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
         overwrite = partial(self._overwrite, path, raw, arguments)
@@ -229,7 +234,7 @@ class SsmStore(AwsStore):
         check_tier(settings.get("Tier", "Standard" if overwrite else ""), raw)
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
         parse = partial(expect, field="Version", kind=int)
-        await self.clients.call("PutParameter", path, parse, arguments, writes=True)
+        await self.clients.call("PutParameter", path, parse, arguments)
 
     def delete(self, path: str, **_: Any) -> Awaitable[None]:
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""
@@ -468,7 +473,7 @@ class AsyncParameterStore(AwsProvider):
         """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
 
         Args:
-            path: begins with `/`.
+            path: begins with `/`; the name of a parameter is not a path.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.

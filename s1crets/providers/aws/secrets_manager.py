@@ -185,7 +185,7 @@ class SecretsManagerStore(AwsStore):
             expect(answer, "VersionId", str)
             self._check(answer, arguments)
 
-        await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
+        await self.clients.call(operation, path, parse, {**arguments, field: raw})
 
     def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False
