@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from s1crets import _aliases, aio, errors
 from s1crets._redaction import redact
+from s1crets._sentinels import UNSET
 from s1crets._version import __version__
 from s1crets.errors import *  # noqa: F403
 from s1crets.providers import provider as _provider
@@ -35,28 +36,29 @@ __all__ += [
 ]
 
 _aliases.register()
+_REQUIRED: Any = UNSET  # so that a call without a provider gets an error that says so
 
 
-def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
+def get(provider: str, path: str = _REQUIRED, keypath: KeyPath = (), **options: Any) -> Any:
     """Return a secret's value; options are those of the provider's `get`."""
-    return _provider(provider).get(path, keypath=keypath, **options)
+    return _provider(provider, path).get(path, keypath=keypath, **options)
 
 
-def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
+def get_many(provider: str, paths: Iterable[str] = _REQUIRED, **options: Any) -> dict[str, Any]:
     """Return several secrets' values; options are those of the provider's `get_many`."""
-    found: dict[str, Any] = _provider(provider).get_many(paths, **options)
+    found: dict[str, Any] = _provider(provider, paths).get_many(paths, **options)
     return found
 
 
-def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
+def get_by_path(provider: str, path: str = _REQUIRED, **options: Any) -> dict[str, Any]:
     """Return all secrets under a path; options are those of the provider's `get_by_path`."""
-    found: dict[str, Any] = _provider(provider).get_by_path(path, **options)
+    found: dict[str, Any] = _provider(provider, path).get_by_path(path, **options)
     return found
 
 
-def path_exists(provider: str, path: str) -> bool:
+def path_exists(provider: str, path: str = _REQUIRED) -> bool:
     """Return whether there is such a path or secret."""
-    return bool(_provider(provider).path_exists(path))
+    return bool(_provider(provider, path).path_exists(path))
 
 
 def update(provider: str, path: str, value: Any) -> None:
@@ -77,6 +79,6 @@ def put(provider: str, path: str, value: Any, **options: Any) -> None:
     _provider(provider).put(path, value, **options)
 
 
-def delete(provider: str, path: str, **options: Any) -> None:
+def delete(provider: str, path: str = _REQUIRED, **options: Any) -> None:
     """Delete a secret; options are those of the provider's `delete`."""
-    _provider(provider).delete(path, **options)
+    _provider(provider, path).delete(path, **options)

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import logging  # noqa: F401  # imports take its lock, so its fork hook must precede the hook here
 import os
+import sys
 import threading
 import weakref
 from asyncio import _get_running_loop
@@ -136,6 +137,14 @@ def check_asyncio(caller: object) -> None:
     """Raise an error if the running coroutine is not run by asyncio."""
     if _get_running_loop() is None:
         raise not_asyncio(caller)
+
+
+def callers_level() -> int:
+    """Return the number of frames up to the first frame outside of s1crets, for `warnings.warn`."""
+    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings can skip files from 3.12 on
+    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> R:

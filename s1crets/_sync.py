@@ -6,14 +6,17 @@ import asyncio
 import atexit
 import functools
 import threading
+import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 import anyio
 
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import (
+    callers_level,
     check_can_start_thread,
     import_lock,
     lent,
@@ -22,6 +25,7 @@ from s1crets._runtime import (
     spawn_task,
 )
 from s1crets._sentinels import MISSING
+from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ class _Portal:
         if threading.current_thread() is self._thread:  # which would wait for itself
             message = "a blocking call on the thread of s1crets' coroutines: await the async class"
             raise RuntimeError(message)
+        _warn_in_event_loop()
         loop = self._running()
         loop.call_soon_threadsafe(call.start)
         try:
@@ -131,6 +136,19 @@ _portal = _Portal()
 atexit.register(_portal.stop)
 
 
+def _warn_in_event_loop() -> None:
+    """Warn about a blocking call in a running event loop, in asyncio's debug mode."""
+    try:
+        is_debugged = asyncio.get_running_loop().get_debug()
+    except RuntimeError:
+        return
+    if is_debugged:
+        message = (
+            "a blocking call delays all tasks of the running event loop: await the async class"
+        )
+        warnings.warn(message, RuntimeWarning, stacklevel=callers_level())
+
+
 def in_background(provider: T) -> T:
     """Let a provider do its background work on the portal's thread."""
     provider.spawn_with(_portal.spawn)
@@ -188,7 +206,8 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        _portal.run(_Call(provider.invalidate))
+        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+            _portal.run(_Call(provider.invalidate))
         _portal.run(_Call(provider.aclose))
 
 
@@ -254,18 +273,29 @@ def blocking(
     @functools.wraps(method)
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
         provider = self._provider
-        if local is not None:
-            found: R = local(provider, *args, **kwargs)
-            if found is MISSING and provider.open_cache():
-                found = local(provider, *args, **kwargs)
-            if found is not MISSING:
-                return found
-        wanted = _Call(method, provider, *args, **kwargs)
-        del args, kwargs  # a traceback would show the value of an update
-        result: R = _portal.run(wanted)
+        try:
+            if local is not None:
+                found: R = local(provider, *args, **kwargs)
+                if found is MISSING and provider.open_cache():
+                    found = local(provider, *args, **kwargs)
+                if found is not MISSING:
+                    return found
+            wanted = _Call(method, provider, *args, **kwargs)
+            del args, kwargs  # a traceback would show the value of an update
+            result: R = _portal.run(wanted)
+        except TypeError as error:
+            raise _about(error, method, self) from error.__cause__
         return result
 
     return call
+
+
+def _about(error: TypeError, method: Callable[..., Any], facade: Facade[Any]) -> TypeError:
+    """Return an error about wrong arguments with the name of the method that was called."""
+    wrong, called = f"{method.__qualname__}()", f"{type(facade).__name__}.{method.__name__}()"
+    if str(error).startswith(wrong):
+        error.args = (str(error).replace(wrong, called, 1),)
+    return error
 
 
 def direct(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Facade[T], P], R]:
@@ -274,6 +304,9 @@ def direct(method: Callable[Concatenate[T, P], R]) -> Callable[Concatenate[Facad
     @functools.wraps(method)
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
         self._provider.open_cache()
-        return method(self._provider, *args, **kwargs)
+        try:
+            return method(self._provider, *args, **kwargs)
+        except TypeError as error:
+            raise _about(error, method, self) from error.__cause__
 
     return call

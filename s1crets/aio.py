@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s1crets._redaction import redact
+from s1crets._sentinels import UNSET
 from s1crets.providers import made as _made
 from s1crets.providers import provider as _provider
 
@@ -23,27 +24,31 @@ __all__ = [
     "update",
 ]
 
+_REQUIRED: Any = UNSET  # so that a call without a provider gets an error that says so
 
-async def get(provider: str, path: str, keypath: KeyPath = (), **options: Any) -> Any:
+
+async def get(provider: str, path: str = _REQUIRED, keypath: KeyPath = (), **options: Any) -> Any:
     """Return a secret's value; options are those of the provider's `get`."""
-    return await (await _awaited(provider)).get(path, keypath=keypath, **options)
+    return await (await _awaited(provider, path)).get(path, keypath=keypath, **options)
 
 
-async def get_many(provider: str, paths: Iterable[str], **options: Any) -> dict[str, Any]:
+async def get_many(
+    provider: str, paths: Iterable[str] = _REQUIRED, **options: Any
+) -> dict[str, Any]:
     """Return several secrets' values; options are those of the provider's `get_many`."""
-    found: dict[str, Any] = await (await _awaited(provider)).get_many(paths, **options)
+    found: dict[str, Any] = await (await _awaited(provider, paths)).get_many(paths, **options)
     return found
 
 
-async def get_by_path(provider: str, path: str, **options: Any) -> dict[str, Any]:
+async def get_by_path(provider: str, path: str = _REQUIRED, **options: Any) -> dict[str, Any]:
     """Return all secrets under a path; options are those of the provider's `get_by_path`."""
-    found: dict[str, Any] = await (await _awaited(provider)).get_by_path(path, **options)
+    found: dict[str, Any] = await (await _awaited(provider, path)).get_by_path(path, **options)
     return found
 
 
-async def path_exists(provider: str, path: str) -> bool:
+async def path_exists(provider: str, path: str = _REQUIRED) -> bool:
     """Return whether there is such a path or secret."""
-    return bool(await (await _awaited(provider)).path_exists(path))
+    return bool(await (await _awaited(provider, path)).path_exists(path))
 
 
 async def update(provider: str, path: str, value: Any) -> None:
@@ -64,16 +69,16 @@ async def put(provider: str, path: str, value: Any, **options: Any) -> None:
     await (await _awaited(provider)).put(path, value, **options)
 
 
-async def delete(provider: str, path: str, **options: Any) -> None:
+async def delete(provider: str, path: str = _REQUIRED, **options: Any) -> None:
     """Delete a secret; options are those of the provider's `delete`."""
-    await (await _awaited(provider)).delete(path, **options)
+    await (await _awaited(provider, path)).delete(path, **options)
 
 
-async def _awaited(provider: str) -> Any:
-    found = _made(provider)
+async def _awaited(provider: str, path: object = "") -> Any:
+    found: Any = None if path is UNSET else _made(provider)
     if found is None:
         from s1crets._runtime import run_in_thread
 
         # It is imported, and looked for in other packages, which takes reading files.
-        found = await run_in_thread(_provider, provider)
+        found = await run_in_thread(_provider, provider, path)
     return found.awaited

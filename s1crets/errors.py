@@ -22,6 +22,7 @@ __all__ = [
     "InvalidNameError",
     "InvalidValueError",
     "NotPrivateError",
+    "QuotaExceededError",
     "S1cretsError",
     "SecretExistsError",
     "SecretNotFoundError",
@@ -58,6 +59,10 @@ class AccessDeniedError(S1cretsError, PermissionError):
 
 class ThrottledError(S1cretsError):
     """AWS still throttled the request after all attempts."""
+
+
+class QuotaExceededError(S1cretsError):
+    """A quota of the account is used up, such as that of parameters. It is not retried."""
 
 
 class UnavailableError(S1cretsError, ConnectionError):

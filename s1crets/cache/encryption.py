@@ -25,6 +25,7 @@ _NONCE = 12
 _SMALLEST = 256  # bytes of a padded record; larger records are padded to a power of two
 _LENGTH = struct.Struct("!I")
 _VARIABLE = "S1CRETS_CACHE_KEY"
+_ARGUMENT = "cache_args: cache_key"
 PLAIN = "s1crets:plain:"
 """The prefix of all rows that are not encrypted."""
 
@@ -43,48 +44,49 @@ def read_keys(given: Any) -> list[Redacted]:
 
     Raises:
         TypeError: any other type.
-        ValueError: a key is not 32 bytes long.
+        ConfigurationError: a `ValueError`: a key is not 32 bytes long.
         NotPrivateError: a `PermissionError`: others can read the file.
     """
-    given = redact(given)
+    given, origin = redact(given), _ARGUMENT
     if given.reveal() is None:
         # An environment variable can't hold a list: several keys are separated by commas.
         ring = os.environ.get(_VARIABLE, "")
-        given = Redacted(ring.split(",") if ring else [])
+        given, origin = Redacted(ring.split(",") if ring else []), f"the variable {_VARIABLE}"
     elif not isinstance(given.reveal(), (list, tuple)):
         given = Redacted([given.reveal()])
     elif not given.reveal():
-        raise ValueError("cache_args: cache_key is an empty list")
-    return [_read_key(member) for member in map(redact, given.reveal())]
+        raise ConfigurationError(f"{_ARGUMENT} is an empty list")
+    return [_read_key(member, origin) for member in map(redact, given.reveal())]
 
 
-def _read_key(given: Redacted) -> Redacted:
+def _read_key(given: Redacted, origin: str) -> Redacted:
     if callable(given.reveal()):
         given = Redacted(given.reveal()())
     if isinstance(given.reveal(), Path):
         given = _from_file(given.reveal())
     if isinstance(given.reveal(), str):
-        given = _from_base64(given)
+        given = _from_base64(given, origin)
     if not isinstance(given.reveal(), bytes):
         kind = type(given.reveal()).__name__
-        raise TypeError(f"cache_args: cache_key must be bytes, str, Path or a function, not {kind}")
+        raise TypeError(f"{_ARGUMENT} must be bytes, str, Path or a function, not {kind}")
     if len(given.reveal()) != _KEY:
         size = len(given.reveal())
-        raise ValueError(
-            f"cache_args: cache_key must be {_KEY} bytes (as str: base64 of them), not {size};"
+        raise ConfigurationError(
+            f"{origin} must be {_KEY} bytes (as text: base64 of them), not {size};"
             " `s1crets new-key` prints a new key"
         )
     return given
 
 
-def _from_base64(text: Redacted) -> Redacted:
+def _from_base64(text: Redacted, origin: str) -> Redacted:
     try:
         return Redacted(base64.b64decode(text.reveal().strip(), validate=True))
     except ValueError:
         pass  # the error's context would contain the key
-    raise ValueError(
-        "cache_args: cache_key is not base64; `s1crets new-key` prints a new key, and a file that"
-        " contains a key is passed as a pathlib.Path"
+    path = ", and a file that contains a key is passed as a pathlib.Path"
+    raise ConfigurationError(
+        f"{origin} is not base64; `s1crets new-key` prints a new key"
+        + (path if origin == _ARGUMENT else "")
     )
 
 

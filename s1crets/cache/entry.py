@@ -168,6 +168,10 @@ class CachedValue:
             pass  # its frames contain the value
         raise RecursionError("there is too little of the stack left to copy the value")
 
+    def stored(self) -> Any:
+        """Return the text or bytes as stored, or those of each secret under a path."""
+        return dict(self.raw) if isinstance(self.raw, Mapping) else self.raw
+
     def pick(self, keypath: KeyPath) -> Any:
         """Return the item at `keypath` in the value, or `MISSING`."""
         keys = keys_of(keypath)  # before there is a value in this frame

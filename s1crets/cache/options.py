@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
 from s1crets._redaction import redact
+from s1crets._runtime import callers_level
 from s1crets._validation import NUMBER, Rule, check_items
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.memory import MemoryCache
@@ -215,17 +216,9 @@ def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
             " you can read: pass a cache_key (`s1crets new-key` prints a new key), or leave"
             " cache_on_disk out"
         )
-        warnings.warn(message, InsecureCacheWarning, stacklevel=_callers_level())
+        warnings.warn(message, InsecureCacheWarning, stacklevel=callers_level())
     size = args.get("cache_size", 1000)
     return [DiskCache(folder, size=size, unbounded_prefix=TOMBSTONES) for folder in folders]
-
-
-def _callers_level() -> int:
-    """Return the number of frames up to the first frame outside of s1crets."""
-    level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings can skip files from 3.12 on
-    while frame.f_back and frame.f_globals["__name__"].partition(".")[0] == "s1crets":
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _cache_folder() -> Path:

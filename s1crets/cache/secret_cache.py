@@ -33,7 +33,7 @@ _log = logging.getLogger("s1crets.cache")
 _LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
 _SLOW_LOCK = 60.0  # seconds during which a lock that took longer than that is not waited for
 _POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
-_CLOSE_WAIT = 2.0  # seconds that closing waits for invalidations
+_CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
 
 

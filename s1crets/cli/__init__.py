@@ -8,12 +8,26 @@ import click
 
 from s1crets._version import __version__
 from s1crets.cli import env, import_, inspect, read, write
-from s1crets.cli._errors import reported
+from s1crets.cli._errors import escaped, reported
 from s1crets.cli._options import EPILOG
 from s1crets.cli._output import write_value
 
 
-@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """The command, whose usage errors are readable too."""
+
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Parse the options before the name of a command."""
+        with escaped():
+            return super().make_context(*args, **settings)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parse the rest of the command line, and run the command."""
+        with escaped():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_Group, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="s1crets")
 def main() -> None:
     """Read and write secrets in AWS Secrets Manager and Parameter Store.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
+from s1crets.cli._output import OTHER, readable, report
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -19,7 +21,7 @@ from s1crets.errors import (
     UnavailableError,
 )
 
-NO, NOT_FOUND, DENIED, OTHER = 1, 3, 4, 7
+NO, NOT_FOUND, DENIED = 1, 3, 4
 INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`
 _CODES: dict[type[Exception] | tuple[type[Exception], ...], int] = {
     SecretNotFoundError: NOT_FOUND,
@@ -30,9 +32,22 @@ _CODES: dict[type[Exception] | tuple[type[Exception], ...], int] = {
 }
 
 
+class _Log(logging.Handler):
+    """Reports warnings like errors; Python's own handler would print them as they are."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Report a log record."""
+        report(record.getMessage())
+
+
+_log = logging.getLogger("s1crets")
+
+
 @contextmanager
 def reported() -> Iterator[None]:
     """Report an error on stderr and exit with its code; a traceback could show a value."""
+    handler = _Log(logging.WARNING)
+    _log.addHandler(handler)
     try:
         yield
     except (click.ClickException, click.Abort):
@@ -49,23 +64,18 @@ def reported() -> Iterator[None]:
     except Exception as error:  # noqa: BLE001  # Python would exit with 1, which means "no"
         report(f"unexpected {type(error).__name__}; please report the command that caused it")
         sys.exit(OTHER)
+    finally:
+        _log.removeHandler(handler)
 
 
-def report(*messages: str) -> None:
-    """Write messages ("cause; hint" or only a cause) to stderr, and each hint once at the end."""
-    hints = {}
-    for message in map(one_line, messages):
-        cause, separator, hint = message.rpartition("; ")
-        click.echo(f"s1crets: {cause if separator else message}", err=True)
-        if separator:
-            hints[f"  hint: {hint}"] = True
-    for line in hints:
-        click.echo(line, err=True)
-
-
-def one_line(text: object) -> str:
-    """Return a message without line breaks."""
-    return " ".join(str(text).split())
+@contextmanager
+def escaped() -> Iterator[None]:
+    """Make click's own errors readable: they repeat arguments, which may be names of files."""
+    try:
+        yield
+    except click.ClickException as error:
+        vars(error)["message"] = readable(error.message, sys.stderr)  # click declares it final
+        raise
 
 
 def exit_code(*errors: BaseException) -> int:

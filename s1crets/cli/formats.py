@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shlex
@@ -10,9 +11,19 @@ from collections.abc import Callable, Mapping
 from s1crets.errors import InvalidValueError
 
 _BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]*")
-_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r"})
-# python-dotenv expands ${…} in any quotes; a default value is the only way to write the two signs.
-_DOLLAR = "${S1CRETS_NO_SUCH_VARIABLE:-$}{"
+# A dotenv file is read by python-dotenv and by shells. Between double quotes both unescape `\\` and
+# `\"`, and both resolve `${NAME:-default}`, which is how a dollar sign is written. `${NAME-text}`
+# is text only for a shell, `${NAME+:-text}` only for python-dotenv, which knows `\r` but reads a
+# carriage return as a line feed. A backtick can only be written between single quotes, so a first
+# line sets the variable to `HELPER`, and the second refers to it.
+_UNSET = "S1CRETS_NO_SUCH_VARIABLE"
+_ESCAPES = {
+    "\\": "\\\\",
+    '"': '\\"',
+    "$": f"${{{_UNSET}:-$}}",
+    "\r": f"${{{_UNSET}-\r}}${{{_UNSET}+:-\\r}}",
+}
+HELPER = "`"
 
 
 def _lines(line: str, quoted: Callable[[str], str]) -> Callable[[Mapping[str, str]], str]:
@@ -22,10 +33,31 @@ def _lines(line: str, quoted: Callable[[str], str]) -> Callable[[Mapping[str, st
     )
 
 
-def _dotenv_value(value: str) -> str:
+def _dotenv_line(name: str, value: str) -> str:
     if _BARE.fullmatch(value):
-        return value
-    return '"' + value.translate(_ESCAPES).replace("${", _DOLLAR) + '"'
+        return f"{name}={value}\n"
+    if not re.search(r"['\\\r]|\$\{", value):
+        return f"{name}='{value}'\n"
+    escapes = str.maketrans({**_ESCAPES, HELPER: f"${{{name}}}"})
+    helper = f"{name}='{HELPER}'\n" if HELPER in value else ""
+    return f'{helper}{name}="{value.translate(escapes)}"\n'
+
+
+def _dotenv(variables: Mapping[str, str]) -> str:
+    return "".join(itertools.starmap(_dotenv_line, variables.items()))
+
+
+def from_dotenv(value: str, helper: str | None) -> str:
+    """Return the value of an exported line that python-dotenv has parsed, but not expanded.
+
+    Args:
+        value: what python-dotenv returns.
+        helper: the name of the variable, if it is that of the line before too.
+    """
+    if helper:
+        value = value.replace(f"${{{helper}}}", HELPER)
+    value = re.sub(rf"\$\{{{_UNSET}-[\r\n]\}}", "", value)
+    return re.sub(rf"\$\{{{_UNSET}\+?:-([$\r])\}}", r"\1", value)
 
 
 def _yaml_value(value: str) -> str:
@@ -52,7 +84,7 @@ def _docker(variables: Mapping[str, str]) -> str:
 
 
 FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
-    "dotenv": _lines("{}={}", _dotenv_value),  # python-dotenv reads it
+    "dotenv": _dotenv,
     "json": _json,
     "yaml": _lines('"{}": {}', _yaml_value),  # names are quoted, since a bare NO would be false
     "shell": _lines("export {}={}", shlex.quote),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
@@ -12,9 +11,11 @@ from typing import Any
 import click
 
 from s1crets._redaction import Redacted, redact
-from s1crets.cli._errors import exit_code, report
+from s1crets.cli._errors import exit_code
+from s1crets.cli._json import content, members, parse
 from s1crets.cli._options import provider_command, read_file
-from s1crets.cli._output import write
+from s1crets.cli._output import report, write
+from s1crets.cli.formats import HELPER, from_dotenv
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 
 _DONE = {"create": "created", "update": "updated"}
@@ -35,9 +36,10 @@ def import_(provider: Any, file: str, path: str, form: str | None, *, dry_run: b
 
     Missing secrets are created (parameters as SecureString), those with another value are updated,
     the others left alone. Names are printed, values never. `-` reads stdin. In JSON, text is stored
-    unchanged, objects and arrays as JSON; numbers, booleans and null are rejected, since stores
-    hold only text. Everything is validated before anything is written. If a write fails, the
-    remaining ones are still attempted, and the exit code is that of the first failure.
+    unchanged, objects and arrays as they are written; numbers, booleans and null are rejected,
+    since stores hold only text, and so are NaN and names that occur twice. Everything is validated
+    before anything is written. If a write fails, the remaining ones are still attempted, and the
+    exit code is that of the first failure.
 
     \b
     Examples:
@@ -48,7 +50,7 @@ def import_(provider: Any, file: str, path: str, form: str | None, *, dry_run: b
     form = form or ("json" if file.endswith(".json") else "dotenv")
     text = read_file(file)
     settings = _named(path, _parse_json(text) if form == "json" else _parse_dotenv(text))
-    current = provider.get_many(settings, cached=False, errors="return")
+    current = provider.get_many(settings, cached=False, raw=True, errors="return")
     failures: dict[str, S1cretsError] = {}
     lines = []
     bar = click.progressbar(settings, label="import", file=sys.stderr)
@@ -75,24 +77,30 @@ def _verb(current: Any, wanted: Redacted) -> str:
         return "create"
     if isinstance(current, S1cretsError):
         raise current
-    from s1crets.cache.entry import decode  # it comes with aiocache, which --help does not need
+    return "" if content(current) == content(wanted.reveal()) else "update"
 
-    return "" if current in (wanted.reveal(), decode(wanted.reveal())) else "update"
+
+_KINDS = {tuple: "a number", bool: "true or false", type(None): "null"}
 
 
 def _parse_json(text: Redacted) -> dict[str, Redacted]:
     try:
-        found = redact(json.loads(text.reveal()))
+        found = redact(members(text.reveal()))
     except (ValueError, RecursionError):
         found = redact(None)
-    if not isinstance(found.reveal(), dict):
+    if found.reveal() is None:
         raise ConfigurationError("the input is not a JSON object")
-    settings, wrong = {}, []
-    for name, value in found.reveal().items():
-        if not isinstance(value, (str, dict, list)):
-            wrong.append(f"{name} ({type(value).__name__})")
-        stored = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        settings[name] = redact(stored)
+    settings: dict[str, Redacted] = {}
+    wrong = []
+    for name, stored in found.reveal():
+        problem = "it occurs twice" if name in settings else ""
+        try:
+            value = parse(stored)
+        except ValueError as error:
+            value, problem = None, str(error)
+        if problem or type(value) in _KINDS:
+            wrong.append(f"{name} ({problem or _KINDS[type(value)]})")
+        settings[name] = redact(value if isinstance(value, str) else stored)
     if wrong:
         message = f"only text, objects and arrays can be imported, not {', '.join(wrong)}"
         raise ConfigurationError(message)
@@ -105,12 +113,16 @@ def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
     except ImportError as error:
         message = "a dotenv file needs python-dotenv; pip install 's1crets[dotenv]'"
         raise ConfigurationError(message) from error
-    settings = {}
+    settings: dict[str, Redacted] = {}
     for binding in parse_stream(io.StringIO(text.reveal())):
-        if binding.error or (binding.key is not None and binding.value is None):
-            raise ConfigurationError(f"line {binding.original.line} of the input is not NAME=value")
-        if binding.key is not None:
-            settings[binding.key] = redact(binding.value)
+        line, name, value = binding.original.line, binding.key, binding.value
+        if binding.error or (name is not None and value is None):
+            raise ConfigurationError(f"line {line} of the input is not NAME=value")
+        if name is not None and value is not None:
+            helper = name in settings and settings[name].reveal() == HELPER
+            if name in settings and not helper:
+                raise ConfigurationError(f"line {line} of the input sets {name} again")
+            settings[name] = redact(from_dotenv(value, name if helper else None))
     return settings
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,9 +12,10 @@ from typing import Any
 import click
 
 from s1crets._sentinels import MISSING
-from s1crets.cli._errors import NO, exit_code, one_line, report
+from s1crets.cli._errors import NO, exit_code
+from s1crets.cli._json import content, source
 from s1crets.cli._options import provider_command, read_file, source_options
-from s1crets.cli._output import output_option, show
+from s1crets.cli._output import one_line, output_option, report, show
 from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError
 
 
@@ -37,6 +38,14 @@ def list_(provider: Any, prefix: str, output: str | None) -> None:
     for found in provider.describe(prefix):
         changed = f"{found.changed.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if found.changed else ""
         rows.append((found.name, found.type, found.version, changed))
+    if prefix and not rows:
+        has_slash = prefix[0] == "/"
+        other = prefix.lstrip("/") if has_slash else f"/{prefix}"
+        service = "Secrets Manager rarely" if has_slash else "Parameter Store"
+        report(
+            f"there are no secrets named {prefix!r}, and none under it; names are case-sensitive,"
+            f" and those of {service} begin with /: is it {other!r}?"
+        )
     show(("name", "type", "version", "changed"), rows, output)
 
 
@@ -110,7 +119,8 @@ def _state(error: S1cretsError | None) -> tuple[str, str, str]:
 def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None) -> None:
     """Compare names and values of the secrets under two paths.
 
-    JSON values are compared by content, all others as stored. Values are printed only with --show.
+    JSON values are compared by content, with each number's digits; all others as stored.
+    Values are printed only with --show.
 
     \b
     Examples:
@@ -128,15 +138,15 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
 
 def _relative(provider: Any, path: str) -> dict[str, Any]:
     """Return the secrets under a path by their names relative to it; its own name is a dot."""
-    under = provider.get_by_path(path).items()
+    under = provider.get_by_path(path, raw=True).items()
     return {name.removeprefix(path.rstrip("/")).lstrip("/") or ".": value for name, value in under}
 
 
 def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:
     def dump(value: Any) -> str:
-        return "" if value is MISSING else json.dumps(value, ensure_ascii=False, default=repr)
+        return "" if value is MISSING else re.sub(r"[\t\r\n]", " ", source(value, repr))
 
-    if a == b:
+    if content(a) == content(b):
         return name, "equal", "", ""
     state = "only in b" if a is MISSING else "only in a" if b is MISSING else "different"
     return name, state, dump(a), dump(b)

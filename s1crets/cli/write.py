@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ import click
 from s1crets._redaction import Redacted, redact
 from s1crets.cli._errors import reported
 from s1crets.cli._options import provider_command, read_stdin
-from s1crets.cli._output import write_value
+from s1crets.cli._output import readable, write_value
 
 
 class _RedactingCommand(click.Command):
@@ -79,7 +80,7 @@ def delete(provider: Any, path: str, *, yes: bool) -> None:
       s1crets delete --yes prod/old-token
     """
     if not yes:
-        click.confirm(f"Delete {path}?", abort=True, err=True)
+        click.confirm(f"Delete {readable(path, sys.stderr)}?", abort=True, err=True)
     provider.delete(path)
 
 

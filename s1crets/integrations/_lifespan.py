@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
@@ -26,8 +26,9 @@ _KINDS: dict[str, type[AsyncProvider]] = {
 class Preload:
     """A provider, and the secrets to read from it before the app serves requests.
 
-    If some can't be read, the app does not start, and a single error lists them all. The values
-    are kept in the provider's cache, unless its `cache_ttl` is 0.
+    If some can't be read, the app does not start, and a single error lists them all: a
+    `BatchError`, which is also an `AccessDeniedError`, say, if all its errors are. The values are
+    kept in the provider's cache, unless its `cache_ttl` is 0.
 
     Attributes:
         provider: an async provider, or the name of a process-wide provider, such as `'aws.ps'`.
@@ -87,8 +88,16 @@ async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProv
         if errors := [item for task in tasks for item in task.result().items()]:
             reasons = dict.fromkeys(f"\n- {error}" for _, error in errors)
             message = "the app is not started because some of its secrets can't be read:"
-            raise BatchError(message + "".join(reasons), {}, dict(errors))
+            raise _of_one_kind(message + "".join(reasons), dict(errors))
         yield by_kind
+
+
+def _of_one_kind(message: str, errors: Mapping[str, S1cretsError]) -> BatchError:
+    """Return a `BatchError` that is also of the class that all its errors have in common."""
+    kinds = {type(error) for error in errors.values()}
+    bases: tuple[type, ...] = (BatchError, *kinds) if len(kinds) == 1 else (BatchError,)
+    error: BatchError = type("BatchError", bases, {})(message, {}, errors)
+    return error
 
 
 def _kind(provider: AsyncProvider | str) -> str:
@@ -112,5 +121,9 @@ async def _errors(
         return error.errors
     except S1cretsError as error:
         return {str(wanted): error.with_traceback(None)}
-    message = f"{provider.service}: there is nothing under {wanted!r}; check the path and region"
+    problem = "check the path and the region"
+    with suppress(S1cretsError):
+        if await provider.path_exists(wanted):
+            problem = "it is the name of a secret, not a path: put it in names"
+    message = f"{provider.service}: there is nothing under {wanted!r}; {problem}"
     return {wanted: SecretNotFoundError(message)}

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from s1crets._runtime import import_lock
+from s1crets._sentinels import UNSET
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -21,11 +22,17 @@ _CLASSES = {
     "aws.sm": "s1crets.providers.aws:SecretsManager",
     "files": "s1crets.providers.files:Files",
 }
+_FIRST = "the provider comes first: ('aws.ps', {0!r}) or ('aws.sm', {0!r})"
 _providers: dict[str, Any] = {}
 
 
-def provider(name: str) -> Any:
-    """Return the shared provider of that name, created with default options."""
+def provider(name: str, path: object = "") -> Any:
+    """Return the shared provider of that name, created with default options.
+
+    The path is that of the caller, `UNSET` if it is missing.
+    """
+    if path is UNSET:
+        raise TypeError(f"there is no path: {_FIRST.format(name)}")
     # If two threads create it, the first stays.
     return made(name) or _providers.setdefault(name, provider_class(name)())
 
@@ -44,7 +51,8 @@ def provider_class(name: str) -> Any:
     others = _others()
     if not isinstance(name, str) or name not in others:
         known = ", ".join(map(repr, [*_CLASSES, *others]))
-        raise ValueError(f"there is no provider {name!r}; known are {known}")
+        hint = _FIRST.format(name) if "/" in str(name) else f"known are {known}"
+        raise ValueError(f"there is no provider {name!r}; {hint}")
     return _loaded(name, others[name])
 
 

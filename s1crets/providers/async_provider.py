@@ -108,6 +108,7 @@ class AsyncProvider:
         paths: Iterable[str],
         *,
         cached: bool = True,
+        raw: bool = False,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
         """Return the values of several secrets, in the requested order.
@@ -115,30 +116,34 @@ class AsyncProvider:
         Args:
             paths: names.
             cached: whether a cache may answer.
+            raw: whether JSON is returned as the text that is stored.
             errors: `"return"` puts errors in place of the values.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
         """
         # Stripped, since the frames of a failure contain the values.
-        return await stripped(self._get_many(paths, errors, cached=cached))
+        return await stripped(self._get_many(paths, errors, cached=cached, raw=raw))
 
-    async def get_by_path(self, path: str, *, cached: bool = True) -> dict[str, Any]:
+    async def get_by_path(
+        self, path: str, *, cached: bool = True, raw: bool = False
+    ) -> dict[str, Any]:
         """Return all secrets whose names are `path` or start with it and a slash, by name.
 
         Args:
             path: the beginning of names, up to a `/`; `/` alone means all.
             cached: whether a cache may answer.
+            raw: whether JSON is returned as the text that is stored.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
             S1cretsError: any other failure.
         """
-        return await self._get_by_path(path, cached=cached)
+        return await self._get_by_path(path, cached=cached, raw=raw)
 
-    def get_by_path_local(self, path: str, *, cached: bool = True) -> Any:
+    def get_by_path_local(self, path: str, *, cached: bool = True, raw: bool = False) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
-        return self._hit_key(self._store.key(path, PATH), cached=cached)
+        return self._hit_key(self._store.key(path, PATH), cached=cached, raw=raw)
 
     async def path_exists(self, path: str) -> bool:
         """Return whether there is a secret of this name, or under this path.
@@ -315,11 +320,19 @@ class AsyncProvider:
         return held.value() if keypath == () else self.answer(held, name, keypath, default)
 
     def _hit_key(
-        self, key: CacheKey, keypath: KeyPath = (), default: Any = UNSET, *, cached: bool
+        self,
+        key: CacheKey,
+        keypath: KeyPath = (),
+        default: Any = UNSET,
+        *,
+        cached: bool,
+        raw: bool = False,
     ) -> Any:
         """Return the value of any key in a local cache, or `MISSING`."""
         held = self.cached_value(key) if cached else None
-        return MISSING if held is None else self.answer(held, key.name, keypath, default)
+        if held is None:
+            return MISSING
+        return held.stored() if raw else self.answer(held, key.name, keypath, default)
 
     def cached_value(self, key: CacheKey) -> CachedValue | None:
         """Return the entry in a local cache, counted as a hit, or None."""
@@ -346,16 +359,19 @@ class AsyncProvider:
             return default
         return self.answer(held, path, keypath, default)
 
-    async def _get_by_path(self, path: str, *, cached: bool, **options: Any) -> dict[str, Any]:
+    async def _get_by_path(
+        self, path: str, *, cached: bool, raw: bool, **options: Any
+    ) -> dict[str, Any]:
         check_asyncio(self)
         key = self._store.key(path, PATH, **options)
-        found = self._hit_key(key, cached=cached)
+        found = self._hit_key(key, cached=cached, raw=raw)
         if found is MISSING:
-            found = (await self.read(key, cached=cached)).value()
+            held = await self.read(key, cached=cached)
+            found = held.stored() if raw else held.value()
         return dict(found)
 
     async def _get_many(
-        self, paths: Iterable[str], on_error: str, *, cached: bool, **options: Any
+        self, paths: Iterable[str], on_error: str, *, cached: bool, raw: bool, **options: Any
     ) -> dict[str, Any]:
         check_asyncio(self)
         names = distinct(paths, on_error)
@@ -368,7 +384,7 @@ class AsyncProvider:
             except S1cretsError as error:
                 errors[name] = error
                 continue
-            values[name] = self._hit_key(key, cached=cached)
+            values[name] = self._hit_key(key, cached=cached, raw=raw)
             if values[name] is MISSING:
                 missing[key] = name
         self.counters.misses += len(missing)
@@ -379,7 +395,7 @@ class AsyncProvider:
                     if isinstance(outcome, S1cretsError):
                         errors[name] = outcome
                     else:
-                        values[name] = outcome.value()
+                        values[name] = outcome.stored() if raw else outcome.value()
         return self._batch(names, {**values, **errors}, on_error)
 
     async def _read_missing(
@@ -429,11 +445,16 @@ class AsyncProvider:
             return found
         if default is not UNSET:
             return default
-        keys = " / ".join(map(repr, keys_of(keypath)))
+        keys = keys_of(keypath)
+        parts = [
+            part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])
+        ]
         reason = "the secret exists, but not this key in it"
         if not isinstance(held.value(), (dict, list)):
             reason = "its value is not a JSON object or array"
-        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {keys} ({reason})")
+        elif held.pick(parts) is not MISSING:
+            reason = f"dots do not separate keys; did you mean the keys {_joined(parts)}?"
+        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {_joined(keys)}: {reason}")
 
     # Writing and time limits
 
@@ -491,6 +512,10 @@ class AsyncProvider:
             f" {self.deadline} s; check that the service is reachable, or raise the deadline"
         )
         return DeadlineExceededError(message)
+
+
+def _joined(keys: Iterable[str | int]) -> str:
+    return " / ".join(map(repr, keys))
 
 
 def distinct(paths: Iterable[str], on_error: str) -> list[str]:

@@ -20,6 +20,7 @@ from aiocache import SimpleMemoryCache
 from hypothesis import given
 from hypothesis import strategies as st
 
+import s1crets
 from s1crets._redaction import Redacted
 from s1crets.cache import DiskCache, MemoryCache
 from s1crets.cache.encryption import AesCipher, framed, new_key, read_keys
@@ -123,6 +124,19 @@ def test_a_key_that_is_none_is_refused(
     assert "canary" not in str(caught.value)
     assert caught.value.__context__ is None
     assert not (tmp_path / "cache").exists()
+
+
+@pytest.mark.parametrize("ring", ["canary!", "Y2FuYXJ5", f"{TEXT},canary", ","])
+def test_an_invalid_key_of_the_environment_is_named(
+    tmp_path: Path, ring: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error says which variable is wrong, and does not show it."""
+    monkeypatch.setenv("S1CRETS_CACHE_KEY", ring)
+    with pytest.raises(s1crets.ConfigurationError, match=r"S1CRETS_CACHE_KEY .*new-key") as caught:
+        ParameterStore(cache_args=on_disk(tmp_path))
+
+    assert "canary" not in str(caught.value)
+    assert "cache_args" not in str(caught.value)
 
 
 @pytest.mark.parametrize("problem", ["mode", "owner", "missing"])

@@ -61,7 +61,7 @@ def told(asked: Asked) -> Any:
     assert scope
     value = f"{scope.group(1)} {asked.headers['Host']} {asked.body}"
     return {
-        "Parameter": {"Name": "/a", "Value": value},
+        "Parameter": {"Name": asked.body.get("Name"), "Value": value},
         "SecretString": value,
         "Parameters": [{"Name": "/a/b", "Value": value}],
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,13 +21,19 @@ if TYPE_CHECKING:
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
     """Run the command with a pseudo-terminal as stdout or stderr; return the text it shows."""
 
-    def run_on_terminal(stream: str, *args: str) -> str:
+    def run_on_terminal(stream: str, *args: str, code: int = 0) -> str:
         ours, theirs = pty.openpty()
         try:
             with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch, contained():
                 patch.setattr(sys, stream, terminal)
-                assert main(args, "s1crets", standalone_mode=False) is None
-            return os.read(ours, 65536).decode().replace("\r\n", "\n")
+                with pytest.raises(SystemExit) as exited:
+                    main(args, "s1crets")
+            assert exited.value.code == code
+            shown = b""
+            with suppress(OSError):  # Linux' way to say that all has been read
+                while chunk := os.read(ours, 65536):
+                    shown += chunk
+            return shown.decode().replace("\r\n", "\n")
         finally:
             os.close(ours)
 

@@ -10,11 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.command import COMMAND, PS, error_of, run, run_here, run_process
+from _support.wire import Asked, Wire, parameter, refusal
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from s1crets.testing import LoopbackAws
 
 PRINT = [sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))"]
+REFERENCE = "/aws/reference/secretsmanager/odd"
+# JSON that is not what Python would write.
+EXACT = [
+    '{"a": 1.0}', "[1e400]", '{ "z" : 12345678901234567890,"a":1.10 }', '{"a": NaN}',
+    '{"a": 1, "a": 2}', "[1,\n 2]\n", '["\\u00e4\\ud800", -0]', "1.50",
+]  # fmt: skip
+SPECIAL = [
+    "path", "ld-preload", "DYLD_X", "pythonpath", "node_options", "bash_env", "env", "ifs",
+    "https_proxy", "aws_profile", "s1crets_cache_key", "perl5opt", "java_tool_options", "ps4",
+    "git_ssh_command", "editor", "requests_ca_bundle", "home",
+]  # fmt: skip
+ORDINARY = [
+    "user", "host", "port", "password", "api-key", "node_env", "git_token", "database_url",
+    "environment", "java_version", "proxy", "mypath", "timezone", "path_prefix",
+]  # fmt: skip
+TRAILING = {"export --format json": (), "exec": ("--", "/nothing")}
 VALUES = {"db/url": "fake url", "db/api-key": "fäke\n$x `y`", "9": '{"a": [1, "ä"]}'}
 VARIABLES = {"URL": "fake url", "API_KEY": "fäke\n$x `y`", "_9": '{"a": [1, "ä"]}'}
 
@@ -89,20 +108,61 @@ class TestExport:
         assert repr(top) in error_of(done)
         assert b"value-2f" not in done.stderr
 
+    def test_json_is_passed_on_as_it_is_stored(
+        self, s1crets_aws: LoopbackAws, top: str, tmp_path: Path
+    ) -> None:
+        """No digit, space or key changes, also from a cache; only a KEY is looked up in it."""
+        values = {f"V{number}": text for number, text in enumerate(EXACT)}
+        s1crets_aws.seed({"aws.ps": {f"{top}/{name}": text for name, text in values.items()}})
+        s1crets_aws.seed({"aws.sm": {f"{top[1:]}/{name}": text for name, text in values.items()}})
+        reference = f"/aws/reference/secretsmanager{top}/V0"
+        for _ in range(2):
+            cache = ("--format", "json", "--cache-dir", str(tmp_path))
+            parameters = run("export", *PS, "--path", top, *cache)
+            secrets = run("export", "--path", top[1:], *cache)
+            single = run("export", *PS, "--secret", reference, "--secret", f"{reference}/a", *cache)
+
+            assert json.loads(parameters.stdout) == json.loads(secrets.stdout) == values
+            assert json.loads(single.stdout) == {"V0": EXACT[0], "A": "1.0"}
+
+    @pytest.mark.parametrize("command", ["export --format json", "exec"])
+    def test_variables_that_change_how_programs_run_must_be_allowed(
+        self, s1crets_aws: LoopbackAws, top: str, command: str
+    ) -> None:
+        """The message lists them. A prefix makes ordinary variables of them, or the reverse."""
+        names = [*SPECIAL, *ORDINARY]
+        s1crets_aws.seed({"aws.ps": {f"{top}/{name}": "fake" for name in names}})
+        s1crets_aws.seed({"aws.ps": {f"{top}-x/{name}": "fake" for name in ("path", "preload")}})
+        args = (*command.split(), *PS, "--path", top)
+        done = run_here(*args, *TRAILING[command])
+
+        assert done.returncode == 2
+        variables = sorted(name.upper().replace("-", "_") for name in SPECIAL)
+        assert f"how programs run: {', '.join(variables)}\n" in error_of(done)
+        assert "--allow-special" in error_of(done)
+        allowed = run_here(*args, "--allow-special", *TRAILING[command])
+        prefixed = (*command.split(), *PS, "--path", f"{top}-x", "--prefix")
+        ordinary = run_here(*prefixed, "APP_", *TRAILING[command])
+        assert {ordinary.returncode, allowed.returncode} == {127 if command == "exec" else 0}
+        special = run_here(*prefixed, "ld_", *TRAILING[command])
+        assert "how programs run: ld_PATH, ld_PRELOAD" in error_of(special)
+
 
 class TestExec:
     """The program gets the secrets and replaces the command's process."""
 
     def test_the_program_inherits_the_environment(self, seeded: str) -> None:
-        """The secrets are added, and override variables of the same name."""
+        """The secrets are added and override variables; the key of the cache is left out."""
         done = run_process(
-            "exec", *PS, "--path", seeded, "--", *PRINT, OWN="kept", URL="replaced"
+            "exec", *PS, "--path", seeded, "--", *PRINT,
+            OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key",
         )  # fmt: skip
 
         assert (done.returncode, done.stderr) == (0, b"")
         environment = json.loads(done.stdout)
         assert {name: environment[name] for name in VARIABLES} == VARIABLES
         assert environment["OWN"] == "kept"
+        assert "S1CRETS_CACHE_KEY" not in environment
 
     def test_a_pristine_environment_has_only_the_secrets(self, seeded: str) -> None:
         """The program is still found in PATH."""
@@ -148,6 +208,35 @@ class TestExec:
         assert done.returncode == code
         assert f"can't run {program!r}: " in error_of(done)
 
+    @pytest.mark.parametrize("path", ["", ".", ":/bin", "/bin:", "bin", "./bin:/bin", None])
+    def test_a_program_of_the_current_directory_is_not_found(
+        self, seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str | None
+    ) -> None:
+        """Whatever PATH says; `ls` there must not replace the system's either."""
+        for folder in (tmp_path, tmp_path / "bin"):
+            folder.mkdir(exist_ok=True)
+            (folder / "tool-7c").write_text("#!/bin/sh\n")
+            (folder / "tool-7c").chmod(0o755)
+        monkeypatch.chdir(tmp_path)
+        if path is None:
+            monkeypatch.delenv("PATH")
+        else:
+            monkeypatch.setenv("PATH", path)
+        done = run_here("exec", *PS, "--path", seeded, "tool-7c")
+
+        assert done.returncode == 127
+        assert "can't run 'tool-7c': PATH has no such program" in error_of(done)
+
+    def test_a_program_with_a_slash_is_run_from_where_it_is(
+        self, seeded: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Also from the current directory."""
+        (tmp_path / "tool").write_text("#!/bin/sh\necho $URL")
+        (tmp_path / "tool").chmod(0o755)
+        monkeypatch.chdir(tmp_path)
+
+        assert run_process("exec", *PS, "--path", seeded, "./tool").stdout == b"fake url\n"
+
     def test_signals_and_streams_are_those_of_the_program(self, seeded: str) -> None:
         """It is the same process. Signals that Python ignores are not ignored in it."""
         script = "read line; echo $$ $line; grep SigIgn /proc/self/status; cat"
@@ -180,13 +269,21 @@ class TestExec:
             (["--path", "no-slash"], 2, "no-slash"),
             (["--secret", "/odd", "--prefix", "A="], 2, "'A=' can't start"),
             (["--secret", "/odd"], 2, "'/odd' can't be a variable: it contains a lone"),
+            (["--secret", f"{REFERENCE}/a"], 2, "a number that JSON does not allow"),
         ],
     )
     def test_errors_are_reported_before_anything_is_run(
-        self, s1crets_aws: LoopbackAws, args: list[str], code: int, words: str
+        self, scripted: Wire, args: list[str], code: int, words: str
     ) -> None:
         """With the usual exit codes."""
-        s1crets_aws.seed({"aws.ps": {"/odd": '["\\ud800"]'}})
+        values = {"/odd": "\ud800", REFERENCE: '{"a": [1e400]}'}
+
+        def single(asked: Asked) -> Any:
+            name = asked.body["Name"]
+            missing = refusal("ParameterNotFound")
+            return parameter(name, values[name]) if name in values else missing
+
+        scripted.answers = {"GetParameter": single, "GetParametersByPath": {"Parameters": []}}
         done = run_here("exec", *PS, *args, "true")
 
         assert done.returncode == code

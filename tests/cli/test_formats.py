@@ -7,16 +7,22 @@ import json
 import os
 import re
 import subprocess
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 import yaml
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import s1crets
-from s1crets.cli.formats import FORMATS
+from s1crets.cli.formats import FORMATS, HELPER, from_dotenv
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 OF_THE_SHELL = {"PATH", "PWD", "OLDPWD", "_", "SHLVL"}
 
@@ -29,6 +35,53 @@ def from_shell(text: str) -> dict[str, str]:
     )
     pairs = (one.split("=", 1) for one in done.stdout.decode().strip("\0").split("\0"))
     return {name: value for name, value in pairs if name not in OF_THE_SHELL}
+
+
+class Shell:
+    """A shell process that sources files, and can run nothing else: its PATH is empty."""
+
+    SCRIPT = """
+        PATH=
+        while read -r file; do
+            (set -u; . "$file"; printf "%s\\0" "$VALUE")
+            printf "end\\0"
+        done
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], file: Path) -> None:
+        self._process = process
+        self.file = file
+
+    @classmethod
+    @contextmanager
+    def started(cls, program: str, file: Path) -> Iterator[Self]:
+        """Start a shell whose error messages are part of its output."""
+        command = [program, "-c", cls.SCRIPT]
+        with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=subprocess.STDOUT) as process:
+            yield cls(process, file)
+            assert process.stdin
+            process.stdin.close()
+
+    def read(self) -> list[str]:
+        """Source the file; return what it sets VALUE to, and what else comes out."""
+        assert self._process.stdin
+        assert self._process.stdout
+        self._process.stdin.write(f"{self.file}\n".encode())
+        self._process.stdin.flush()
+        output = b""
+        while not output.endswith(b"end\0"):
+            output += self._process.stdout.read(1)
+        return output.decode().removesuffix("end\0").removesuffix("\0").split("\0")
+
+
+@pytest.fixture(scope="module", params=["sh", "bash"])
+def shell(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Shell]:
+    """Return a shell, in a process for many values."""
+    file = tmp_path_factory.mktemp("dotenv") / "a.env"
+    with Shell.started(f"/bin/{request.param}", file) as started:
+        yield started
 
 
 def from_docker(text: str) -> dict[str, str]:
@@ -64,6 +117,38 @@ def test_the_parser_of_a_format_reads_the_same_variables(
 ) -> None:
     """With any values."""
     assert (READ[form](FORMATS[form](variables)) or {}) == variables
+
+
+# Each character that python-dotenv or a shell treats in a way of its own, in all combinations.
+HOSTILE = st.text("\\`'\"$ {}()#!~:-+rn\n\r\tVALUE=ä", max_size=10)
+COMMANDS = st.sampled_from(
+    ["$(echo x)", "`echo x`", "'`echo \\\\x`", "${VALUE}", "'`${VALUE}`", "it's $(echo \\`x)",
+     "$'\\r'",
+     "'${VALUE:-x}", "${S1CRETS_NO_SUCH_VARIABLE:-$}'", "~", "a\\", "'\\\\", "$$", "'$$", "'\r\n$x",
+     "!!", "#", " #", "'#", "`", "'`"]
+)  # fmt: skip
+
+
+@given(value=HOSTILE | COMMANDS | TEXTS)
+@settings(max_examples=300, deadline=None)
+def test_a_dotenv_file_means_the_same_to_python_dotenv_and_to_a_shell(
+    shell: Shell, value: str
+) -> None:
+    """Any value, read from a file; the shell executes nothing; `import` understands it too."""
+    shell.file.write_bytes(FORMATS["dotenv"]({"VALUE": value}).encode())
+
+    assert shell.read() == [value]
+    assert dotenv_values(shell.file) == {"VALUE": value}
+    *helper, binding = parse_stream(io.StringIO(shell.file.read_text()))
+    assert all(one.value == HELPER for one in helper)
+    assert from_dotenv(binding.value or "", "VALUE" if helper else None) == value
+
+
+def test_a_dotenv_file_is_easy_to_read() -> None:
+    """Quotes only where they are needed, single ones if possible."""
+    variables = {"A": "https://fake:1", "B": "p`ss $w\nord", "C": "it's"}
+
+    assert FORMATS["dotenv"](variables) == "A=https://fake:1\nB='p`ss $w\nord'\nC=\"it's\"\n"
 
 
 @given(variables=st.dictionaries(NAMES, TEXTS, max_size=4))

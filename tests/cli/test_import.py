@@ -69,6 +69,41 @@ def test_a_json_file_is_stored_by_member(asm: Any, top: str, tmp_path: Path) -> 
     assert json.loads(found) == {"a": ["ä"]}
 
 
+def test_json_is_stored_as_it_is_written(asm: Any, top: str) -> None:
+    """No digit changes. It is updated unless the content is the same, digit by digit."""
+    texts = {"a": '{"x" : 1e400, "y":[12345678901234567890.10]}', "b": "[ ]", "c": "{}"}
+
+    def imported(members: dict[str, str]) -> list[str]:
+        data = " , ".join(f'"{name}" : {text}' for name, text in members.items())
+        done = run("import", "--format", "json", "-", top[1:], stdin=f" {{ {data} }} ".encode())
+        assert done.stderr == b""
+        return [line.split("\t")[0] for line in done.stdout.decode().splitlines()]
+
+    def secret(name: str) -> str:
+        found: str = asm.get_secret_value(SecretId=f"{top[1:]}/{name}")["SecretString"]
+        return found
+
+    assert imported(texts) == ["created"] * 3
+    assert {name: secret(name) for name in texts} == texts
+    same = {"a": '{"y":[12345678901234567890.10],"x":1e400}', "b": "[]"}
+    assert imported(same) == ["unchanged"] * 2
+    for other in ("[1]", "[true]", "[1.0]", "[1.00]"):
+        assert imported({"b": other}) == ["updated"]
+        assert secret("b") == other
+
+
+def test_an_exported_dotenv_file_can_be_imported(asm: Any, ssm: Any, top: str) -> None:
+    """With the same values."""
+    values = ["it's `$x`", "`", "'`${V1}`", "a\\\r\n'$", "${HOME}", ' "#x ', "\\`"]
+    for number, value in enumerate(values):
+        asm.create_secret(Name=f"{top}/V{number}", SecretString=value)
+    exported = run("export", "--path", top, "--format", "dotenv").stdout
+    done = run("import", *PS, "-", top, stdin=exported)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert stored(ssm, top) == {f"V{number}": value for number, value in enumerate(values)}
+
+
 def test_stdin_is_a_file_too(ssm: Any, top: str) -> None:
     """`-` is dotenv unless `--format` says otherwise."""
     run("import", *PS, "--format", "json", "-", top + "/", stdin=b'{"a": "fake"}')
@@ -82,13 +117,17 @@ def test_stdin_is_a_file_too(ssm: Any, top: str) -> None:
     [
         ("a.json", f'["{CANARY}"]', "not a JSON object"),
         ("a.json", f'{{"a": "{CANARY}"', "not a JSON object"),
-        ("a.json", f'{{"{CANARY[:6]}": 5, "b": null}}', "canary (int), b (NoneType)"),
+        ("a.json", f'{{"{CANARY[:6]}": 5, "b": null}}', "canary (a number), b (null)"),
+        ("a.json", '{"a": NaN, "b": {"x": [-Infinity]}}', "a (NaN is not JSON), b (-Infinity is"),
+        ("a.json", f'{{"a": "{CANARY}", "b": true, "a": "x"}}', "b (true or false), a (it occurs"),
+        ("a.json", f'{{"a": [{{"{CANARY}": 1, "{CANARY}": 2}}]}}', "a (an object in it has a key"),
         ("a.json", "{}", "nothing to import"),
         ("a.json", '{"a\\nb": "y"}', "control characters"),
         ("a.json", '{"": "x"}', "has no name"),
         (".env", f"A=fine\nB {CANARY}", "line 2"),
         (".env", "A=fine\n'B", "line 2"),
         (".env", "A=", "has no value"),
+        (".env", f"A={CANARY}\nB=x\nA={CANARY}", "line 3 of the input sets A again"),
         (".env", "# nothing", "nothing to import"),
         (".env", b"A=\xff", "it is not UTF-8"),
     ],
@@ -135,7 +174,7 @@ def test_failures_do_not_stop_an_import(scripted: Wire) -> None:
             "InvalidParameters": ["/t/c"],
         },
         "GetParameter": lambda asked: (
-            denied if asked.body["Name"] == "/t/a" else parameter("x", "v")
+            denied if asked.body["Name"] == "/t/a" else parameter(asked.body["Name"], "v")
         ),
         "DescribeParameters": {"Parameters": [{"Name": "/t/b", "Type": "String"}]},
         "PutParameter": lambda asked: denied if asked.body["Name"] == "/t/b" else {"Version": 1},

@@ -13,6 +13,8 @@ from _support.wire import Asked, Wire, parameter, refusal
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from s1crets.testing import LoopbackAws
+
 CANARY = "canary-a70f"
 
 
@@ -48,6 +50,26 @@ class TestList:
         assert run("list", *PS, top, "--output", "table").stdout.split() == [
             b"name", b"type", b"version", b"changed",
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("prefix", "other"),
+        [
+            ("prod", "Store begin with /: is it '/prod'?"),
+            ("/none", "rarely begin with /: is it 'none'?"),
+        ],
+    )
+    def test_an_empty_list_suggests_another_prefix(
+        self, s1crets_aws: LoopbackAws, prefix: str, other: str
+    ) -> None:
+        """With or without a slash; a list that is not empty suggests nothing."""
+        s1crets_aws.seed({"aws.ps": {"/prod/db": "fake"}})
+        done = run("list", *PS, prefix)
+        cause, hint = done.stderr.decode().splitlines()
+
+        assert done.returncode == 0
+        assert f"no secrets named '{prefix}'" in cause
+        assert hint.endswith(other)
+        assert run("list", *PS, "/prod").stderr == b""
 
     def test_unknown_columns_are_empty(self, scripted: Wire) -> None:
         """AWS need not report a type, a version or a time."""
@@ -216,6 +238,19 @@ class TestDiff:
         assert done.returncode == 1
         assert done.stdout.decode().splitlines() == [
             ".\tonly in a\t\"b'\\\\xff'\"\t", "x\tdifferent\t\"b'\\\\x00'\"\t\"b'\\\\x01'\"",
+        ]  # fmt: skip
+
+    def test_json_differs_if_a_digit_does(self, ssm: Any, top: str) -> None:
+        """It is shown as stored, on one line."""
+        values = [("[1]", "[true]"), ("[1.0]", "[1]"), ("[1e400]", "[\n1e401]"), ("[ 2]", "[2]")]
+        for number, pair in enumerate(values):
+            for side, value in zip("ab", pair, strict=True):
+                ssm.put_parameter(Name=f"{top}/{side}/{number}", Value=value, Type="String")
+        done = run("diff", *PS, f"{top}/a", f"{top}/b", "--show")
+
+        assert done.stdout.decode().splitlines() == [
+            "0\tdifferent\t[1]\t[true]", "1\tdifferent\t[1.0]\t[1]",
+            "2\tdifferent\t[1e400]\t[ 1e401]", "3\tequal\t\t",
         ]  # fmt: skip
 
     def test_a_path_that_cannot_be_read_is_an_error(self, scripted: Wire) -> None:

@@ -18,14 +18,28 @@ def test_text_is_printed_unchanged(ssm: Any, top: str, text: str) -> None:
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"{text}\n", b"")
 
 
-def test_objects_are_printed_as_json(ssm: Any, top: str) -> None:
-    """The output is the same value, and characters beyond ASCII stay readable."""
-    value = {"a": [1, {"ü": None}]}
-    ssm.put_parameter(Name=top, Value=json.dumps(value), Type="SecureString")
-    done = run("get", *PS, top)
+@pytest.mark.parametrize(
+    "text", ['{"b": 1.0, "a": 12345678901234567890}', "[1e400,1]", '{\n "ü" : -0 }', "[NaN]"]
+)
+def test_json_is_printed_as_it_is_stored(ssm: Any, top: str, text: str) -> None:
+    """No digit, space or key changes."""
+    ssm.put_parameter(Name=top, Value=text, Type="SecureString")
 
-    assert json.loads(done.stdout) == value
+    assert run("get", *PS, top).stdout.decode() == f"{text}\n"
+
+
+def test_what_keys_select_is_valid_json(asm: Any, top: str) -> None:
+    """Objects and arrays; characters beyond ASCII stay readable. Infinities are an error."""
+    asm.create_secret(Name=top, SecretString='{"a": {"ü": [true, null]}, "b": [1e400], "c": NaN}')
+
+    done = run("get", top, "a")
+    assert json.loads(done.stdout) == {"ü": [True, None]}
     assert '"ü"' in done.stdout.decode()
+    for key in ("b", "c"):
+        done = run("get", top, key)
+        assert done.returncode == 2
+        assert "a number that JSON does not allow" in error_of(done)
+        assert "without a KEY" in error_of(done)
 
 
 def test_binary_secrets_are_printed_as_raw_bytes(asm: Any, top: str) -> None:
@@ -56,6 +70,30 @@ def test_a_path_is_one_json_object(ssm: Any, asm: Any, top: str) -> None:
     assert parameters == {f"{top}/a": {"x": 1}, f"{top}/b": "fake"}
     assert json.loads(run("get-by-path", top).stdout) == {f"{top}/c": "AP8="}
     assert run("get-by-path", *PS, f"{top}/none").stdout == b"{}\n"
+
+
+def test_the_name_of_a_parameter_is_not_a_path(ssm: Any, top: str) -> None:
+    """`get-by-path` prints an empty object, and that it is a name."""
+    ssm.put_parameter(Name=top, Value="fake", Type="SecureString")
+    done = run("get-by-path", *PS, top)
+
+    assert (done.returncode, done.stdout) == (0, b"{}\n")
+    assert done.stderr.decode() == (
+        f"s1crets: '{top}' is the name of a secret, not a path\n  hint: use s1crets get\n"
+    )
+
+
+def test_a_path_has_json_as_it_is_stored(asm: Any, top: str) -> None:
+    """Text that is not valid JSON is a string, so the whole output is valid."""
+    texts = ['{ "a": 1.0,"b":1e400}', '{"a": NaN}', '{"a": 1, "a": 2}', '"quoted"', "[1,\n2]"]
+    for number, text in enumerate(texts):
+        asm.create_secret(Name=f"{top}/{number}", SecretString=text)
+    output = run("get-by-path", top).stdout.decode()
+
+    assert list(json.loads(output).values()) == [
+        {"a": 1.0, "b": float("inf")}, texts[1], texts[2], texts[3], [1, 2],
+    ]  # fmt: skip
+    assert all(f": {text}" in output for text in (texts[0], texts[4]))
 
 
 def test_the_exit_code_of_exists_is_the_answer(ssm: Any, top: str) -> None:

@@ -419,6 +419,37 @@ class TestFailedStart:
         assert VALUE not in shown(caught.value)
         assert caught.value.values == {}
 
+    async def test_a_single_kind_of_reason_is_raised_as_that_kind(
+        self, aws: LoopbackAws, ps: AsyncParameterStore
+    ) -> None:
+        """The error is a `BatchError` and of the builtin class too."""
+        aws.deny("ssm:GetParameter*", "*")
+        with pytest.raises(PermissionError) as caught:
+            await lifespan(Preload(ps, names=["/a", "/b"]))(FastAPI()).__aenter__()
+
+        assert isinstance(caught.value, s1crets.BatchError)
+        assert isinstance(caught.value, s1crets.AccessDeniedError)
+        assert set(caught.value.errors) == {"/a", "/b"}
+        assert str(caught.value).startswith("the app is not started")
+
+    @pytest.mark.parametrize("code", ["SomethingNew", "ParameterNotFound"])
+    async def test_several_kinds_of_reasons_are_only_a_batch_error(
+        self, scripted: Wire, code: str
+    ) -> None:
+        """None of them describes all."""
+        scripted.answers["GetParametersByPath"] = refusal("AccessDeniedException")
+        scripted.answers["GetParameter"] = refusal(code)
+        preload = Preload(AsyncParameterStore(), names=["/a"], paths=["/b"])
+        with pytest.raises(s1crets.BatchError) as caught:
+            await lifespan(preload)(FastAPI()).__aenter__()
+
+        assert not isinstance(caught.value, (PermissionError, KeyError))
+
+    async def test_a_name_among_the_paths_is_reported(self, ps: AsyncParameterStore) -> None:
+        """The name of a parameter is not a path."""
+        with pytest.raises(KeyError, match="the name of a secret, not a path: put it in names"):
+            await lifespan(Preload(ps, paths=[NAME]))(FastAPI()).__aenter__()
+
     async def test_nothing_stays_open(self, scripted: Wire) -> None:
         """Connections opened to preload are closed."""
         scripted.answers["GetParameter"] = refusal("ParameterNotFound")

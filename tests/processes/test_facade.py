@@ -9,6 +9,7 @@ import os
 import sys
 import threading
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -355,9 +356,9 @@ class TestSingleFlight:
         """A deadline that is exceeded within a fetch is told as such to all who wait for it."""
         go = threading.Event()
 
-        def slow(_: Any) -> Any:
+        def slow(asked: Any) -> Any:
             go.wait(LIMIT)
-            return parameter("/a", "v")
+            return parameter(asked.body["Name"], "v")
 
         scripted.answers["GetParameter"] = slow
         scripted.answers["GetParametersByPath"] = {"Parameters": []}
@@ -484,7 +485,47 @@ def test_a_provider_can_not_be_pickled(blocking_ps: ParameterStore) -> None:
 
 
 @pytest.mark.parametrize("cls", [ParameterStore, SecretsManager])
-def test_a_call_that_is_wrong_is_told_by_the_methods_name(cls: Any) -> None:
-    """Not by that of what answers from a cache in its place."""
-    with cls() as store, pytest.raises(TypeError, match=r"Async\w+\.get\(\) takes"):
-        store.get("/a", "key")
+def test_wrong_arguments_are_reported_with_the_name_that_was_called(cls: Any) -> None:
+    """The class is the caller's own, not the async one, nor one that it inherits from."""
+    name = cls.__name__
+    with cls() as store:
+        for call, words in [
+            (lambda: store.get("/a", "key"), r"\.get\(\) takes 2"),
+            (lambda: store.get("/a", ttl=5), r"\.get\(\) got an unexpected .* 'ttl'"),
+            (store.peek, r"\.peek\(\) missing 1"),
+            (lambda: store.update("/a"), r"\.update\(\) missing 1 .* 'value'"),
+            (lambda: store.get_many(["/a"], ttl=5), r"\.get_many\(\) got .* 'ttl'"),
+        ]:
+            with pytest.raises(TypeError, match=f"^{name}{words}"):
+                call()
+
+
+@pytest.mark.parametrize("is_debugged", [True, False])
+async def test_a_blocking_call_in_a_debugged_event_loop_is_a_warning(
+    scripted: Wire, *, is_debugged: bool
+) -> None:
+    """It names the line of the caller. A hit blocks nothing, and does not warn."""
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+
+    def program() -> list[warnings.WarningMessage]:
+        async def calls() -> None:
+            for _ in range(2):
+                assert store.get("/a") == "v"
+
+        loop = asyncio.new_event_loop()
+        loop.set_debug(is_debugged)
+        from blockbuster.blockbuster import _skip
+
+        _skip.value = True
+        with ParameterStore() as store, warnings.catch_warnings(record=True) as found:
+            warnings.simplefilter("always")
+            loop.run_until_complete(calls())
+        loop.close()
+        return found
+
+    found = await asyncio.to_thread(program)
+
+    assert [(one.category, one.filename) for one in found] == (
+        [(RuntimeWarning, __file__)] if is_debugged else []
+    )
+    assert all("await the async class" in str(one.message) for one in found)

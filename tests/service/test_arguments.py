@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import traceback
 from typing import TYPE_CHECKING, Any
 
@@ -311,6 +312,8 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
         ({"region": "eu-west-1"}, "sts_args={'aws_region'"),
         ({"aws_region": "eu-west-1"}, "belongs in sts_args"),
         ({"stale_for": 3}, "belongs in cache_args"),
+        ({"ttl": 5}, re.escape("did you mean cache_args={'cache_ttl': ...}?")),
+        ({"role_arn": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
         ({"xyzzy": 3}, "known are sts_args, cache_args"),
     ],
 )

@@ -108,3 +108,15 @@ def test_both_modules_have_the_same_signatures(verb: str) -> None:
 
     assert inspect.signature(blocking) == inspect.signature(awaited)
     assert blocking.__doc__ == awaited.__doc__
+
+
+@pytest.mark.parametrize("verb", ["delete", "get", "get_by_path", "get_many", "path_exists"])
+async def test_a_call_without_a_provider(verb: str) -> None:
+    """The error shows what to write, with the name that was given."""
+    words = re.escape("the provider comes first: ('aws.ps', '/prod/db') or ('aws.sm', '/prod/db')")
+    for args in (("/prod/db",), ("/prod/db", "password")):
+        error = TypeError if len(args) == 1 else ValueError
+        with pytest.raises(error, match=words):
+            await asyncio.to_thread(getattr(s1crets, verb), *args)
+        with pytest.raises(error, match=words):
+            await getattr(aio, verb)(*args)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import gc
+import gzip
 import json
 import socket
 import ssl
@@ -13,7 +14,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import product
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -277,6 +279,348 @@ async def test_a_malformed_answer_is_a_bad_response_and_forgotten(
         scripted.answers["BatchGetSecretValue"] = SECRETS
         await call(store)
         assert scripted.count(operation) > len(MALFORMED)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Wire]:
+    """Run a server that a redirect may point to."""
+    with wire() as server:
+        yield server
+
+
+class TestRedirects:
+    """A redirect is never followed, and the request is not sent again."""
+
+    @pytest.mark.parametrize("operation", OPERATIONS)
+    async def test_of_any_operation(self, scripted: Wire, elsewhere: Wire, operation: str) -> None:
+        """To another server or the same; a body that looks like AWS's does not matter."""
+        call, good, others = OPERATIONS[operation]
+        scripted.answers.update(others)
+        elsewhere.answers = {operation: good, f"GET /{operation}": Reply(good)}
+        body = {"__type": "ThrottlingException", **good}
+        cls: Any = AsyncSecretsManager if "Secret" in operation else AsyncParameterStore
+        async with cls() as store:
+            places = elsewhere.url, scripted.url, elsewhere.url.replace("http:", "")
+            for status, where in product((300, 301, 302, 303, 307, 308), places):
+                sent = scripted.count(operation)
+                headers = {"Location": f"{where}/{operation}"}
+                scripted.answers[operation] = Reply(body, status, headers=headers)
+                with pytest.raises(s1crets.S1cretsError, match=f"redirect .HTTP {status}") as error:
+                    await call(store)
+                errors = getattr(error.value, "errors", {"": error.value}).values()
+                assert {type(one) for one in errors} == {s1crets.BadResponseError}
+                assert scripted.count(operation) == sent + 1
+        assert elsewhere.asked == []
+
+    async def test_of_requests_for_credentials(
+        self, scripted: Wire, elsewhere: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """Roles that we or botocore assume, and the caller's identity."""
+        elsewhere.answers = {"AssumeRole": assumed()}
+        redirect = Reply(b"", 307, headers={"Location": elsewhere.url})
+        operations = ("AssumeRole", "GetCallerIdentity")
+        scripted.answers = {**dict.fromkeys(operations, redirect), "GetParameter": {}}
+        folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+        on_disk: Any = {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}
+        config = tmp_path / "config"
+        config.write_text(
+            f"[profile reader]\nrole_arn = {ROLE}\nsource_profile = base\n"
+            "[profile base]\naws_access_key_id = fake\naws_secret_access_key = fake\n"
+        )
+
+        async def read(**options: Any) -> None:
+            async with AsyncParameterStore(retry=1, **options) as ps:
+                with pytest.raises(s1crets.S1cretsError):
+                    await ps.get("/a")
+
+        await read(sts_args={"RoleArn": ROLE})
+        await read(cache_args=on_disk)
+        assert [scripted.count(one) for one in operations] == [1, 1]
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+        monkeypatch.setenv("AWS_PROFILE", "reader")
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        await read()
+        assert scripted.count("AssumeRole") > 1
+        assert elsewhere.asked == []
+
+
+@contextmanager
+def endless(status: int, header: str) -> Iterator[tuple[str, list[int]]]:
+    """Yield the address of a server whose responses never end, and the bytes that it sent."""
+    sent: list[int] = []
+    part = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    connection.recv(65536)
+                    connection.sendall(f"HTTP/1.1 {status} \r\n{header}\r\n\r\n".encode())
+                    sent.append(0)
+                    while True:
+                        connection.sendall(part)
+                        sent[-1] += len(part)
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as threads:
+        threads.submit(serve)
+        yield f"http://127.0.0.1:{server.getsockname()[1]}", sent
+        server.shutdown(socket.SHUT_RDWR)
+
+
+class TestSizes:
+    """A response is limited while it is read."""
+
+    @pytest.mark.parametrize("status", [200, 400, 500])
+    @pytest.mark.parametrize(
+        "header",
+        ["Transfer-Encoding: chunked", "Connection: close", f"Content-Length: {10**12}"],
+    )
+    async def test_a_response_without_end(
+        self, monkeypatch: pytest.MonkeyPatch, header: str, status: int
+    ) -> None:
+        """It is rejected, also an error; the loop runs meanwhile, and there is no retry."""
+        turns = 0
+
+        async def run() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        with endless(status, header) as (url, sent):
+            monkeypatch.setenv("AWS_ENDPOINT_URL", url)
+            async with AsyncParameterStore() as ps:
+                await opened(ps)
+                running = asyncio.ensure_future(run())
+                with pytest.raises(s1crets.BadResponseError, match="more than 8,388,608 bytes"):
+                    await ps.get("/a")
+                running.cancel()
+                assert ps.stats.requests == {"GetParameter": 1}
+        assert turns > 30
+        assert len(sent) == 1
+        assert sent[0] < 64 * 2**20  # with all buffers between the server and us
+
+    async def test_a_compressed_body_is_not_expanded(self, scripted: Wire) -> None:
+        """None is asked for."""
+        bomb = gzip.compress(json.dumps(parameter("/a", "v" * 2**24)).encode())
+        scripted.answers["GetParameter"] = Reply(bomb, headers={"Content-Encoding": "gzip"})
+        async with AsyncParameterStore() as ps:
+            with pytest.raises(s1crets.BadResponseError):
+                await ps.get("/a")
+        assert scripted.asked[0].headers["Accept-Encoding"] == "identity"
+
+    async def test_the_largest_batch_fits(self, scripted: Wire) -> None:
+        """Twenty secrets of 64 KiB, all of it escaped; the connection is used again."""
+        names = [f"{i:0512}" for i in range(20)]
+        secrets = [{"Name": name, "SecretString": "\0" * 65536} for name in names]
+        scripted.answers["BatchGetSecretValue"] = {"SecretValues": secrets}
+        async with AsyncSecretsManager() as sm:
+            for _ in "ab":
+                found = await sm.get_many(names, cached=False)
+                assert {len(value) for value in found.values()} == {65536}
+                assert scripted.open_connections == 1
+
+
+ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter"
+SECRET_ARN = "arn:aws:secretsmanager:eu-west-1:123456789012:secret"
+
+# Requested name, other arguments, and a parameter or secret in the response.
+MATCHING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("/a", {}, {"Name": "/a", "ARN": f"{ARN}/a"}),
+    ("a", {}, {"Name": "a", "ARN": f"{ARN}/a"}),
+    ("/a:1", {}, {"Name": "/a", "Selector": ":1", "Version": 1}),
+    ("/a:1", {}, {"Name": "/a", "Version": 1}),
+    ("/a:1", {}, {"Name": "/a:1", "Version": 5}),
+    ("/a:label", {}, {"Name": "/a", "Version": 5}),
+    (f"{ARN}/a", {}, {"Name": "/a", "ARN": f"{ARN}/a"}),
+    (f"{ARN}/a", {}, {"Name": "a", "ARN": f"{ARN}/a"}),
+    (f"{ARN}/a", {}, {"Name": f"{ARN}/a"}),
+    (f"{ARN}/a:label", {}, {"Name": "/a", "ARN": f"{ARN}/a", "Selector": ":label"}),
+    ("/aws/reference/secretsmanager/a", {}, {"Name": "/aws/reference/secretsmanager/a"}),
+    ("/aws/reference/secretsmanager/a", {}, {"Name": "a"}),
+    ("s/a", {}, {"Name": "s/a", "ARN": f"{SECRET_ARN}:s/a-AbCdEf"}),
+    ("s/a", {}, {}),
+    (f"{SECRET_ARN}:s/a-AbCdEf", {}, {"Name": "s/a", "ARN": f"{SECRET_ARN}:s/a-AbCdEf"}),
+    (f"{SECRET_ARN}:s/a", {}, {"Name": "s/a", "ARN": f"{SECRET_ARN}:s/a-AbCdEf"}),
+    (f"{SECRET_ARN}:s/a-AbCdEf", {}, {"Name": "s/a"}),
+    ("s/a", {"version_id": "1"}, {"Name": "s/a", "VersionId": "1"}),
+    ("s/a", {"version_stage": "B"}, {"Name": "s/a", "VersionStages": ["A", "B"]}),
+]
+FOREIGN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("/a", {}, {"Name": "/other"}),
+    ("/a", {}, {"Name": "a"}),
+    ("/a", {}, {"Name": "/a", "Selector": ":1"}),
+    ("/a:1", {}, {"Name": "/a", "Selector": ":2", "Version": 1}),
+    ("/a:1", {}, {"Name": "/other", "Selector": ":1", "Version": 1}),
+    ("/a:1", {}, {"Name": "/a", "Version": 2}),
+    (f"{ARN}/a", {}, {"Name": "/other", "ARN": f"{ARN}/a"}),
+    (f"{ARN}/a", {}, {"Name": "/a", "ARN": f"{ARN}/a".replace("123456789012", "210987654321")}),
+    (f"{ARN}/a:1", {}, {"Name": "/a", "ARN": f"{ARN}/a"[::-1], "Selector": ":1"}),
+    ("/aws/reference/secretsmanager/a", {}, {"Name": "/aws/reference/secretsmanager/b"}),
+    ("s/a", {}, {"Name": "s/other"}),
+    ("s/a", {}, {"ARN": f"{SECRET_ARN}:s/other-AbCdEf"}),
+    (f"{SECRET_ARN}:s/a-AbCdEf", {}, {"Name": "s/a", "ARN": f"{SECRET_ARN}:s/a-GhIjKl"}),
+    (f"{SECRET_ARN}:s/a", {}, {"Name": "s/a", "ARN": f"{SECRET_ARN}:s/other-AbCdEf"}),
+    ("s/a", {"version_id": "1"}, {"Name": "s/a", "VersionId": "2"}),
+    ("s/a", {"version_stage": "B"}, {"Name": "s/a", "VersionStages": ["A"]}),
+]
+
+
+class TestOtherNames:
+    """A response about anything but what was requested is a bad response, and not stored."""
+
+    @staticmethod
+    def ask(
+        scripted: Wire, name: str, options: dict[str, Any], found: dict[str, Any]
+    ) -> tuple[Any, bool]:
+        """Script a response; return a provider, and whether its service has batches for this."""
+        if name.startswith(("s/", SECRET_ARN)):
+            secret = {"SecretString": "v", **found}
+            other = {"Name": "s/b", "SecretString": "v"}
+            scripted.answers["GetSecretValue"] = secret
+            scripted.answers["BatchGetSecretValue"] = {"SecretValues": [secret, other]}
+            return AsyncSecretsManager(), not options
+        parameter = {"Value": "v", **found}
+        other = {"Value": "v", "Name": "/b", "Selector": ":1"}
+        scripted.answers["GetParameter"] = {"Parameter": parameter}
+        scripted.answers["GetParameters"] = {"Parameters": [parameter, other]}
+        return AsyncParameterStore(), name.count(":") > 0
+
+    @pytest.mark.parametrize(("name", "options", "found"), MATCHING)
+    async def test_what_was_requested(
+        self, scripted: Wire, name: str, options: dict[str, Any], found: dict[str, Any]
+    ) -> None:
+        """By name, ARN, version or label; alone and in a batch."""
+        store, in_batch = self.ask(scripted, name, options, found)
+        async with store:
+            assert await store.get(name, **options) == "v"
+            if in_batch:
+                other = "s/b" if isinstance(store, AsyncSecretsManager) else "/b:1"
+                assert await store.get_many([name, other], cached=False) == {name: "v", other: "v"}
+
+    @pytest.mark.parametrize(("name", "options", "found"), FOREIGN)
+    async def test_anything_else(
+        self, scripted: Wire, name: str, options: dict[str, Any], found: dict[str, Any]
+    ) -> None:
+        """All names of a batch get the error, and none is requested again."""
+        store, in_batch = self.ask(scripted, name, options, found)
+        async with store:
+            with pytest.raises(s1crets.BadResponseError, match="another name"):
+                await store.get(name, **options)
+            if in_batch:
+                other = "s/b" if isinstance(store, AsyncSecretsManager) else "/b:1"
+                many = await store.get_many([name, other], errors="return")
+                assert {type(one) for one in many.values()} == {s1crets.BadResponseError}
+            assert store.peek(name, **options) is None
+            assert store.stats.retried == 0
+            assert sum(store.stats.requests.values()) == 1 + in_batch
+
+    @pytest.mark.parametrize(
+        ("path", "options", "name", "is_inside"),
+        [
+            ("/p", {}, "/p/a/b", True),
+            ("/p/", {}, "/p/a", True),
+            ("/", {}, "/p/a", True),
+            ("/", {}, "without", True),
+            ("/p", {"recursive": False}, "/p/a", True),
+            ("/p", {}, "/other/a", False),
+            ("/p", {}, "/pp", False),
+            ("/p", {"recursive": False}, "/p/a/b", False),
+            ("/", {"recursive": False}, "/p/a", False),
+        ],
+    )
+    async def test_a_path(
+        self, scripted: Wire, path: str, options: dict[str, Any], name: str, *, is_inside: bool
+    ) -> None:
+        """A name outside of it is not stored under its own name either."""
+        page = {"Parameters": [{"Name": name, "Value": "v"}]}
+        scripted.answers["GetParametersByPath"] = page
+        async with AsyncParameterStore() as ps:
+            if is_inside:
+                assert await ps.get_by_path(path, **options) == {name: "v"}
+            else:
+                with pytest.raises(s1crets.BadResponseError, match="another name"):
+                    await ps.get_by_path(path, **options)
+            assert ps.peek(name) == ("v" if is_inside else None)
+
+    @pytest.mark.parametrize(
+        ("operation", "call"),
+        [
+            ("CreateSecret", lambda sm: sm.create("a", "v")),
+            ("PutSecretValue", lambda sm: sm.update("a", "v")),
+            ("UpdateSecret", lambda sm: sm.put("a", "v", description="d")),
+            ("DeleteSecret", lambda sm: sm.delete("a")),
+            ("DescribeSecret", lambda sm: sm.path_exists("a")),
+        ],
+    )
+    async def test_a_write_and_a_description(
+        self, scripted: Wire, operation: str, call: Any
+    ) -> None:
+        """Secrets Manager's responses have the name."""
+        async with AsyncSecretsManager() as sm:
+            scripted.answers[operation] = {"Name": "a", "VersionId": "1"}
+            await call(sm)
+            scripted.answers[operation] = {"Name": "other", "VersionId": "1"}
+            with pytest.raises(s1crets.BadResponseError, match="another name"):
+                await call(sm) if operation != "DescribeSecret" else await sm.path_exists("b")
+
+
+class Undecided(AioSession):  # type: ignore[misc]  # botocore has no types
+    """A session whose credentials come when a test lets them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.decided = asyncio.Event()
+
+    async def get_credentials(self) -> Any:
+        await self.decided.wait()
+        self.set_credentials("fake-access-key", "fake")
+        return await super().get_credentials()
+
+
+class TestDeadlineOfWrites:
+    """The deadline bounds writes with their invalidation, which is delivered afterwards."""
+
+    @pytest.mark.parametrize("call", ["update", "delete", "invalidate"])
+    async def test_while_the_account_is_not_known(
+        self, scripted: Wire, tmp_path: Path, call: str
+    ) -> None:
+        """As soon as it is, the other process does not see the old value any more."""
+        arn = "<Arn>arn:aws:iam::123456789012:user/u</Arn>"
+        scripted.answers["GetCallerIdentity"] = Reply(
+            f"<R><GetCallerIdentityResult>{arn}</GetCallerIdentityResult></R>".encode()
+        )
+        scripted.answers["GetParameter"] = parameter("/a", "old")
+        folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+        on_disk: Any = {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}
+        session = Undecided()
+        async with (
+            AsyncParameterStore(cache_args=on_disk) as other,
+            AsyncParameterStore(cache_args=on_disk, session=session, deadline=0.2) as ps,
+        ):
+            assert await other.get("/a") == "old"
+            args = ("/a", "new") if call == "update" else ("/a",)
+            async with asyncio.timeout(30):
+                with pytest.raises(s1crets.DeadlineExceededError, match=f"{call} '/a' took longer"):
+                    await getattr(ps, call)(*args)
+            assert other.peek("/a") == "old"
+            session.decided.set()
+            async with asyncio.timeout(30):
+                while other.peek("/a") is not None:
+                    await asyncio.sleep(0.01)
+
+    async def test_while_the_provider_is_closed(self, scripted: Wire, tmp_path: Path) -> None:
+        """Closing does not wait for the account for long."""
+        folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+        on_disk: Any = {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}
+        ps = AsyncParameterStore(cache_args=on_disk, session=Undecided(), deadline=0.1)
+        async with asyncio.timeout(30):
+            with pytest.raises(s1crets.DeadlineExceededError):
+                await ps.update("/a", "new")
+            await ps.aclose()
+        assert scripted.asked == []
 
 
 @pytest.mark.parametrize("attributes", ATTRIBUTES)

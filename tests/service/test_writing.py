@@ -135,6 +135,45 @@ class TestParameters:
         assert scripted.bodies("PutParameter")[1]["Type"] == "String"
 
     @pytest.mark.parametrize(
+        ("name", "words"),
+        [
+            ("app/x", "must begin with one; did you mean '/app/x'"),
+            ("/a" * 16, "has 16 levels; the maximum is 15"),
+            ("/aws/x", "begin with aws or ssm"),
+            ("/SSM", "begin with aws or ssm"),
+            ("awsthing", "begin with aws or ssm"),
+        ],
+    )
+    async def test_a_name_that_no_parameter_can_have(
+        self, scripted: Wire, name: str, words: str
+    ) -> None:
+        """It is rejected before anything is sent."""
+        async with AsyncParameterStore() as ps:
+            for write in (ps.create, ps.put, ps.update):
+                with pytest.raises(s1crets.InvalidNameError, match=words):
+                    await write(name, "fake")
+        assert scripted.asked == []
+
+    @pytest.mark.parametrize("name", ["/a" * 15, "/awsome/x", "x", "/ssmx/y", "/x/aws", "a/b:1"])
+    async def test_a_name_that_aws_decides_on(self, scripted: Wire, name: str) -> None:
+        """It is sent."""
+        scripted.answers["PutParameter"] = {"Version": 1}
+        async with AsyncParameterStore() as ps:
+            await ps.create(name, "{{ no reference }}")
+        assert scripted.count("PutParameter") == 1
+
+    @pytest.mark.parametrize(
+        "value", ["{{ssm:/other}}", f"a {CANARY} {{{{ ssm:b }}}}", ["{{ssm:c}}"]]
+    )
+    async def test_a_value_with_a_reference(self, scripted: Wire, value: Any) -> None:
+        """Parameters can't refer to others; the error does not show the value."""
+        async with AsyncParameterStore() as ps:
+            with pytest.raises(s1crets.InvalidValueError, match="leave it out") as caught:
+                await ps.put("/a", value)
+        assert CANARY not in str(caught.value)
+        assert scripted.asked == []
+
+    @pytest.mark.parametrize(
         ("size", "given", "fits"),
         [(4096, {"tier": "Standard"}, True), (4097, {"tier": "Standard"}, False),
          (8192, {}, True), (8193, {}, False)],

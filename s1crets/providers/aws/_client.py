@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import partial
@@ -66,18 +74,17 @@ class Clients:
         arguments: Mapping[str, Any],
         *,
         names: Sequence[str] = (),
-        writes: bool = False,
     ) -> R:
         """Send a request; return what `parse`, which raises botocore's errors, makes of the answer.
 
         Error messages name the `subject`; `names` are all names in question, if there are several.
-        `writes` says that a secret's value is among the arguments.
         """
+        values = [value for value in arguments.values() if isinstance(value, Redacted)]
 
         async def work(api: Any, method: str) -> R:
             return parse(await getattr(api, method)(**_revealed(arguments)))
 
-        return await self._run(self._request(operation, subject, writes=writes), work, names)
+        return await self._run(self._request(operation, subject, values), work, names)
 
     async def pages(
         self,
@@ -130,9 +137,9 @@ class Clients:
         """Return the error for a name that AWS refused in a batch."""
         return refused(self._request(operation, name), code, words)
 
-    def _request(self, operation: str, subject: str, *, writes: bool = False) -> Request:
+    def _request(self, operation: str, subject: str, values: Collection[Redacted] = ()) -> Request:
         region = self.spec.counters.region or "region not known"
-        return Request(self.spec.service, region, operation, subject, writes)
+        return Request(self.spec.service, region, operation, subject, values)
 
 
 def _revealed(arguments: Mapping[str, Any]) -> dict[str, Any]:

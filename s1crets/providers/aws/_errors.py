@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from traceback import walk_tb
 from typing import TypeAlias
 
+from s1crets._redaction import Redacted
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -18,13 +21,14 @@ from s1crets.errors import (
     DecryptionError,
     InvalidNameError,
     InvalidValueError,
+    QuotaExceededError,
     S1cretsError,
     SecretExistsError,
     SecretNotFoundError,
     ThrottledError,
     UnavailableError,
 )
-from s1crets.providers.aws._services import Service
+from s1crets.providers.aws._services import PARAMETER_STORE, SECRETS_MANAGER, Service
 
 
 @dataclass
@@ -35,7 +39,7 @@ class Request:
     region: str  # as far as it is known
     operation: str  # AWS's name
     subject: str  # the name or path in question
-    writes: bool = False  # whether it contains a secret's value, which AWS's message may repeat
+    values: Collection[Redacted] = ()  # values in it, which AWS's message may repeat
 
     def message(self, problem: str, remedy: str) -> str:
         """Return a complete error message."""
@@ -51,14 +55,59 @@ def _table(*rows: tuple[_Meaning, str]) -> dict[str, _Meaning]:
 
 
 _NOT_FOUND = "check the name, the region and the account", SecretNotFoundError
+_NO_VERSION = (
+    "the secret is there, but has no such version or stage: check the version",
+    SecretNotFoundError,
+)
 _EXISTS = "take another name, or update it; put does either", SecretExistsError
-_DENIED = "allow the operation in the caller's IAM policy", AccessDeniedError
-_KMS = "check that the KMS key is enabled and that the caller may use it", DecryptionError
+_DENIED = "allow {action} in the caller's IAM policy", AccessDeniedError
+_KMS = (
+    "check that the KMS key is enabled and that the caller may use it: {action}",
+    DecryptionError,
+)
+_FOREIGN_KEY = (
+    "encrypt the secret with a customer managed KMS key whose policy allows {action} to the caller",
+    DecryptionError,
+)
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
+_QUOTA = "delete what is not needed, or have the account's quota raised", QuotaExceededError
+_NAME = "correct the name", InvalidNameError
+_NO_SLASH = "begin the name of a parameter with / if it contains one", InvalidNameError
+_PARAMETER_NAME = (
+    "names consist of letters, digits and . - _ / and begin with / if they contain one",
+    InvalidNameError,
+)
+_RESERVED = "names that begin with aws or ssm are reserved: take another name", InvalidNameError
+_LEVELS = "a name can have at most 15 levels: shorten it", InvalidNameError
+_VALUE = "correct the value", InvalidValueError
+_NESTED = "a value can't contain {{ssm:…}}: leave it out", InvalidValueError
+_TOO_LONG = (
+    "the standard tier takes 4,096 bytes: pass tier='Advanced', which takes 8,192",
+    InvalidValueError,
+)
+_PATTERN = (
+    "the value must match the parameter's AllowedPattern: correct the value or the pattern",
+    InvalidValueError,
+)
+_SETTING = "correct the setting that the message names", ConfigurationError
+_DOWNGRADE = (
+    "leave tier out; a parameter returns to the standard tier only if it is deleted and created",
+    ConfigurationError,
+)
+_CHANGED_TYPE = "the type of a parameter can't change: delete it first", ConfigurationError
+_POLICIES = "correct the policies of the parameter", ConfigurationError
+_ROLE = "correct the items of sts_args", ConfigurationError
 _CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
+_IDENTITY = "check the web identity token and the role's trust policy", CredentialsError
+_TRUST = (
+    "allow sts:AssumeRole to the caller, and the caller in the role's trust policy",
+    CredentialsError,
+)
 _CLOCK = "set the clock of this machine right", CredentialsError
+_REGION = "activate the region in the account's settings", ConfigurationError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
+_PAGES = "AWS does not accept its own token for the next page: try again", BadResponseError
 _FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
@@ -75,26 +124,86 @@ _NO_TLS = (
 )
 
 _CODES = _table(
-    (_NOT_FOUND, "ParameterNotFound ParameterVersionNotFound ResourceNotFoundException"),
+    (_NOT_FOUND, "ParameterNotFound ResourceNotFoundException"),
+    (_NO_VERSION, "ParameterVersionNotFound"),
     (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
     (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation"),
     (_KMS, "DecryptionFailure EncryptionFailure InvalidKeyId KMSAccessDeniedException"),
     (_KMS, "KMSDisabledException KMSInvalidStateException KMSNotFoundException"),
-    (_SLOW_DOWN, "LimitExceededException RequestLimitExceeded RequestThrottled Throttling"),
+    (_SLOW_DOWN, "RequestLimitExceeded RequestThrottled Throttling"),
     (_SLOW_DOWN, "ThrottlingException ThrottledException TooManyRequestsException"),
     (_SLOW_DOWN, "TooManyUpdates"),
+    (_QUOTA, "LimitExceededException ParameterLimitExceeded ParameterMaxVersionLimitExceeded"),
+    (_QUOTA, "PoliciesLimitExceededException"),
     (_CREDENTIALS, "AuthFailure IncompleteSignature IncompleteSignatureException"),
     (_CREDENTIALS, "InvalidAccessKeyId InvalidClientTokenId InvalidSignatureException"),
     (_CREDENTIALS, "MissingAuthenticationToken MissingAuthenticationTokenException"),
     (_CREDENTIALS, "SignatureDoesNotMatch UnrecognizedClientException"),
     (_EXPIRED, "ExpiredToken ExpiredTokenException"),
+    (_IDENTITY, "IDPCommunicationError IDPRejectedClaim InvalidIdentityToken"),
     (_CLOCK, "RequestExpired RequestTimeTooSkewed"),
+    (_REGION, "OptInRequired RegionDisabledException"),
+    (_ROLE, "MalformedPolicyDocument PackedPolicyTooLarge ValidationError"),
     (_DOWN, "InternalFailure InternalServerError InternalServiceError ServiceUnavailable"),
-    (("correct the name", InvalidNameError), "InvalidParameterException ValidationException"),
-    (("correct the value", InvalidValueError), "ParameterPatternMismatchException"),
+    (_PAGES, "InvalidNextToken InvalidNextTokenException"),
+    (_NAME, "InvalidFilterKey InvalidFilterOption InvalidFilterValue"),
+    (_NAME, "InvalidParameterException ValidationException"),
+    (_LEVELS, "HierarchyLevelLimitExceededException"),
+    (_PATTERN, "ParameterPatternMismatchException"),
+    (_CHANGED_TYPE, "HierarchyTypeMismatchException"),
+    (_SETTING, "InvalidAllowedPatternException UnsupportedParameterType"),
+    (_SETTING, "MalformedPolicyDocumentException PreconditionNotMetException"),
+    (_POLICIES, "IncompatiblePolicyException InvalidPolicyAttributeException"),
+    (_POLICIES, "InvalidPolicyTypeException"),
+    (_UNKNOWN, "InvalidRequestException"),
 )
 THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
 EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
+QUOTAS = frozenset(code for code, meaning in _CODES.items() if meaning is _QUOTA)
+
+_KMS_ACTIONS = {
+    **dict.fromkeys(("CreateSecret", "PutSecretValue", "UpdateSecret"), "kms:GenerateDataKey"),
+    "PutParameter": "kms:Encrypt",  # kms:GenerateDataKey in the advanced tier
+}
+_PART = 8  # characters of a part of a value that AWS's message must not contain
+_LONGEST_TEXT = 1000  # characters that are shown of a message
+
+_ARGUMENT = "^(InvalidParameter|InvalidRequest|Validation)Exception .*"
+# Codes that say too little: AWS's text decides. The first pattern that "CODE OPERATION: TEXT"
+# matches counts.
+_TEXTS = [
+    (re.compile(text, re.IGNORECASE | re.DOTALL), meaning)
+    for text, meaning in (
+        (
+            "^InvalidRequestException CreateSecret: .*delet",
+            ("restore that, wait until it is gone, or take another name", SecretExistsError),
+        ),
+        (
+            "^InvalidRequestException .*delet",
+            ("it is scheduled for deletion: restore it, or take another", SecretNotFoundError),
+        ),
+        ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
+        (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
+        ("different aws account.*default kms", _FOREIGN_KEY),
+        (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
+        (r"^accessdenied\w* assumerole", _TRUST),
+        ("reserved parameter name", _RESERVED),
+        (_ARGUMENT + "nest another parameter", _NESTED),
+        (_ARGUMENT + "standard tier parameters support", _TOO_LONG),
+        (_ARGUMENT + "downgrade a parameter", _DOWNGRADE),
+        (_ARGUMENT + "(fully qualified name|begin with a forward slash)", _NO_SLASH),
+        (_ARGUMENT + "parameter name: can't be prefixed", _PARAMETER_NAME),
+        (
+            _ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)",
+            _VALUE,
+        ),
+        (
+            _ARGUMENT
+            + "at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type)",
+            _SETTING,
+        ),
+    )
+]
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(
@@ -165,44 +274,80 @@ def translation(request: Request, theirs: Exception) -> Exception:
         is_telling = isinstance(ours, BadResponseError) or type(theirs).__name__ == _UNHANDLED
         theirs.__cause__ = theirs.__context__ = None
         theirs = theirs.with_traceback(None)
-        ours.__cause__ = None if request.writes or is_foreign or is_telling else theirs
+        ours.__cause__ = None if request.values or is_foreign or is_telling else theirs
     return ours
 
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
     """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
     fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
-    remedy, kind = _CODES.get(code, fallback)
-    if code == "InvalidRequestException" and re.search(r"delet", words):
-        words = "it is scheduled for deletion"
-        remedy, kind = "restore it, or take another", SecretNotFoundError
-        if request.operation == "CreateSecret":
-            words = "a secret with this name is scheduled for deletion"
-            remedy, kind = "restore that, wait until it is gone, or take another", SecretExistsError
-    elif code == "ResourceNotFoundException" and re.search(r"staging label|VersionId", words):
-        remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
-    elif kind is CredentialsError and re.match(r"Signature (expired|not yet current)", words):
-        remedy = _CLOCK[0]
-    if request.operation == "AssumeRole" and kind is AccessDeniedError:
-        remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
-        kind = CredentialsError
-    action = _action(request, words)
-    if request.writes and kind not in (SecretExistsError, SecretNotFoundError):
-        words = ""  # AWS's validation errors repeat the value
-    error = kind(request.message(f"{words} [{code}]".strip(), remedy))
+    words = _without(request.values, words)
+    described = f"{code} {request.operation}: {words}"
+    matching = (meaning for text, meaning in _TEXTS if text.search(described))
+    meaning = next(matching, _CODES.get(code, fallback))
+    if meaning == _NAME and request.values and not re.search(r"\bname\b", words, re.IGNORECASE):
+        meaning = "correct the name, the value or the setting in question", InvalidValueError
+    remedy, kind = meaning
+    if meaning in (_NAME, _NO_SLASH, _NOT_FOUND, _PARAMETER_NAME):
+        remedy = _other_name(request) or remedy
+    action = _action(request, words, is_of_kms=kind is DecryptionError)
+    error = kind(request.message(f"{words} [{code}]".strip(), remedy.replace("{action}", action)))
     if isinstance(error, AccessDeniedError):
         error.action = action
     return error
 
 
-def _action(request: Request, words: str) -> str:
+def _action(request: Request, words: str, *, is_of_kms: bool) -> str:
     """Return the IAM action that was denied: the one that AWS names, or the operation's."""
-    named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)", words)
+    named = re.search(r"perform: ([a-z0-9-]+:[A-Za-z]+)|\b(kms:[A-Z][A-Za-z]+)", words)
     if named:
-        return named.group(1)
-    if "KMS" in words:
-        return "kms:Decrypt"
+        return named.group(1) or named.group(2)
+    if is_of_kms or re.search(r"\bkms\b|ciphertext", words, re.IGNORECASE):
+        return _KMS_ACTIONS.get(request.operation, "kms:Decrypt")
     return f"{request.service.iam_prefix}:{request.operation}"
+
+
+def _other_name(request: Request) -> str:
+    """Return the remedy if the caller has probably left out a slash, or taken the wrong service."""
+    name = request.subject
+    if request.service is PARAMETER_STORE and re.match(r"[^/:]+/", name):
+        return (
+            f"the name of a parameter with a / in it begins with one: did you mean {'/' + name!r}?"
+        )
+    if request.service is SECRETS_MANAGER and re.match(r"/[^/]", name):
+        return f"check the name: did you mean {name[1:]!r}, or a parameter (aws.ps)?"
+    return ""
+
+
+def _without(values: Collection[Redacted], text: str) -> str:
+    """Return AWS's text with *** in place of values and parts of values, except for short parts."""
+    for value in values:
+        text = re.sub(r"value '.*' at '", "Value at '", text, flags=re.IGNORECASE | re.DOTALL)
+        forms = sorted(_forms(value.reveal()), key=len, reverse=True)
+        for form in forms:
+            is_short = len(form) < _PART  # may be a part of a word
+            pattern = rf"(?<!\w){re.escape(form)}(?!\w)" if is_short else re.escape(form)
+            text = re.sub(pattern, "***", text)
+        parts = {form[i : i + _PART] for form in forms for i in range(len(form) - _PART + 1)}
+        text = _without_parts(text[:_LONGEST_TEXT], parts)
+    return text
+
+
+def _forms(value: str | bytes) -> set[str]:
+    """Return a value in the forms in which AWS may repeat it."""
+    if isinstance(value, bytes):
+        return {value.decode(errors="replace"), base64.b64encode(value).decode()}
+    return {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}
+
+
+def _without_parts(text: str, parts: Collection[str]) -> str:
+    hidden: set[int] = set()
+    for start in range(len(text)):
+        if text[start : start + _PART] in parts:
+            hidden.update(range(start, start + _PART))
+    marked = "".join("\0" if i in hidden else char for i, char in enumerate(text))
+    # What is between two parts is another form of what is between them in the value.
+    return re.sub(rf"\0+(.{{1,{_PART}}}?\0+)*", "***", marked)
 
 
 def _from_client(request: Request, error: Exception) -> Exception:
@@ -219,8 +364,8 @@ def _from_client(request: Request, error: Exception) -> Exception:
         words = f"the response does not match the API [{words}]"
     elif words == _UNHANDLED:  # aiohttp's HTTP errors contain bytes of the response
         words = f"{type(vars(error)['kwargs'].get('error')).__name__} [{words}]"
-    elif not request.writes:
-        words = f"{error} [{words}]"
+    else:
+        words = _without(request.values, f"{error} [{words}]")
     return kind(request.message(words, remedy))
 
 

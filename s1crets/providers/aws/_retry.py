@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of
-from s1crets.providers.aws._errors import EXPIRED, THROTTLES, RejectedResponse
+from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES, RejectedResponse
 
 if TYPE_CHECKING:
     from s1crets.providers.aws._session import ClientSpec
@@ -220,7 +220,7 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
             observer.sent(again=again)
 
     async def needs_retry(
-        response: Any, request_dict: Any, attempts: int, **_: Any
+        response: Any, operation: Any, request_dict: Any, attempts: int, **_: Any
     ) -> float | None:
         if response is None:
             return None
@@ -232,6 +232,8 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
             context[_THROTTLED] = context.get(_THROTTLED, 0) + 1
         else:
             context[_RATE].accepted(context[_SENT])
+            if code in QUOTAS:  # botocore takes LimitExceededException for throttling
+                raise ClientError(response[1], operation.name)
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True

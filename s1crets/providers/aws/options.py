@@ -89,14 +89,20 @@ def redacted(options: ProviderOptions) -> ProviderOptions:
 
 
 def _hint(name: str) -> str:
-    for inner, known in (("cache_args", CACHE_ARGS), ("sts_args", _STS_ARGS)):
+    own = ProviderOptions.__annotations__
+    inner = {"cache_args": CACHE_ARGS, "sts_args": _STS_ARGS}
+    for outer, known in inner.items():
         if name in known:
-            return f"it belongs in {inner}={{{name!r}: ...}}"
-    options = list(ProviderOptions.__annotations__)
-    hint = suggestion(name, [*options, "region"])
-    if hint == suggestion("region", ["region"]):
-        return "the region is sts_args={'aws_region': ...}"
-    return hint.removesuffix(", region")
+            return f"it belongs in {outer}={{{name!r}: ...}}"
+    # The region is an item of another name.
+    meant = {"region": "sts_args={'aws_region': ...}"}
+    for outer, known in inner.items():
+        meant.update((one, f"{outer}={{{one!r}: ...}}") for one in known)
+    found = suggestion(name, [*own, *meant])
+    similar = found.removeprefix("did you mean ").removesuffix("?")
+    if found == similar:
+        return suggestion(name, own)
+    return f"did you mean {meant.get(similar, similar)}?"
 
 
 def checked(options: ProviderOptions) -> dict[str, Any]:

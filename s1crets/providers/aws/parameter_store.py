@@ -28,6 +28,7 @@ from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     ParameterType,
     Tier,
+    check_parameter,
     check_tier,
     kept_attributes,
     parameter_settings,
@@ -54,7 +55,10 @@ class SsmStore(AwsStore):
         given = {"decrypt": decrypt, "recursive": recursive}
         if kind == PATH:
             if not checked_name(path).startswith("/"):
-                raise InvalidNameError(f"{path!r} is not a valid path: it must begin with /")
+                other = "/" + path
+                raise InvalidNameError(
+                    f"{path!r} is not a valid path: it must begin with /; did you mean {other!r}?"
+                )
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
@@ -194,6 +198,7 @@ class SsmStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
         raw = self._encoded(path, value, binary=False, limit=LARGEST_PARAMETER)
+        check_parameter(path, raw)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
         overwrite = partial(self._overwrite, path, raw, arguments)
@@ -229,7 +234,7 @@ class SsmStore(AwsStore):
         check_tier(settings.get("Tier", "Standard" if overwrite else ""), raw)
         arguments = {"Name": path, "Value": raw, "Overwrite": overwrite, **settings}
         parse = partial(expect, field="Version", kind=int)
-        await self.clients.call("PutParameter", path, parse, arguments, writes=True)
+        await self.clients.call("PutParameter", path, parse, arguments)
 
     def delete(self, path: str, **_: Any) -> Awaitable[None]:
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""
@@ -375,7 +380,14 @@ class AsyncParameterStore(AwsProvider):
         return self._peek(path, keypath, default, decrypt=decrypt)
 
     async def _get_reference(
-        self, path: str, keypath: KeyPath, default: Any, *, cached: bool, decrypt: bool
+        self,
+        path: str,
+        keypath: KeyPath,
+        default: Any,
+        *,
+        cached: bool,
+        decrypt: bool,
+        raw: bool = False,
     ) -> Any:
         keys_of(keypath)
         try:
@@ -384,7 +396,8 @@ class AsyncParameterStore(AwsProvider):
             if default is UNSET:
                 raise
             return default
-        return self.answer(held, name, _inner_keys(path, name, keypath), default)
+        keys = _inner_keys(path, name, keypath)
+        return held.stored() if raw and not keys else self.answer(held, name, keys, default)
 
     async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
         """Return the name and the value of the secret that a reference begins with."""
@@ -414,6 +427,7 @@ class AsyncParameterStore(AwsProvider):
         *,
         cached: bool = True,
         decrypt: bool = True,
+        raw: bool = False,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
         """Return the values of several parameters, in the requested order: `GetParameters` of ten.
@@ -422,52 +436,67 @@ class AsyncParameterStore(AwsProvider):
             paths: names, as for `get`.
             cached: whether a cache may answer.
             decrypt: whether SecureStrings are decrypted.
+            raw: whether JSON is returned as the text that is stored.
             errors: `"return"` puts errors in place of the values.
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
         """
-        found = self._get_mixed(paths, errors, cached=cached, decrypt=decrypt)
+        found = self._get_mixed(paths, errors, cached=cached, decrypt=decrypt, raw=raw)
         return await stripped(found)  # the frames of a failure contain the values
 
     async def _get_mixed(
-        self, paths: Iterable[str], on_error: str, *, cached: bool, decrypt: bool
+        self, paths: Iterable[str], on_error: str, **options: Any
     ) -> dict[str, Any]:
         """Read parameters in batches, and references one by one."""
         names = distinct(paths, on_error)
         references = [name for name in names if str(name).startswith(_REFERENCE)]
         if not references:
-            return await self._get_many(names, on_error, cached=cached, decrypt=decrypt)
+            return await self._get_many(names, on_error, **options)
         others = [name for name in names if name not in references]
-        get = partial(self.get, cached=cached, decrypt=decrypt)
+        get = partial(self._get_reference, keypath=(), default=UNSET, **options)
         found, resolved = await asyncio.gather(
-            self._get_many(others, "return", cached=cached, decrypt=decrypt),
+            self._get_many(others, "return", **options),
             fetch_each(references, get),
         )
         return self._batch(names, {**found, **resolved}, on_error)
 
     async def get_by_path(
-        self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
+        self,
+        path: str,
+        *,
+        decrypt: bool = True,
+        recursive: bool = True,
+        cached: bool = True,
+        raw: bool = False,
     ) -> dict[str, Any]:
         """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
 
         Args:
-            path: begins with `/`.
+            path: begins with `/`; the name of a parameter is not a path.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.
+            raw: whether JSON is returned as the text that is stored.
 
         Raises:
             S1cretsError: any failure.
         """
-        return await self._get_by_path(path, cached=cached, decrypt=decrypt, recursive=recursive)
+        options = {"decrypt": decrypt, "recursive": recursive}
+        return await self._get_by_path(path, cached=cached, raw=raw, **options)
 
     def get_by_path_local(
-        self, path: str, *, decrypt: bool = True, recursive: bool = True, cached: bool = True
+        self,
+        path: str,
+        *,
+        decrypt: bool = True,
+        recursive: bool = True,
+        cached: bool = True,
+        raw: bool = False,
     ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
         key = self._store.key(path, PATH, decrypt=decrypt, recursive=recursive)
-        return self._hit_key(key, cached=cached)
+        return self._hit_key(key, cached=cached, raw=raw)
 
     async def create(
         self,

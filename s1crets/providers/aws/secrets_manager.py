@@ -185,7 +185,7 @@ class SecretsManagerStore(AwsStore):
             expect(answer, "VersionId", str)
             self._check(answer, arguments)
 
-        await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
+        await self.clients.call(operation, path, parse, {**arguments, field: raw})
 
     def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False
@@ -313,13 +313,14 @@ class AsyncSecretsManager(AwsProvider):
         return self._peek(path, keypath, default, **version)
 
     async def get_by_path(
-        self, path: str, *, cached: bool = True, fail_on_error: bool = True
+        self, path: str, *, cached: bool = True, raw: bool = False, fail_on_error: bool = True
     ) -> dict[str, Any]:
         """Return the secrets named `path`, and those under it, by name: `ListSecrets`.
 
         Args:
             path: the beginning of names, up to a `/`.
             cached: whether a cache may answer.
+            raw: whether JSON is returned as the text that is stored.
             fail_on_error: False leaves out secrets that could not be read, and logs their names.
 
         Raises:
@@ -327,7 +328,7 @@ class AsyncSecretsManager(AwsProvider):
             S1cretsError: any other failure.
         """
         try:
-            return await self._get_by_path(path, cached=cached)
+            return await self._get_by_path(path, cached=cached, raw=raw)
         except BatchError as error:
             if fail_on_error:
                 raise
@@ -339,10 +340,11 @@ class AsyncSecretsManager(AwsProvider):
         path: str,
         *,
         cached: bool = True,
+        raw: bool = False,
         fail_on_error: bool = True,  # noqa: ARG002  # cached paths are complete
     ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
-        return super().get_by_path_local(path, cached=cached)
+        return super().get_by_path_local(path, cached=cached, raw=raw)
 
     async def create(
         self,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias, get_args
 
 from s1crets._redaction import Redacted
 from s1crets._validation import Rule, check_value
-from s1crets.errors import ConfigurationError, InvalidValueError
+from s1crets.errors import ConfigurationError, InvalidNameError, InvalidValueError
 from s1crets.providers.aws._errors import malformed
 
 ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
@@ -15,6 +16,9 @@ Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
 LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
+_LEVELS = 15  # of a parameter's name
+_RESERVED = re.compile(r"/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$", re.IGNORECASE)
+_REFERENCE = re.compile(r"\{\{\s*ssm:")
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
@@ -90,7 +94,28 @@ def check_tier(tier: str, raw: Redacted) -> None:
     if tier == "Standard" and size > _LARGEST_STANDARD:
         raise InvalidValueError(
             f"the value can't be stored: it has {size:,} bytes, and a parameter of the standard"
-            f" tier takes {_LARGEST_STANDARD:,}: move the parameter to the advanced tier first"
+            f" tier takes {_LARGEST_STANDARD:,}; pass tier='Advanced' to put"
+        )
+
+
+def check_parameter(name: str, raw: Redacted) -> None:
+    """Reject a name or a value that no parameter can have."""
+    problem = ""
+    levels = name.count("/")
+    if ":" in name:
+        return  # an ARN or a version, which AWS rejects with a reason of its own
+    if levels and not name.startswith("/"):
+        problem = f"it contains a / and must begin with one; did you mean {'/' + name!r}?"
+    elif levels > _LEVELS:
+        problem = f"it has {levels} levels; the maximum is {_LEVELS}"
+    elif _RESERVED.match(name):
+        problem = "names that begin with aws or ssm are reserved; take another name"
+    if problem:
+        raise InvalidNameError(f"{name!r} is not a valid name of a parameter: {problem}")
+    if _REFERENCE.search(raw.reveal()):
+        raise InvalidValueError(
+            "the value can't be stored: it contains {{ssm:…}}, a reference to another parameter,"
+            " which AWS does not allow; leave it out"
         )
 
 
