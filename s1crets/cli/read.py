@@ -8,10 +8,10 @@ from typing import Any
 
 import click
 
-from s1crets.cli._errors import NO, report
+from s1crets.cli._errors import NO
 from s1crets.cli._json import dump, source
 from s1crets.cli._options import provider_command
-from s1crets.cli._output import write, write_value
+from s1crets.cli._output import report, write, write_value
 from s1crets.errors import S1cretsError
 
 
