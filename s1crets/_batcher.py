@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
+
+from s1crets._runtime import LoopLocal
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
@@ -84,9 +85,7 @@ class Batcher(Generic[T, R]):
         self.size = size
         self._calls = calls
         self._finishes = finishes
-        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Queue[T]]] = (
-            WeakKeyDictionary()
-        )
+        self._queues: LoopLocal[dict[Hashable, _Queue[T]]] = LoopLocal(dict)
 
     async def submit(self, item: T, group: Hashable = None) -> R:
         """Return the result for `item`; only items of the same group share a call.
@@ -95,7 +94,10 @@ class Batcher(Generic[T, R]):
             Exception: the exception that `work` raised, or returned for this item.
         """
         loop = asyncio.get_running_loop()
-        queue = self._queues.setdefault(loop, {}).setdefault(group, _Queue())
+        queues = self._queues.get(loop)
+        if queues is None:
+            queues = self._queues.here()
+        queue = queues.get(group) or queues.setdefault(group, _Queue())
         waiter = _Waiter(item)
         queue.waiting.append(waiter)
         if not queue.scheduled:
@@ -123,7 +125,7 @@ class Batcher(Generic[T, R]):
         while queue.waiting and len(queue.calls) < self._calls:
             waiters = self._take(queue)
             if not waiters:
-                return
+                break
             call = _Call(waiters)
             for waiter in waiters:
                 waiter.call = call
@@ -133,6 +135,8 @@ class Batcher(Generic[T, R]):
             task = asyncio.get_running_loop().create_task(self._run(call, group), context=context)
             call.task = task
             task.add_done_callback(partial(self._ended, queue, group, call))
+        if not queue.calls:  # groups may be many
+            self._queues[asyncio.get_running_loop()].pop(group, None)
 
     def _take(self, queue: _Queue[T]) -> list[_Waiter[T]]:
         """Take the waiters of `size` distinct items that are still awaited."""

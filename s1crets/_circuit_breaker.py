@@ -6,6 +6,8 @@ import random
 import time
 from collections.abc import Callable, Hashable
 
+_REMEMBERED = 1000  # keys, before those are forgotten that failed long ago
+
 
 class CircuitBreaker:
     """Stops calls to a failing service for a while; then the next call tries again.
@@ -63,6 +65,7 @@ class Backoff:
         self._jitter = jitter
         self._timer = timer
         self.failed_keys: dict[Hashable, tuple[float, float]] = {}
+        self._limit = _REMEMBERED
 
     def is_waiting(self, key: Hashable) -> bool:
         """Return whether it is too early to try `key` again."""
@@ -74,7 +77,12 @@ class Backoff:
         _, pause = self.failed_keys.get(key, (0.0, 0.0))
         longer = min(2 * pause, self._longest) or self._first
         wait = longer * random.uniform(1 - self._jitter, 1)  # noqa: S311  # not a secret
-        self.failed_keys[key] = self._timer() + wait, longer
+        now = self._timer()
+        self.failed_keys[key] = now + wait, longer
+        if len(self.failed_keys) > self._limit:  # of keys that nobody has tried for long
+            recent = [(k, v) for k, v in self.failed_keys.items() if now < v[0] + self._longest]
+            self.failed_keys = dict(recent)
+            self._limit = max(_REMEMBERED, 2 * len(recent))
         return not pause
 
     def succeeded(self, key: Hashable) -> None:

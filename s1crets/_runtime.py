@@ -9,8 +9,9 @@ import os
 import sys
 import threading
 import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import suppress
+from asyncio import _get_running_loop
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any, Generic, Protocol, TypeVar, TypeVarTuple, Unpack
 
 import anyio
@@ -44,7 +45,34 @@ class ForkHolder(Protocol):
         """Release them; in the child, `after_fork` replaces them."""
 
 
-import_lock = threading.RLock()
+_locks: weakref.WeakValueDictionary[int, threading.RLock] = weakref.WeakValueDictionary()
+
+
+def new_lock() -> threading.RLock:
+    """Return a lock that a signal handler can't wait for forever.
+
+    The handler runs in the middle of what it interrupts, with its locks. It may take them again,
+    and lends them to other threads while it waits for these: see `lent`. So whatever such a lock
+    protects must be sound between any two lines.
+    """
+    lock = threading.RLock()
+    _locks[id(lock)] = lock
+    return lock
+
+
+@contextmanager
+def lent() -> Iterator[None]:
+    """Release the locks of this thread, if there are any, while it waits for other threads."""
+    locks: Any = [lock for ref in _locks.valuerefs() if (lock := ref())]
+    held = [(lock, lock._release_save()) for lock in locks if lock._is_owned()]  # noqa: SLF001  # as Condition.wait
+    try:
+        yield
+    finally:
+        for lock, state in held:
+            lock._acquire_restore(state)  # noqa: SLF001
+
+
+import_lock = new_lock()
 """Held during a late import: a child forked meanwhile would wait forever for the module's lock,
 since the thread that holds it does not exist there."""
 
@@ -97,6 +125,20 @@ def check_can_start_thread() -> None:
         )
 
 
+def not_asyncio(caller: object) -> RuntimeError:
+    """Return the error for an awaited call without asyncio; a hit alone would not notice."""
+    return RuntimeError(
+        f"{type(caller).__name__} requires asyncio, but no asyncio event loop is running here; on"
+        " trio, call the blocking class in a thread: await trio.to_thread.run_sync(...)"
+    )
+
+
+def check_asyncio(caller: object) -> None:
+    """Raise an error if the running coroutine is not run by asyncio."""
+    if _get_running_loop() is None:
+        raise not_asyncio(caller)
+
+
 def callers_level() -> int:
     """Return the number of frames up to the first frame outside of s1crets, for `warnings.warn`."""
     level, frame = 0, sys._getframe()  # noqa: SLF001  # warnings can skip files from 3.12 on
@@ -134,6 +176,29 @@ async def cancel_and_wait(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.wait([task])
     _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
+
+
+class LoopLocal(weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, R]):
+    """A value per event loop, created by `make` when it is first needed there.
+
+    Closed loops are dropped here too: a weak key stays alive if its value refers to the loop, as
+    tasks and contended locks do.
+    """
+
+    def __init__(self, make: Callable[[], R]) -> None:
+        super().__init__()
+        self._make = make
+
+    def here(self) -> R:
+        """Return the value of the running loop."""
+        loop = asyncio.get_running_loop()
+        value = self.get(loop)
+        if value is None:
+            for reference in self.keyrefs():
+                if (other := reference()) is not None and other.is_closed():
+                    self.pop(other, None)
+            value = self.setdefault(loop, self._make())
+        return value
 
 
 class _Opened(Generic[R]):

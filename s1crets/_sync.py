@@ -9,13 +9,23 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 import anyio
 
 from s1crets._redaction import Redacted, redact
-from s1crets._runtime import callers_level, check_can_start_thread, import_lock, on_fork, spawn_task
+from s1crets._runtime import (
+    callers_level,
+    check_can_start_thread,
+    import_lock,
+    lent,
+    new_lock,
+    on_fork,
+    spawn_task,
+)
 from s1crets._sentinels import MISSING
+from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -23,6 +33,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets.providers.instrumentation import Stats
+    from s1crets.providers.rotation import Injected
 
 T = TypeVar("T", bound=AsyncProvider)
 T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)
@@ -30,6 +41,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _EXIT = 0.5  # seconds that the portal may take to close connections when the process exits
+
+
+_Started: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Event]  # and what ends it
 
 
 class _Portal:
@@ -40,7 +54,7 @@ class _Portal:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopped = False
@@ -48,7 +62,7 @@ class _Portal:
 
     def after_fork(self) -> None:
         """Start a new thread on the next call: threads do not survive a fork."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         self._loop = self._thread = None
 
     def run(self, call: _Call) -> Any:
@@ -58,14 +72,17 @@ class _Portal:
             raise RuntimeError(message)
         _warn_in_event_loop()
         loop = self._running()
-        future = asyncio.run_coroutine_threadsafe(call.run(), loop)
+        loop.call_soon_threadsafe(call.start)
         try:
-            return future.result().reveal()
-        except BaseException as error:
-            future.cancel()  # otherwise the request would continue after Ctrl-C
-            if self._stopped and isinstance(error, CancelledError):
-                threading.Event().wait()  # this is a daemon thread of a process that ends
+            # Unlike a `Future`, no lock is held here that a signal handler's call could need.
+            with lent():
+                call.done.acquire()
+        except BaseException:
+            loop.call_soon_threadsafe(call.cancel)  # or the request would continue after Ctrl-C
             raise
+        if self._stopped and call.is_cancelled:
+            threading.Event().wait()  # this is a daemon thread of a process that ends
+        return call.result().reveal()
 
     def spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Start `work` on the portal's thread without waiting."""
@@ -79,15 +96,19 @@ class _Portal:
         check_can_start_thread()
         with self._lock, import_lock:
             if self._loop is None:
-                started: Future[asyncio.AbstractEventLoop] = Future()
-                self._thread = threading.Thread(
+                started: Future[_Started] = Future()
+                thread = threading.Thread(
                     target=self._serve, args=(started,), name="s1crets", daemon=True
                 )
-                self._thread.start()
-                self._loop = started.result()
+                thread.start()
+                loop, stop = started.result()
+                if self._loop is None:
+                    self._thread, self._stop, self._loop = thread, stop, loop
+                else:  # a signal handler has started another in the middle of this
+                    loop.call_soon_threadsafe(stop.set)
             return self._loop
 
-    def _serve(self, started: Future[asyncio.AbstractEventLoop]) -> None:
+    def _serve(self, started: Future[_Started]) -> None:
         try:
             anyio.run(self._main, started)
         except BaseException as error:
@@ -95,11 +116,10 @@ class _Portal:
                 raise
             started.set_exception(error)  # such as too few file descriptors for a loop
 
-    async def _main(self, started: Future[asyncio.AbstractEventLoop]) -> None:
-        self._stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        started.set_result(loop)
-        await self._stop.wait()
+    async def _main(self, started: Future[_Started]) -> None:
+        stop = asyncio.Event()
+        started.set_result((asyncio.get_running_loop(), stop))
+        await stop.wait()
 
     def stop(self) -> None:
         """Close connections, within a short time limit."""
@@ -136,12 +156,49 @@ def in_background(provider: T) -> T:
 
 
 class _Call:
-    """A method and its arguments; the repr does not show them."""
+    """A method and its arguments, which the repr does not show, and the task that calls it.
+
+    Attributes:
+        done: locked until the task has ended.
+    """
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
+        self._task: asyncio.Task[Redacted] | None = None
+        self.done = threading.Lock()
+        self.done.acquire()
 
-    async def run(self) -> Redacted:
+    def start(self) -> None:
+        """Start the task on the running loop."""
+        self._task = asyncio.get_running_loop().create_task(self._run())
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Redacted]) -> None:
+        _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
+        self.done.release()
+
+    def cancel(self) -> None:
+        """Cancel the task, which was started before."""
+        assert self._task is not None
+        self._task.cancel()
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether the task, which has ended, was cancelled."""
+        return self._task is not None and self._task.cancelled()
+
+    def result(self) -> Redacted:
+        """Return the result of the task, which has ended, or raise its exception."""
+        task, self._task = self._task, None  # the exception's frames would refer to it
+        assert task is not None
+        if task.cancelled():
+            raise CancelledError
+        try:
+            return task.result()
+        finally:
+            del task
+
+    async def _run(self) -> Redacted:
         """Return the result redacted, since asyncio logs results of tasks at DEBUG."""
         return redact(await self._bound())
 
@@ -149,7 +206,8 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        _portal.run(_Call(provider.invalidate))
+        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+            _portal.run(_Call(provider.invalidate))
         _portal.run(_Call(provider.aclose))
 
 
@@ -178,8 +236,8 @@ class Facade(Generic[T_co]):
 
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
-        """Decorate a blocking function; see `AsyncProvider.refresh_on`."""
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+        """Decorate a blocking function or method; see `AsyncProvider.refresh_on`."""
         return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 
     def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

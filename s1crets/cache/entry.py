@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import struct
-import threading
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
@@ -15,7 +14,6 @@ from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
-from s1crets._runtime import on_fork
 
 VALUE, PATH, EXISTS = "value", "path", "exists"
 
@@ -226,26 +224,21 @@ class FetchTokens:
     """The tokens of the fetches under way in this process, which invalidations void."""
 
     def __init__(self) -> None:
-        self._tokens: weakref.WeakSet[FetchToken] = weakref.WeakSet()
-        self.after_fork()
-        on_fork(self)
-
-    def after_fork(self) -> None:
-        """Replace the lock, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
+        self._tokens: weakref.WeakValueDictionary[FetchId, FetchToken] = (
+            weakref.WeakValueDictionary()
+        )
 
     def add(self, token: FetchToken) -> FetchToken:
         """Register the token of a fetch that begins."""
-        with self._lock:
-            self._tokens.add(token)
+        self._tokens[token.fetch] = token
         return token
 
     def void(self, secrets: Collection[str] | None, *, paths: bool) -> None:
         """Void the fetches of what an invalidation drops."""
-        with self._lock:
-            for token in self._tokens:
-                if depends(token.key, secrets, paths=paths):
-                    token.is_void = True
+        for reference in self._tokens.valuerefs():  # a copy, made in one step
+            token = reference()
+            if token is not None and depends(token.key, secrets, paths=paths):
+                token.is_void = True
 
 
 def depends(key: CacheKey, secrets: Collection[str] | None, *, paths: bool) -> bool:

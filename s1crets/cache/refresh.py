@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import time
+from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("s1crets.cache")
 
 Spawn: TypeAlias = "Callable[[Callable[[], Coroutine[Any, Any, None]]], None]"
+_LOST = 60.0  # seconds after which a refresh is considered lost, such as one never begun
 _PAUSE = 1.0  # seconds before a failed refresh is repeated
-_LOST = 60.0  # seconds after which a refresh is considered lost with its event loop
 
 
 class Refresher:
@@ -33,7 +35,8 @@ class Refresher:
         self._fetch = fetch
         self._timer = timer
         self._backoff = Backoff(_PAUSE, _PAUSE, timer=timer)
-        self._running: dict[CacheKey, float] = {}
+        # When each began, and on which event loop; None: on that of another thread, soon.
+        self._running: dict[CacheKey, tuple[float, asyncio.AbstractEventLoop | None]] = {}
         on_fork(self)
 
     def after_fork(self) -> None:
@@ -43,15 +46,18 @@ class Refresher:
     def start(self, key: CacheKey, spawn: Spawn) -> None:
         """Refresh an entry in the background, unless that is under way or has just failed."""
         now = self._timer()
-        if self._backoff.is_waiting(key) or now < self._running.get(key, float("-inf")) + _LOST:
+        began, loop = self._running.get(key, (float("-inf"), None))
+        is_running = now < began + _LOST and (loop is None or loop.is_running())
+        if is_running or self._backoff.is_waiting(key):
             return
-        self._running[key] = now
+        self._running[key] = now, _get_running_loop()
         try:
             spawn(functools.partial(self._run, key))
         except RuntimeError:  # no loop runs here: an awaited hit will start the refresh
             self._running.pop(key, None)
 
     async def _run(self, key: CacheKey) -> None:
+        self._running[key] = self._timer(), asyncio.get_running_loop()
         try:
             await self._fetch(key)
         except S1cretsError as error:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("s1crets.cache")
 _LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
+_SLOW_LOCK = 60.0  # seconds during which a lock that took longer than that is not waited for
 _POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
@@ -78,6 +79,7 @@ class SecretCache:
         self._refresher = Refresher(self._refresh, timer)
         self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
+        self._slow_locks = Backoff(_SLOW_LOCK, _SLOW_LOCK, timer=timer)
         self._epoch = 0
         self._invalidations: set[asyncio.Task[None]] = set()
         self._spawn: Spawn = spawn_task
@@ -145,7 +147,7 @@ class SecretCache:
         if locked is None:
             return await self._fetch_or_stale(key, token)
         try:
-            if not locked:
+            if not locked and not self._slow_locks.is_waiting(key):
                 found, locked = await self._wait_for_lock(key)
             # The previous holder of the lock may have stored the value.
             if found is None:
@@ -168,6 +170,7 @@ class SecretCache:
             locked = await tier.lock(key)
             if locked is not False:
                 return None, locked
+        self._slow_locks.failed(key)  # whoever has it may be stopped
         return None, False
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:

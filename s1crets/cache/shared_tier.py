@@ -469,6 +469,8 @@ class SharedTier:
             return None  # by a fetch of this process from before an invalidation
         locked = await self._locks.submit(row)
         if locked:
+            if len(self._locked) >= _REMEMBERED:  # by event loops that were stopped
+                self._locked.clear()
             self._locked.add(row)
         return locked
 

@@ -12,9 +12,9 @@ import contextvars
 import copy
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Generic, TypeVar
-from weakref import WeakKeyDictionary
 
 from s1crets._batcher import callers
+from s1crets._runtime import LoopLocal
 from s1crets.errors import S1cretsError, UnavailableError
 
 K = TypeVar("K", bound=Hashable)
@@ -56,9 +56,7 @@ class SingleFlight(Generic[K, R]):
     """The fetches under way, by event loop and flight id."""
 
     def __init__(self) -> None:
-        self._flights: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, _Flight]] = (
-            WeakKeyDictionary()
-        )
+        self._flights: LoopLocal[dict[Hashable, _Flight]] = LoopLocal(dict)
 
     async def join(
         self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
@@ -81,7 +79,9 @@ class SingleFlight(Generic[K, R]):
 
         `wanted` has keys, each with its flight id.
         """
-        flights = self._flights.setdefault(asyncio.get_running_loop(), {})
+        flights = self._flights.get(asyncio.get_running_loop())
+        if flights is None:
+            flights = self._flights.here()
         joined = [
             (key, flight_id, *self._join(flights, key, flight_id, fetch))
             for key, flight_id in wanted

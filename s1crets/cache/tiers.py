@@ -115,6 +115,9 @@ class MemoryTier:
         self._has_derived |= not key.is_primary
         if life > 0:
             await self._backend.set(key.id, value, ttl=life, _cas_token=is_wanted)
+        # A signal handler may have come between the check and the storing.
+        if token.is_void and self._backend.peek_stale(key.id) is value:
+            await self._backend.delete(key.id)
 
     async def fill(
         self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
@@ -140,7 +143,7 @@ class MemoryTier:
         for secret in secrets:
             await self._backend.delete(secret)
         if self._has_derived:
-            self._backend.delete_where(
+            await self._backend.delete_where(
                 lambda key_id, _value: depends(key_of_id(key_id), secrets, paths=paths)
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import weakref
+from asyncio import _get_running_loop
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
@@ -12,6 +13,7 @@ import anyio
 
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, strip_traceback, stripped
+from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
@@ -20,7 +22,7 @@ from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
 from s1crets.providers.instrumentation import Counters, Stats
-from s1crets.providers.rotation import Rotation
+from s1crets.providers.rotation import Injected, Rotation
 from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
 
 P = ParamSpec("P")
@@ -84,6 +86,8 @@ class AsyncProvider:
             SecretNotFoundError: a `KeyError`: no such secret or key.
             S1cretsError: any other failure, as its own subclass.
         """
+        if _get_running_loop() is None:
+            raise not_asyncio(self)
         found = self.get_local(path, keypath=keypath, default=default, cached=cached)
         if found is MISSING:
             found = await self._get(path, keypath, default, cached=cached)
@@ -146,6 +150,7 @@ class AsyncProvider:
 
         A positive answer is cached, a negative one is not. Any failure is an `S1cretsError`.
         """
+        check_asyncio(self)
         key = self._store.key(path, EXISTS)
         if self._hit_key(key, cached=True) is MISSING:
             try:
@@ -210,6 +215,7 @@ class AsyncProvider:
         Raises:
             S1cretsError: any failure.
         """
+        check_asyncio(self)
         if path != "":
             self._store.key(path, EXISTS)  # a name or a path
         found = await self._timed("describe", path, self._store.describe(path))
@@ -222,6 +228,7 @@ class AsyncProvider:
             DeadlineExceededError: other processes may still read the old value. This process does
                 not, and goes on trying to tell them.
         """
+        check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))
         await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
@@ -230,13 +237,14 @@ class AsyncProvider:
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
+        Injected[P, Coroutine[Any, Any, R]],
     ]:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
-        Callers leave that argument out. When the function raises one of `exceptions`, the secret
-        is read past all caches, once for all calls that fail within a second. If it has changed,
-        the function is called again with it, once.
+        In a method the secret follows `self` or `cls`. Callers leave it out. When the function
+        raises one of `exceptions`, the secret is read past all caches, once for all calls that
+        fail within a second. If it has changed, the function is called again with it, once.
 
         Args:
             exceptions: the exceptions that an outdated secret leads to.
@@ -274,6 +282,7 @@ class AsyncProvider:
         return self.counters.stats()
 
     async def __aenter__(self) -> Self:
+        check_asyncio(self)
         return self  # it opens on first use
 
     async def __aexit__(self, *_: object) -> None:
@@ -281,6 +290,7 @@ class AsyncProvider:
 
     async def aclose(self) -> None:
         """Close connections and files; a later call opens them again."""
+        check_asyncio(self)
         await self._store.aclose()
         await self._cache.aclose()
 
@@ -352,6 +362,7 @@ class AsyncProvider:
     async def _get_by_path(
         self, path: str, *, cached: bool, raw: bool, **options: Any
     ) -> dict[str, Any]:
+        check_asyncio(self)
         key = self._store.key(path, PATH, **options)
         found = self._hit_key(key, cached=cached, raw=raw)
         if found is MISSING:
@@ -362,6 +373,7 @@ class AsyncProvider:
     async def _get_many(
         self, paths: Iterable[str], on_error: str, *, cached: bool, raw: bool, **options: Any
     ) -> dict[str, Any]:
+        check_asyncio(self)
         names = distinct(paths, on_error)
         values: dict[str, Any] = {}
         errors: dict[str, S1cretsError] = {}
@@ -447,10 +459,12 @@ class AsyncProvider:
     # Writing and time limits
 
     async def _write(self, mode: WriteMode, path: str, value: Redacted, **settings: Any) -> None:
+        check_asyncio(self)
         work = self._store.write(path, value, mode, settings)
         await self._timed(mode, path, self._invalidating(path, work))
 
     async def _delete(self, path: str, **options: Any) -> None:
+        check_asyncio(self)
         work = self._store.delete(path, **options)
         await self._timed("delete", path, self._invalidating(path, work))
 

@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from s1crets._keypath import KeyPath, keys_of
+from s1crets._runtime import check_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
@@ -21,9 +22,23 @@ from s1crets.errors import S1cretsError
 
 P = ParamSpec("P")
 R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
 
 _log = logging.getLogger("s1crets")
+_RECEIVERS = ("self", "cls", "mcs", "this")  # names of the argument before a method's secret
 _BURST = 1.0  # seconds: failures within them are a burst, for which the secret is read once
+
+
+class Injected(Protocol[P, R_co]):
+    """A function that is called without its secret; as a method, also without its instance."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R_co:
+        """Call the function."""
+        ...
+
+    def __get__(self, instance: Any, owner: Any = None, /) -> Callable[..., R_co]:
+        """Return the bound method."""
+        ...
 
 
 class _Reader(Protocol):
@@ -48,30 +63,35 @@ class Rotation:
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
     ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]
+        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
+        Injected[P, Coroutine[Any, Any, R]],
     ]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
-        def decorate(
-            function: Callable[Concatenate[Any, P], Coroutine[Any, Any, R]],
-        ) -> Callable[P, Coroutine[Any, Any, R]]:
+        def decorate(function: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
             _check_function(function, is_async=True)
+            position = _position(function)
 
             @functools.wraps(function)
-            async def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            async def call(*args: Any, **kwargs: Any) -> Any:
+                before, after = args[:position], args[position:]
                 held = await self._current(key)
                 try:
-                    return await function(self._reader.answer(held, path, keypath), *args, **kwargs)
+                    return await function(
+                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
+                    )
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(self._reader.answer(newer, path, keypath), *args, **kwargs)
+                return await function(
+                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
+                )
 
             return call
 
-        return decorate
+        return _through_descriptors(decorate)
 
     def blocking_refresh_on(
         self,
@@ -79,27 +99,33 @@ class Rotation:
         path: str,
         keypath: KeyPath,
         run: Callable[..., Any],
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Callable[P, R]]:
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
         """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 
-        def decorate(function: Callable[Concatenate[Any, P], R]) -> Callable[P, R]:
+        def decorate(function: Callable[..., Any]) -> Any:
             _check_function(function, is_async=False)
+            position = _position(function)
 
             @functools.wraps(function)
-            def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            def call(*args: Any, **kwargs: Any) -> Any:
+                before, after = args[:position], args[position:]
                 held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(self._reader.answer(held, path, keypath), *args, **kwargs)
+                    return function(
+                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
+                    )
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(self._reader.answer(newer, path, keypath), *args, **kwargs)
+                return function(
+                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
+                )
 
             return call
 
-        return decorate
+        return _through_descriptors(decorate)
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
@@ -156,6 +182,7 @@ class Rotation:
         return await self._reader.read(key, cached=False)
 
     async def _current(self, key: CacheKey) -> CachedValue:
+        check_asyncio(self._reader)
         return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
 
     def _checked(
@@ -173,7 +200,32 @@ class Rotation:
 
 def _check_function(function: object, *, is_async: bool) -> None:
     """Reject a blocking function for an async provider, and the other way round."""
-    if inspect.iscoroutinefunction(function) is not is_async:
+    candidates = (function, getattr(function, "__call__", None))  # noqa: B004  # an instance's own
+    if any(map(inspect.iscoroutinefunction, candidates)) is not is_async:
         name = getattr(function, "__qualname__", type(function).__name__)
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         raise TypeError(f"refresh_on can't decorate {name}: {takes}")
+
+
+def _position(function: Callable[..., object]) -> int:
+    """Return the position of the secret among the arguments: 1 for a method in a class's body.
+
+    The parameter's name decides, since nothing else is certain here: a later `staticmethod` or
+    another decorator hides how the function will be called.
+    """
+    try:
+        first = next(iter(inspect.signature(function).parameters), "")
+    except ValueError:  # a function in C
+        return 0
+    return int(first.strip("_") in _RECEIVERS)
+
+
+def _through_descriptors(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a decorator that also takes what `staticmethod` and `classmethod` return."""
+
+    def decorator(function: Any) -> Any:
+        if isinstance(function, (staticmethod, classmethod)):
+            return type(function)(decorate(function.__func__))
+        return decorate(function)
+
+    return decorator

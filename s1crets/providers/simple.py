@@ -37,11 +37,11 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
-from weakref import WeakKeyDictionary
 
 from s1crets._redaction import Redacted, redact, strip_traceback
-from s1crets._runtime import run_in_thread
+from s1crets._runtime import LoopLocal, run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
@@ -187,7 +187,7 @@ class _SimpleStore:
         self._hooks = hooks
         self._namespace = namespace
         self._counters = counters
-        self._slots: WeakKeyDictionary[Any, asyncio.Semaphore] = WeakKeyDictionary()  # by loop
+        self._slots = LoopLocal(partial(asyncio.Semaphore, hooks.concurrency))
 
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
         check_name(path)
@@ -280,8 +280,7 @@ class _SimpleStore:
         *args: Any,
         **kwargs: Any,
     ) -> _R:
-        slots = asyncio.Semaphore(self._hooks.concurrency)
-        async with self._slots.setdefault(asyncio.get_running_loop(), slots):
+        async with self._slots.here():
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):

@@ -47,7 +47,6 @@ def main(seed: str | None, port: int, region: str, command: tuple[str, ...]) -> 
         click.echo("".join(f"unset {name}\n" for name in sorted(hidden)), nl=False)
         for name, value in settings.items():
             click.echo(f"export {name}={shlex.quote(value)}")
-        click.get_text_stream("stdout").flush()
         with suppress(KeyboardInterrupt):
             threading.Event().wait()
 

@@ -162,9 +162,9 @@ def _settle(
     now = secret.last_changed_date = round(time.time(), 3)
     if is_new:
         secret.created_date = now
-    key = response.get("VersionId")
+    key = response.get("VersionId", "")
     version = secret.versions.get(key)
-    if version is not None and before.get(key, (None,))[0] is not version:
+    if version is not None and (key not in before or before[key][0] is not version):
         version["createdate"] = now
         new = version["version_stages"]
         for other, (_, labels) in before.items():
@@ -230,7 +230,7 @@ def _values(
     body: dict[str, Any], backend: Any, denied: Callable[[str], AwsError | None]
 ) -> dict[str, Any]:
     """Return the response of `BatchGetSecretValue`."""
-    names, filters, token = body.get("SecretIdList"), body.get("Filters"), None
+    names, filters, token = body.get("SecretIdList", []), body.get("Filters"), None
     if bool(names) == bool(filters):
         raise AwsError("InvalidParameterException", _EITHER)
     if filters:

@@ -257,7 +257,11 @@ class Server(ABC):
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         # Inherited by connections: the end of a large response must not wait for an ACK (40 ms).
         bound.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        bound.bind((_HOST, port))
+        try:
+            bound.bind((_HOST, port))
+        except OSError as error:
+            bound.close()
+            raise OSError(error.errno, f"port {port} of {_HOST}: {error.strerror}") from None
         bound.settimeout(0.1)
         if self._tls:
             # The handshake is part of the first read, in the connection's thread.

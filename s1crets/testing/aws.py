@@ -19,7 +19,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -67,7 +67,10 @@ class LocalAws(Faults, Server):
         self._issued: dict[str, Credentials] = {}
         self._requests: list[Request] = []
         Faults.__init__(self, clock)
-        Server.__init__(self, region, port)
+        with ExitStack() as stack:
+            stack.callback(self._moto.close)
+            Server.__init__(self, region, port)
+            stack.pop_all()
 
     @property
     def requests(self) -> tuple[Request, ...]:

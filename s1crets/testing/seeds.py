@@ -64,8 +64,9 @@ def _call(moto: Moto, region: str, provider: str, name: str, value: Any) -> Call
             member, text = "SecretBinary", base64.b64encode(text).decode()
         exists = name in moto.backend("secretsmanager", region).secrets
         operation, key = ("PutSecretValue", "SecretId") if exists else ("CreateSecret", "Name")
-        body = {key: name, member: text, "ClientRequestToken": str(uuid.uuid4())}
-        return signed("secretsmanager", operation, region, body)
+        token = str(uuid.uuid4())
+        secret = {key: name, member: text, "ClientRequestToken": token}
+        return signed("secretsmanager", operation, region, secret)
     if isinstance(text, bytes):
         message = f"aws.ps {name!r} can't be stored: Parameter Store does not store bytes"
         raise InvalidValueError(message)

@@ -773,7 +773,7 @@ class TestMemory:
         cache = MemoryCache()
         await cache.multi_set([(("a", 1), "v"), (("a", 2), "w"), (("b", 1), "v")])
 
-        assert cache.delete_where(lambda key, value: key[0] == "a" and value == "v") == 1
+        assert await cache.delete_where(lambda key, value: key[0] == "a" and value == "v") == 1
         assert await cache.multi_get([("a", 1), ("a", 2), ("b", 1)]) == [None, "w", "v"]
 
     @pytest.mark.parametrize("many", [False, True])
@@ -820,20 +820,21 @@ class TestMemory:
         asyncio.run(cache.set("k", "v"))
         locked, go = threading.Event(), threading.Event()
 
-        def hold(_key: object, _value: object) -> bool:
-            locked.set()
-            return not go.wait(30)
+        def hold() -> None:
+            with cache._lock:
+                locked.set()
+                go.wait(30)
 
-        writer = threading.Thread(target=cache.delete_where, args=(hold,))
+        writer = threading.Thread(target=hold)
         writer.start()
         locked.wait(30)
         child = os.fork()
         if not child:
-            worker = threading.Thread(target=cache.delete_where, args=(lambda *_: True,))
+            worker = threading.Thread(target=asyncio.run, args=(cache.set("k", "w"),))
             worker.daemon = True
             worker.start()
             worker.join(30)
-            os._exit(worker.is_alive() or len(cache))
+            os._exit(worker.is_alive() or cache.peek("k") != "w")
         go.set()
         writer.join()
         assert os.waitpid(child, 0)[1] == 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,11 +18,11 @@ from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
 
 from s1crets.cache import DiskCache
+from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 KEY = b"k" * 32
 
@@ -152,6 +155,23 @@ def test_a_database_that_is_a_link_is_refused(tmp_path: Path) -> None:
         ParameterStore(cache_args=on_disk(tmp_path)).get("/1")
 
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_a_folder_that_others_can_replace_is_refused(
+    server: Wire, tmp_path: Path, depth: int
+) -> None:
+    """Who can write to a folder above it can put another in its place, unless it is sticky."""
+    place = tmp_path / "a" / "b"
+    place.mkdir(parents=True)
+    parent = (place, place.parent)[depth]
+    parent.chmod(0o777)
+    with ParameterStore(cache_args=on_disk(place)) as ps:
+        with pytest.raises(NotPrivateError, match=f"is in {parent}, where others can rename"):
+            ps.get("/1")
+        assert not server.asked
+        parent.chmod(0o1777)
+        assert ps.get("/1") == "v/1"
 
 
 HOLDER = """
@@ -362,6 +382,91 @@ async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_pa
             await ps.get("/1")
         folder.chmod(0o700)
         assert await ps.get("/1") == "v/1"
+
+
+@contextlib.contextmanager
+def read_only(place: Path) -> Iterator[None]:
+    """Take the permission to write below a folder; root writes without, so it is not root."""
+    is_root = not os.geteuid()
+    for one in [place, *place.rglob("*")]:
+        one.chmod(0o500 if one.is_dir() else 0o400)
+        if is_root:
+            os.chown(one, 65534, 65534)
+    if is_root:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if is_root:
+            os.seteuid(0)
+        for one in [place, *place.rglob("*")]:
+            one.chmod(0o700 if one.is_dir() else 0o600)
+            if is_root:
+                os.chown(one, 0, 0)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Return a folder that others than root can find, unlike `tmp_path`."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
+def test_a_warm_cache_on_a_read_only_file_system(
+    server: Wire,
+    place: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is read, and what it does not have is fetched; one warning says that nothing is stored."""
+    args = on_disk(place)
+    certificates = str(shutil.copy(os.environ["AWS_CA_BUNDLE"], place))
+    monkeypatch.setenv("AWS_CA_BUNDLE", certificates)
+    with ParameterStore(cache_args=args) as ps:
+        ps.get("/1")
+    with read_only(place), ParameterStore(cache_args=args) as ps:
+        assert ps.get("/1") == "v/1"
+        assert ps.stats.requests == {}
+        assert not caplog.messages
+        assert ps.get("/2") == ps.get("/2") == "v/2"
+        ps.invalidate("/1")
+        assert ps.get("/1") == "v/1"
+        assert ps.stats.requests["GetParameter"] == 3
+    assert len(caplog.messages) == 1
+    assert "is read-only: nothing is stored in it" in caplog.text
+
+
+async def test_a_read_only_file_that_another_process_writes(place: Path) -> None:
+    """With a journal and without: what is written is seen."""
+    async with DiskCache(place / "keys") as writer, DiskCache(place / "keys") as reader:
+        await writer.set("k", "v")
+        with read_only(place):
+            assert await reader.get("k") == "v"  # from the journal
+            with pytest.raises(PermissionError, match="is read-only"):
+                await reader.set("k", "w")
+            with pytest.raises(PermissionError):
+                await reader.purge("k")
+        await writer.set("k", "w")
+        await writer.aclose()
+        with read_only(place):
+            assert reader.peek("k") is None  # until it is opened again
+            assert await reader.get("k") == "w"
+            reader._database.after_fork()
+            assert reader.peek("k") is None  # a child does not use its parent's connections
+            assert await reader.get("k") == "w"
+        await writer.set("k", "x")
+        assert await reader.get("k") == "x"
+
+
+async def test_a_damaged_file_that_cant_be_replaced(place: Path) -> None:
+    """Is an error: the provider goes on without it."""
+    async with DiskCache(place / "keys") as cache:
+        await cache.set("k", "v")
+    (place / "keys" / "cache.db").write_bytes(b"garbage" * 999)
+    with read_only(place):
+        async with DiskCache(place / "keys") as cache:
+            with pytest.raises(PermissionError, match="damaged"):
+                await cache.get("k")
 
 
 FORKING = """

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.boto import ARN, client, code_of
 from botocore.exceptions import ClientError, EndpointConnectionError
+from moto import mock_aws
 from moto.server import ThreadedMotoServer
 
 import s1crets
+from s1crets import providers
 from s1crets.testing import Asked, LocalAws, LoopbackAws, Request, local_aws, loopback_aws
 
 if TYPE_CHECKING:
@@ -545,6 +547,21 @@ class TestLife:
         assert {one["Name"]: (one["Value"], one["Version"]) for one in found} == {
             name: (name, 5) for name in names
         }
+
+    @pytest.mark.parametrize("name", ["aws.ps", "aws.sm"])
+    def test_under_mock_aws_the_error_points_to_the_kit(
+        self, name: str, s1crets_aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Moto's `mock_aws` does not reach aiobotocore. With an endpoint, it is the endpoint's."""
+        s1crets_aws.credentials["FOOBARKEY"] = "FOOBARSECRET"
+        with mock_aws():
+            with pytest.raises(KeyError):
+                s1crets.get(name, "none")
+            monkeypatch.delenv("AWS_ENDPOINT_URL")
+            providers.reset()
+            with pytest.raises(s1crets.ConfigurationError, match=r"s1crets_aws, or local_aws"):
+                s1crets.get(name, "none")
+        del s1crets_aws.credentials["FOOBARKEY"]
 
     def test_without_moto_the_error_says_what_to_install(
         self, monkeypatch: pytest.MonkeyPatch

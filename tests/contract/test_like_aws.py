@@ -246,11 +246,13 @@ class TestRefusals:
         """Neither its tags nor its policy."""
         create(asm)
         asm.delete_secret(SecretId="s")
-        more: dict[str, Any] = {
+        arguments: dict[str, dict[str, Any]] = {
             "tag_resource": {"Tags": [{"Key": "k", "Value": "v"}]},
             "untag_resource": {"TagKeys": ["k"]},
             "put_resource_policy": {"ResourcePolicy": "{}"},
-        }.get(operation, {})
+            "rotate_secret": {},
+        }
+        more = arguments[operation]
         error = error_of(lambda: getattr(asm, operation)(SecretId="s", **more))
 
         assert error["Error"]["Code"] == "InvalidRequestException"
@@ -425,18 +427,21 @@ class TestFailures:
         if code == "ResourceNotFoundException":
             assert error["Message"] == "Secrets Manager can't find the specified secret."
 
-    @pytest.mark.parametrize("service", ["ssm", "secretsmanager", "sts"])
-    def test_an_unknown_region(self, service: str, s1crets_aws: LocalAws) -> None:
+    @pytest.mark.parametrize(
+        ("service", "operation", "code"),
+        [
+            ("ssm", "describe_parameters", "InvalidSignatureException"),
+            ("secretsmanager", "list_secrets", "InvalidSignatureException"),
+            ("sts", "get_caller_identity", "SignatureDoesNotMatch"),
+        ],
+    )
+    def test_an_unknown_region(
+        self, service: str, operation: str, code: str, s1crets_aws: LocalAws
+    ) -> None:
         """A signature for it is invalid."""
         elsewhere = client(service, region_name="eu-nowhere-1", endpoint_url=s1crets_aws.url)
-        call = {
-            "ssm": lambda: elsewhere.describe_parameters(),
-            "secretsmanager": lambda: elsewhere.list_secrets(),
-            "sts": lambda: elsewhere.get_caller_identity(),
-        }[service]
-        code = "SignatureDoesNotMatch" if service == "sts" else "InvalidSignatureException"
 
-        assert code_of(call) == code
+        assert code_of(getattr(elsewhere, operation)) == code
 
     def test_any_exception_is_an_internal_error(self, caplog: pytest.LogCaptureFixture) -> None:
         """And the connection stays open; the exception is logged."""

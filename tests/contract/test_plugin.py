@@ -21,6 +21,22 @@ MACHINE = {  # settings of the machine, which tests must not see
 }
 
 
+APP = """
+from typing import Annotated
+
+from fastapi import FastAPI
+from s1crets.integrations.fastapi import Preload, Secret, lifespan
+from s1crets.providers.aws import AsyncParameterStore, SecretsManager
+
+ps, sm = AsyncParameterStore(), SecretsManager()
+app = FastAPI(lifespan=lifespan(Preload(ps, names=["/a"])))
+
+@app.get("/")
+def read(b: Annotated[str, Secret("/b")]):  # in a thread, since it blocks
+    return [ps.peek("/a"), b, sm.get("c")]
+"""
+
+
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder, on a machine with settings of its own."""
@@ -152,6 +168,45 @@ def test_async_tests(project: Path) -> None:
             assert await s1crets.aio.get("aws.ps", "/a") == value
         """,
     )
+
+
+def test_providers_of_modules_see_each_tests_values(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of an application, async and blocking, and values that were read before."""
+    (project / "app_of_s1crets.py").write_text(APP)
+    monkeypatch.syspath_prepend(project)
+    check(
+        project,
+        test_it="""
+        import pytest
+        import s1crets
+        from app_of_s1crets import app, sm
+        from fastapi.testclient import TestClient
+        from s1crets.testing import local_aws
+        from s1crets.testing.plugin import isolate
+
+        def test_before(monkeypatch):
+            isolate(monkeypatch)
+            with local_aws(seed={"aws.sm": {"other": "fake-other"}}) as aws:
+                for name, value in aws.environment.items():
+                    monkeypatch.setenv(name, value)
+                assert sm.get("other") == "fake-other"
+
+        @pytest.mark.parametrize("value", ["fake-1", "fake-2"])
+        def test_it(s1crets_aws, value):
+            assert s1crets_aws.requests == ()
+            s1crets_aws.seed({"aws.ps": {"/a": value, "/b": value}, "aws.sm": {"c": value}})
+            with TestClient(app) as client:
+                assert client.get("/").json() == [value] * 3
+            with pytest.raises(KeyError):
+                sm.get("other")
+
+        def test_after():
+            assert sm.peek("c") is None
+        """,
+    )
+    del sys.modules["app_of_s1crets"]
 
 
 def test_a_disk_cache_is_the_tests_own(project: Path) -> None:

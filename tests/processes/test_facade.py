@@ -162,7 +162,8 @@ def test_threads_that_start_the_portal_at_once() -> None:
     with ThreadPoolExecutor(3) as threads:
         with _runtime.import_lock:  # which a start takes, so all of them are in it
             starting = [threads.submit(portal._running) for _ in range(3)]
-            while not portal._lock.locked():
+            while portal._lock.acquire(blocking=False):
+                portal._lock.release()
                 time.sleep(0.001)
         assert len({one.result() for one in starting}) == 1
     portal.stop()

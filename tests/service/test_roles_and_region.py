@@ -260,10 +260,10 @@ async def test_a_session_of_the_callers_own(scripted: Wire) -> None:
     assert seen == ["before-send.ssm.GetParameter"]
 
 
-async def test_botocores_models_are_loaded_once() -> None:
+async def test_botocores_models_are_loaded_once(environment: dict[str, str]) -> None:
     """All providers share them, also with a session of the caller's own, which is not changed."""
     session = AioSession()
-    session.set_credentials("session-key", "fake")
+    session.set_credentials(environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"])
     role: Any = {"session": session, "sts_args": STS}
     loader, resolver = (
         session.get_component("data_loader"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -115,6 +116,87 @@ class TestRefreshOn:
         assert connect(to="db") == "connected to db"
         assert blocking.get("/db") == NEW
         assert db.asked == 2
+
+    async def test_methods_of_every_kind(self, db: Rotated, awaited: Awaited) -> None:
+        """The secret follows `self` or `cls`, in whatever order decorators are applied."""
+        db.value = db.password = OLD
+
+        def traced(function: Any) -> Any:
+            @functools.wraps(function)
+            def call(*args: Any, **kwargs: Any) -> Any:
+                return function(*args, **kwargs)
+
+            return call
+
+        async with awaited() as store:
+            fresh = store.refresh_on(WrongPasswordError, path="/db")
+
+            class Pool:
+                @fresh
+                async def method(self, password: str, *, to: str) -> Any:
+                    return type(self), db.connect(password, to=to)
+
+                @traced
+                @fresh
+                async def decorated(this, password: str, *, to: str) -> Any:  # noqa: N805
+                    return type(this), db.connect(password, to=to)
+
+                @classmethod
+                @fresh
+                async def inside(cls, password: str, *, to: str) -> Any:
+                    return cls, db.connect(password, to=to)
+
+                @fresh
+                @classmethod
+                async def outside(cls, password: str, *, to: str) -> Any:
+                    return cls, db.connect(password, to=to)
+
+                @staticmethod
+                @fresh
+                async def static(password: str, *, to: str) -> Any:
+                    return Pool, db.connect(password, to=to)
+
+                @fresh
+                @staticmethod
+                async def static_outside(password: str, *, to: str) -> Any:
+                    return Pool, db.connect(password, to=to)
+
+                async def __call__(self, password: str, *, to: str) -> Any:
+                    return type(self), db.connect(password, to=to)
+
+            pool: Any = Pool()
+            kinds = [name for name in vars(Pool) if not name.startswith("_")]
+            calls = [
+                *(getattr(pool, name) for name in kinds),
+                partial(Pool.method, pool),
+                fresh(pool),
+                fresh(pool.__call__),
+            ]
+            for call in calls:
+                assert await call(to="db") == (Pool, "connected to db")
+            db.rotate()
+            for call in calls:
+                assert await call(to="db") == (Pool, "connected to db")
+        assert len(kinds) == 6
+
+    def test_blocking_methods(self, db: Rotated, blocking: Blocking) -> None:
+        """The same for blocking functions, and for functions that are not written in Python."""
+
+        class Pool:
+            @blocking.refresh_on(WrongPasswordError, path="/db")
+            def method(self, password: str, *, to: str) -> str:
+                return db.connect(password, to=to)
+
+            @blocking.refresh_on(WrongPasswordError, path="/db")
+            @classmethod
+            def of_class(cls, password: str, *, to: str) -> str:
+                return db.connect(password, to=to)
+
+        assert Pool().method(to="db") == Pool.of_class(to="db") == "connected to db"
+        db.rotate()
+        assert Pool().method(to="db") == Pool.of_class(to="db") == "connected to db"
+        assert blocking.refresh_on(OSError, path="/db")(dict.fromkeys)() == dict.fromkeys(NEW)
+        assert blocking.refresh_on(OSError, path="/db")(str)() == NEW
 
     async def test_a_burst_of_failures_reads_it_once(self, db: Rotated, awaited: Awaited) -> None:
         """All of a hundred calls that fail together go on with what one of them has read."""

@@ -80,6 +80,18 @@ async def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
         return [secret["user"], text]
 
     assert_type(await query("select"), list[str])
+
+    class Pool:
+        @ps.refresh_on(OSError, path="/db")
+        def connect(self, password: str, host: str) -> bool:
+            return password in host
+
+        @store.refresh_on(OSError, path="/db")
+        async def query(self, password: str) -> bytes:
+            return password.encode()
+
+    assert_type(Pool().connect("host"), bool)
+    assert_type(await Pool().query(), bytes)
     async for value in store.watch("/db", interval=30):
         await query(value)
 

@@ -5,6 +5,7 @@ Each workaround for a trap of diskcache says which; the facts were measured with
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import fcntl
 import functools
@@ -15,6 +16,7 @@ import stat
 import threading
 import weakref
 import zlib
+from asyncio import _get_running_loop
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +24,7 @@ from typing import Any, TypeVar
 
 import diskcache
 
-from s1crets._runtime import hold_while_forking, on_fork, run_in_thread
+from s1crets._runtime import hold_while_forking, new_lock, on_fork, run_in_thread
 from s1crets.errors import NotPrivateError
 
 A = TypeVar("A")
@@ -120,8 +122,10 @@ class Database:
 
     def after_fork(self) -> None:
         """Replace the locks; diskcache itself opens a new connection in a child."""
-        self._writing = threading.Lock()
-        self._reading = threading.Lock()
+        if isinstance(self._cache, _ReadOnly):
+            self._cache = None
+        self._writing = new_lock()
+        self._reading = new_lock()
 
     def before_fork(self) -> None:
         """Wait until no thread is inside SQLite: its mutexes would stay locked in the child."""
@@ -141,7 +145,9 @@ class Database:
         try:
             self._check()
             with self._reading:
-                return query(cache._sql, argument)  # noqa: SLF001  # its connection of this thread
+                execute = cache._sql  # noqa: SLF001  # its connection of this thread
+                # A signal handler must not read in the older snapshot of what it interrupts.
+                return None if execute.__self__.in_transaction else query(execute, argument)
         except FAILURES as error:
             if self._can_repair(error):
                 return None
@@ -157,13 +163,15 @@ class Database:
         # The version changes with every commit of another connection, and reads have their own.
         # It comes first: rows that are newer than their version are read again, older ones never.
         (version,) = execute("PRAGMA data_version").fetchone()
-        seen, state = self._seen, (execute.__self__, version)
-        if getattr(seen, "state", None) != state or len(seen.results) >= _REMEMBERED:
-            seen.state, seen.results = state, {}
-        if argument not in seen.results:
-            seen.results[argument] = query(execute, argument)
-        found: R = seen.results[argument]
-        return found
+        state = (execute.__self__, version)
+        # State and results are replaced together: a signal handler may read in between.
+        seen = getattr(self._seen, "results", None)
+        if seen is None or seen[0] != state or len(seen[1]) >= _REMEMBERED:
+            seen = self._seen.results = state, {}
+        results: dict[A, R] = seen[1]
+        if argument not in results:
+            results[argument] = query(execute, argument)
+        return results[argument]
 
     def open(self) -> None:
         """Open the file unless it is open. Blocks, for 150 ms at most while others lock it."""
@@ -190,6 +198,8 @@ class Database:
                     raise
 
     def _transact(self, write: Callable[[Any], R]) -> R:
+        if isinstance(self._cache, _ReadOnly):
+            raise PermissionError(f"{self._folder} is read-only: nothing is stored in it")
         self._check(now=True)
         cache, tries = self._cache, 0
         try:
@@ -206,6 +216,12 @@ class Database:
 
     def _open(self) -> None:
         with private_folder(self._folder) as descriptor:
+            if self._is_read_only():
+                if self._damaged:
+                    raise PermissionError(f"{self._file} is damaged, and can't be replaced")
+                self._inode = os.stat(self._file).st_ino  # noqa: PTH116
+                self._cache = _ReadOnly(self._folder)
+                return
             if self._damaged:
                 self._move_aside()
             self._inode = _create_file(descriptor)
@@ -215,6 +231,13 @@ class Database:
                 str(self._folder), timeout=_BUSY, disk=FilelessDisk, **_SETTINGS
             )
             self._cache.close()  # this thread's connection: others may read
+
+    def _is_read_only(self) -> bool:
+        """Return whether the file exists and can't be written, as on a read-only file system."""
+        paths = (self._folder, self._file)
+        return os.path.exists(self._file) and not all(  # noqa: PTH110
+            os.access(path, os.W_OK, effective_ids=True) for path in paths
+        )
 
     def _move_aside(self) -> None:
         """Rename a damaged file, unless another process already has."""
@@ -246,6 +269,9 @@ class Database:
 
     def _check(self, *, now: bool = False) -> None:
         """Check, every 0.1 s, that the file is still the opened one, not removed or replaced."""
+        if isinstance(self._cache, _ReadOnly) and self._cache.has_changed:
+            self._cache = None
+            raise FileNotFoundError(self._file)
         moment = self._timer()
         if moment < self._checked + _CHECK and not now:
             return
@@ -270,6 +296,8 @@ class Database:
 
     def empty_journal(self) -> None:
         """Leave nothing in the journal that is not in the database any more. Blocks."""
+        if isinstance(self._cache, _ReadOnly):
+            return
         with self._writing, contextlib.closing(self._connect()) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
@@ -277,6 +305,10 @@ class Database:
         """Close the connections of this thread, and the last one in another."""
         cache, self._cache = self._cache, None
         if cache is None:
+            return
+        if isinstance(cache, _ReadOnly):
+            with self._reading:
+                cache.close()
             return
         with contextlib.suppress(*FAILURES):  # the folder may have been removed
             # The last connection to close copies the journal, which takes time.
@@ -291,6 +323,51 @@ class Database:
 
     def _close_last(self, connection: sqlite3.Connection) -> None:
         with self._writing:
+            connection.close()
+
+
+class _ReadOnly:
+    """A database file that this process can't write, for reading; the part of diskcache's `Cache`.
+
+    SQLite can't create the journal's index in such a folder. Without a journal it need not, if it
+    is promised that nobody writes; so when a journal appears, or the file changes, it is reopened.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder.absolute() / "cache.db"
+        self._connections = threading.local()
+        self._opened: list[sqlite3.Connection] = []
+        self._state = self._stat()
+
+    def _stat(self) -> tuple[int, ...]:
+        file = os.stat(self._path)  # noqa: PTH116  # half of pathlib's time
+        try:
+            journal = os.stat(f"{self._path}-wal").st_size  # noqa: PTH116
+        except FileNotFoundError:
+            journal = 0
+        return file.st_ino, file.st_size, file.st_mtime_ns, journal
+
+    @property
+    def has_changed(self) -> bool:
+        """Whether another process has written since this was opened."""
+        return self._stat() != self._state
+
+    @property
+    def _sql(self) -> Callable[..., sqlite3.Cursor]:
+        found: sqlite3.Connection | None = getattr(self._connections, "one", None)
+        if found is None:
+            # With a journal, SQLite reads both, if it finds the index or can do without.
+            mode = "mode=ro" if self._state[-1] else "immutable=1"
+            found = self._connections.one = sqlite3.connect(
+                f"{self._path.as_uri()}?{mode}", uri=True, timeout=_BUSY, isolation_level=None,
+                check_same_thread=False,
+            )  # fmt: skip
+            self._opened.append(found)
+        return found.execute
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._opened:
             connection.close()
 
 
@@ -309,14 +386,20 @@ class FetchLocks:
 
     def after_fork(self) -> None:
         """Hold nothing: locks belong to the process that took them."""
-        self._lock = threading.Lock()
-        self._held: set[int] = set()
+        self._lock = new_lock()
+        self._held: dict[asyncio.AbstractEventLoop | None, set[int]] = {}
 
     def acquire(self, key: str) -> bool:
-        """Lock `key`, unless this or another process has; return whether it did. Never waits."""
+        """Lock `key`, unless this or another process has; return whether it did. Never waits.
+
+        The locks of event loops that were stopped are released: their fetches may never end.
+        """
         slot = _slot(key)
         with self._lock:
-            if slot in self._held:
+            for loop in [one for one in self._held if one is not None and not one.is_running()]:
+                for abandoned in self._held.pop(loop, ()):
+                    self._unlock(abandoned)
+            if any(slot in slots for slots in self._held.values()):
                 return False
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
@@ -324,14 +407,20 @@ class FetchLocks:
                 return False
             except OSError:
                 pass  # no locks in this file system
-            self._held.add(slot)
+            self._held.setdefault(_get_running_loop(), set()).add(slot)
             return True
 
     def release(self, key: str) -> None:
-        """Unlock `key`."""
+        """Unlock `key`, if the running event loop has locked it."""
         slot = _slot(key)
-        with self._lock, contextlib.suppress(OSError):
-            self._held.discard(slot)
+        with self._lock:
+            slots = self._held.get(_get_running_loop(), set())
+            if slot in slots:
+                slots.remove(slot)
+                self._unlock(slot)
+
+    def _unlock(self, slot: int) -> None:
+        with contextlib.suppress(OSError):
             fcntl.lockf(self._file, fcntl.LOCK_UN, 1, slot)
 
 
@@ -372,6 +461,12 @@ def private_folder(folder: Path) -> Iterator[int]:
             with contextlib.suppress(FileExistsError):
                 path.mkdir(mode=0o700)
     _check_private(folder, os.lstat(folder))
+    for parent in folder.resolve().parents:
+        if stat.S_IMODE(parent.stat().st_mode) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
+            raise NotPrivateError(
+                f"the cache folder {folder} is in {parent}, where others can rename and replace it:"
+                f" run `chmod +t {parent}` or `chmod o-w {parent}`, or name another folder"
+            )
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         _check_private(folder, os.fstat(descriptor))

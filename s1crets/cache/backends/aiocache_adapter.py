@@ -15,13 +15,12 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
-from weakref import WeakKeyDictionary
 
 from aiocache.backends.memory import SimpleMemoryBackend
 from aiocache.base import BaseCache
 
 from s1crets._circuit_breaker import CircuitBreaker
-from s1crets._runtime import PerLoop, run_in_thread
+from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
 from s1crets.cache.backends.base import KernelLocks, SyncReadable
 from s1crets.errors import NotPrivateError
 
@@ -106,9 +105,7 @@ class AiocacheBackend:
         self._locks = cache if isinstance(cache, KernelLocks) else None
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
-        self._slots: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = (
-            WeakKeyDictionary()
-        )
+        self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
         self._warned = warned
         self._timer = timer
         self._reads = CircuitBreaker(_REST, timer)
@@ -209,8 +206,7 @@ class AiocacheBackend:
         """Return the result of a method of the cache, or None if it fails or takes too long."""
         if breaker.has_failed and breaker.is_open:
             return None
-        slots = self._slots.setdefault(asyncio.get_running_loop(), asyncio.Semaphore(_CALLS))
-        async with slots:
+        async with self._slots.get(asyncio.get_running_loop()) or self._slots.here():
             if (breaker.has_failed and breaker.is_open) or (
                 cache := await self._cache_here()
             ) is None:

@@ -61,10 +61,6 @@ class Storage(Protocol):
         """Delete a key, if it exists."""
         ...
 
-    def remove_prefix(self, prefix: str) -> None:
-        """Delete all keys that start with a prefix."""
-        ...
-
     def items(self) -> Iterable[tuple[Any, Any]]:
         """Return the keys and stored values that have not expired."""
         ...
@@ -188,9 +184,9 @@ class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache h
 
         return await self._transact(action)
 
+    @abstractmethod
     async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
-        await self._transact(lambda storage: storage.remove_prefix(namespace or ""))
-        return True
+        """Delete all keys that start with a namespace."""
 
     async def _raw(
         self,

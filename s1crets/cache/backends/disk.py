@@ -8,12 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
-from weakref import WeakKeyDictionary
 
 import anyio.to_thread
 from aiocache.serializers import StringSerializer
 
-from s1crets._runtime import run_in_thread
+from s1crets._runtime import LoopLocal, run_in_thread
 from s1crets.cache.backends._sqlite import Database, select
 from s1crets.cache.backends.base import INFINITY, KernelLocks, Storage, StorageCache
 
@@ -81,9 +80,7 @@ class DiskCache(StorageCache, KernelLocks):
         )
         self._clock = clock
         self._database = Database(self.folder, timer)
-        self._gates: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = (
-            WeakKeyDictionary()
-        )
+        self._gates = LoopLocal(asyncio.Lock)
 
     def __len__(self) -> int:
         """Return the number of entries that `size` bounds; 0 while the file is not open."""
@@ -131,16 +128,27 @@ class DiskCache(StorageCache, KernelLocks):
         return [_payload(record, now) for record in records]
 
     async def _transact(self, action: Callable[[Storage], _R]) -> _R:
-        """Run an action in a worker thread: it may wait for locks of other processes."""
+        now = self._clock
+        return await self._change(
+            lambda cache: action(_Rows(cache, self.size, self._unbounded, now()))
+        )
+
+    async def _change(self, write: Callable[[Any], _R]) -> _R:
+        """Write in a worker thread: that may wait for locks of other processes."""
         # Those of one loop wait for each other here, without a thread each.
-        gate = self._gates.setdefault(asyncio.get_running_loop(), asyncio.Lock())
-        async with gate:
+        async with self._gates.get(asyncio.get_running_loop()) or self._gates.here():
             return await anyio.to_thread.run_sync(
                 self._database.write,
-                lambda cache: action(_Rows(cache, self.size, self._unbounded, self._clock())),
+                write,
                 abandon_on_cancel=True,
                 limiter=anyio.CapacityLimiter(1),
             )
+
+    async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
+        prefix = namespace or ""
+        delete = "DELETE FROM Cache WHERE substr(key, 1, ?) = ?"
+        await self._change(lambda cache: cache._sql(delete, (len(prefix), prefix)))  # noqa: SLF001
+        return True
 
     def _expires(self, ttl: float | None) -> float:
         return self._clock() + ttl if ttl else INFINITY
@@ -188,9 +196,6 @@ class _Rows:
 
     def remove(self, key: str) -> None:
         self._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))
-
-    def remove_prefix(self, prefix: str) -> None:
-        self._sql("DELETE FROM Cache WHERE substr(key, 1, ?) = ?", (len(prefix), prefix))
 
     def items(self) -> Iterable[tuple[str, bytes | None]]:
         rows = self._sql("SELECT key, value FROM Cache WHERE raw = 1 AND mode = 1").fetchall()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import threading
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from aiocache.serializers import NullSerializer
 
-from s1crets._runtime import on_fork
+from s1crets._runtime import new_lock, on_fork
 from s1crets.cache.backends.base import INFINITY, Storage, StorageCache
 
 _R = TypeVar("_R")
+_CHUNK = 250  # entries that are deleted before the event loop runs
 
 
 class MemoryCache(StorageCache):
@@ -64,12 +66,12 @@ class MemoryCache(StorageCache):
         self._storage = _Entries(size, refresh_ahead, timer)
         self._entries = self._storage.entries
         self._touch = self._entries.move_to_end
-        self._lock = threading.Lock()
+        self._lock = new_lock()
         on_fork(self)
 
     def after_fork(self) -> None:
         """Replace the lock, which a thread of the parent may have held."""
-        self._lock = threading.Lock()
+        self._lock = new_lock()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -121,20 +123,39 @@ class MemoryCache(StorageCache):
     def _forget(self, key: Hashable, entry: tuple[Any, float]) -> None:
         with self._lock:
             if self._entries.get(key) is entry:
-                del self._entries[key]
+                self._entries.pop(key, None)
 
     @property
     def full(self) -> bool:
         """Whether another entry would evict one."""
         return len(self._entries) >= self.size
 
-    def delete_where(self, predicate: Callable[[Any, Any], bool]) -> int:
+    async def delete_where(self, predicate: Callable[[Any, Any], bool]) -> int:
         """Delete entries for which `predicate(key, value)` is true, expired or not; count them.
 
-        The predicate runs under the lock: it must not use the cache.
+        The event loop runs in between. The predicate must not use the cache: it runs under a lock.
         """
+        keys = list(dict.keys(self._entries))  # one step: OrderedDict's own iterator hashes again
+        count = 0
+        for start in range(0, len(keys), _CHUNK):
+            with self._lock:
+                count += self._storage.remove_where(keys[start : start + _CHUNK], predicate)
+            await asyncio.sleep(0)
+        return count
+
+    async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
+        if namespace:
+            await self.delete_where(lambda key, _: str(key).startswith(namespace))
+            return True
         with self._lock:
-            return self._storage.remove_where(predicate)
+            removed = self._storage.entries
+            self._entries = self._storage.entries = OrderedDict()
+            self._touch = self._entries.move_to_end
+        while removed:  # to free 100,000 values takes 30 ms
+            for _ in range(min(_CHUNK, len(removed))):
+                removed.popitem()
+            await asyncio.sleep(0)
+        return True
 
     async def purge(self, prefix: str) -> None:
         """Delete all keys with a prefix."""
@@ -171,22 +192,23 @@ class _Entries:
         return (value, due + self._ahead) if expired or self._timer() < due + self._ahead else None
 
     def put(self, key: Hashable, stored: Any, expires: float) -> None:
-        self.entries[key] = stored, expires - self._ahead
-        self.entries.move_to_end(key)
-        while len(self.entries) > self._size:
-            self.entries.popitem(last=False)
+        entries = self.entries
+        entries[key] = stored, expires - self._ahead
+        with suppress(KeyError):  # a signal handler has just removed it
+            entries.move_to_end(key)
+            while len(entries) > self._size:
+                entries.popitem(last=False)
 
     def remove(self, key: Hashable) -> None:
         self.entries.pop(key, None)
 
-    def remove_prefix(self, prefix: str) -> None:
-        self.remove_where(lambda key, _: str(key).startswith(prefix))
-
-    def remove_where(self, predicate: Callable[[Any, Any], bool]) -> int:
-        found = [key for key, (value, _) in self.entries.items() if predicate(key, value)]
-        for key in found:
-            del self.entries[key]
-        return len(found)
+    def remove_where(self, keys: Iterable[Hashable], predicate: Callable[[Any, Any], bool]) -> int:
+        found = [(key, entry[0]) for key in keys if (entry := self.entries.get(key))]
+        return sum(
+            predicate(key, value) and self.entries.pop(key, None) is not None
+            for key, value in found
+        )
 
     def items(self) -> Iterable[tuple[Hashable, Any]]:
-        return [(key, self.entries[key][0]) for key in self.entries if self.find(key)]
+        found = [(key, self.find(key)) for key in list(dict.keys(self.entries))]
+        return [(key, entry[0]) for key, entry in found if entry]

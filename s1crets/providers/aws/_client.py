@@ -58,8 +58,13 @@ class Clients:
     def __init__(self, spec: ClientSpec) -> None:
         self.spec = spec
         # The generator must not refer to this object, or it would never become garbage.
-        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec))
-        self.aclose = self._per_loop.aclose
+        self._idle: list[tuple[Any, Renewal]] = []
+        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self._idle))
+
+    async def aclose(self) -> None:
+        """Close the clients; the next call creates new ones."""
+        await self._per_loop.aclose()
+        self._idle.clear()
 
     async def call(
         self,
@@ -169,21 +174,44 @@ def _check_token(page: Any, seen: set[str]) -> None:
     seen.add(token)
 
 
-async def _opened(spec: ClientSpec, request: Request) -> AsyncGenerator[Any, None]:
-    """Open a client, yield it, and close it when this generator is closed."""
-    async with AsyncExitStack() as stack:
-        with translated(request):
-            session, region = await prepare(spec)
-            request.region = spec.counters.region = region
-            config = _config(spec)
-            signing = await signing_session(spec, session, region, config)
-            client = await stack.enter_async_context(
-                signing.create_client(spec.service.name, region_name=region, config=config)
-            )
-            renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
-            stack.push_async_callback(renewal.aclose)
-            govern(client, spec, renewal)
-        yield client
+async def _opened(
+    spec: ClientSpec, idle: list[tuple[Any, Renewal]], request: Request
+) -> AsyncGenerator[Any, None]:
+    """Open a client, yield it, and close it when this generator is closed.
+
+    To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
+    again: programs may have a loop per call, such as functions on AWS Lambda.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            with translated(request):
+                if idle:
+                    client, renewal = idle.pop()
+                    renewal.unbind()
+                    await stack.enter_async_context(client)
+                else:
+                    client, renewal = await _created(spec, request, stack)
+                stack.push_async_callback(renewal.aclose)
+            yield client
+    except GeneratorExit:  # raised by the `yield`, and not replaced by a failure to close
+        idle.append((client, renewal))
+        raise
+
+
+async def _created(
+    spec: ClientSpec, request: Request, stack: AsyncExitStack
+) -> tuple[Any, Renewal]:
+    """Create a client, opened until `stack` is closed, and what renews its credentials."""
+    session, region = await prepare(spec)
+    request.region = spec.counters.region = region
+    config = _config(spec)
+    signing = await signing_session(spec, session, region, config)
+    client = await stack.enter_async_context(
+        signing.create_client(spec.service.name, region_name=region, config=config)
+    )
+    renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
+    govern(client, spec, renewal)
+    return client, renewal
 
 
 def _config(spec: ClientSpec) -> Any:

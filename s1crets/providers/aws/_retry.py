@@ -20,18 +20,16 @@ from __future__ import annotations
 
 import asyncio
 import random
-import threading
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
+from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES, RejectedResponse
 
 if TYPE_CHECKING:
@@ -79,15 +77,14 @@ class RateLimiter:
 
     def after_fork(self) -> None:
         """Replace the locks, which threads and loops of the parent may have held."""
-        self._lock = threading.Lock()
-        self._queues: WeakKeyDictionary[asyncio.AbstractEventLoop, _Locks] = WeakKeyDictionary()
+        self._lock = new_lock()
+        self._queues: LoopLocal[_Locks] = LoopLocal(lambda: (asyncio.Lock(), asyncio.Lock()))
 
     async def acquire(self, attempts: int = 0) -> bool:
         """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
         if self.rate is None:
             return True
-        locks = asyncio.Lock(), asyncio.Lock()
-        new, front = self._queues.setdefault(asyncio.get_running_loop(), locks)
+        new, front = self._queues.here()
         is_behind = front.locked()
         if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
             return False
@@ -106,13 +103,14 @@ class RateLimiter:
         """Take the next slot, or return the seconds until it."""
         with self._lock:
             now = self.clock()
-            if self.rate is None or now - self._throttled > _QUIET:
+            rate = self.rate
+            if rate is None or now - self._throttled > _QUIET:
                 self.rate = None
                 return 0
-            silence = min(max(3 / self.rate, _SILENCE), _PAUSE) if attempts > 1 else 0.0
+            silence = min(max(3 / rate, _SILENCE), _PAUSE) if attempts > 1 else 0.0
             if self._next + silence > now:
                 return self._next + silence - now
-            self._next = max(self._next, now - _CATCH_UP) + 1 / self.rate
+            self._next = max(self._next, now - _CATCH_UP) + 1 / rate
             return 0
 
     def accepted(self, sent: float) -> None:
@@ -159,6 +157,7 @@ class Renewal:
 
     def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
         self._signer = client._request_signer  # noqa: SLF001  # there is no public access
+        self._http = client._endpoint.http_session  # noqa: SLF001
         self._fetch = fetch
         self._task: asyncio.Task[None] | None = None
 
@@ -180,8 +179,18 @@ class Renewal:
 
     async def aclose(self) -> None:
         """Cancel a renewal under way."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
+        task, self._task = self._task, None
+        if task is not None:
+            await cancel_and_wait(task)
+
+    def unbind(self) -> None:
+        """Replace the locks of the client, which may be bound to a loop that has ended."""
+        for owner, name in (
+            (self._http, "_sessions_lock"),
+            (self.credentials, "_refresh_lock"),
+        ):
+            if hasattr(owner, name):
+                setattr(owner, name, asyncio.Lock())
 
 
 def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
@@ -246,6 +255,16 @@ def http_session() -> Any:
     from botocore.exceptions import HTTPClientError
 
     class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._contexts: dict[str | None, Any] = {}
+
+        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
+            # To read the certificates takes 30 ms, for each event loop that opens the client.
+            if proxy_url not in self._contexts:
+                self._contexts[proxy_url] = super()._build_ssl_contexts(proxy_url)
+            return self._contexts[proxy_url]
+
         async def send(self, request: Any) -> Any:
             try:
                 return await super().send(request)

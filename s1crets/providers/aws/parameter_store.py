@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -14,6 +15,7 @@ import anyio
 
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
+from s1crets._runtime import not_asyncio
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
@@ -345,6 +347,8 @@ class AsyncParameterStore(AwsProvider):
             SecretNotFoundError: a `KeyError`: no such parameter, version, label or key.
             S1cretsError: any other failure, as its own subclass.
         """
+        if _get_running_loop() is None:
+            raise not_asyncio(self)
         options: Any = {"cached": cached, "decrypt": decrypt}
         found = self.get_local(path, keypath=keypath, default=default, **options)
         if found is not MISSING:

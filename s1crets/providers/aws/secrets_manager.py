@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 
 from s1crets._keypath import KeyPath
 from s1crets._redaction import Redacted, redact
+from s1crets._runtime import not_asyncio
 from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
@@ -272,6 +274,8 @@ class AsyncSecretsManager(AwsProvider):
             S1cretsError: any other failure, as its own subclass.
         """
         version: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        if _get_running_loop() is None:
+            raise not_asyncio(self)
         found = self.get_local(path, keypath=keypath, default=default, cached=cached, **version)
         if found is MISSING:
             found = await self._get(path, keypath, default, cached=cached, **version)
