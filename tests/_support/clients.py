@@ -12,4 +12,4 @@ def clients_of(provider: Any) -> Any:
 
 async def opened(provider: Any) -> Any:
     """Open the client of the running loop, and return botocore's object."""
-    return await clients_of(provider)._per_loop.get("GetParameter", "/a")
+    return await clients_of(provider)._per_loop.get(clients_of(provider)._request("GetParameter", "/a"))

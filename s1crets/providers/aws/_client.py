@@ -14,9 +14,10 @@ from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
+from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
-from s1crets.providers.aws._retry import Renewal, govern
-from s1crets.providers.aws._session import ClientSpec, prepare, renewed_credentials, signing_session
+from s1crets.providers.aws._retry import govern
+from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
 
@@ -24,11 +25,18 @@ _is_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
 
 
 def _passes(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not _is_ours.get()
+    """Drop what may contain a secret, and tracebacks; our error says the same."""
+    if not _is_ours.get():
+        return True
+    if record.exc_info:
+        record.exc_info = record.exc_text = None
+        # Without a logging configuration, `logging.lastResort` would write it to stderr.
+        return record.levelno > logging.DEBUG and logging.getLogger(record.name).hasHandlers()
+    return record.levelno > logging.DEBUG
 
 
 # Their DEBUG records have bodies, parsed responses and signing headers.
-_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions")
+_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions", "tokens", "utils")
 for _name in (*_TALKATIVE, "auth", "httpsession", "retryhandler"):
     for _package in ("aiobotocore", "botocore"):
         logging.getLogger(f"{_package}.{_name}").addFilter(_passes)
@@ -49,8 +57,9 @@ class Clients:
 
     def __init__(self, spec: ClientSpec) -> None:
         self.spec = spec
+        self.credentials = CredentialSource(spec)
         # The generator must not refer to this object, or it would never become garbage.
-        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec))
+        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self.credentials))
         self.aclose = self._per_loop.aclose
 
     async def call(
@@ -162,20 +171,21 @@ def _check_token(page: Any, seen: set[str]) -> None:
     seen.add(token)
 
 
-async def _opened(spec: ClientSpec, request: Request) -> AsyncGenerator[Any, None]:
+async def _opened(
+    spec: ClientSpec, source: CredentialSource, request: Request
+) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed."""
     async with AsyncExitStack() as stack:
         with translated(request):
             session, region = await prepare(spec)
             request.region = spec.counters.region = region
+            # Credentials come first: a client that was created without any would never get some.
+            signing, credentials = await source.signing(session, region)
             config = _config(spec)
-            signing = await signing_session(spec, session, region, config)
             client = await stack.enter_async_context(
                 signing.create_client(spec.service.name, region_name=region, config=config)
             )
-            renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
-            stack.push_async_callback(renewal.aclose)
-            govern(client, spec, renewal)
+            govern(client, spec, credentials)
         yield client
 
 

@@ -43,6 +43,24 @@ class Request:
         return f"{request}: {problem}; {remedy}"
 
 
+class Unresolved(Exception):  # noqa: N818  # it is translated for each request
+    """A failure to resolve credentials, without a secret.
+
+    Attributes:
+        problem: the source and what is wrong with it.
+        remedy: what to do.
+        kind: our class for it.
+    """
+
+    def __init__(
+        self, problem: str, remedy: str, kind: type[S1cretsError] = CredentialsError
+    ) -> None:
+        super().__init__(problem, remedy, kind)
+        self.problem = problem
+        self.remedy = remedy
+        self.kind = kind
+
+
 _Meaning: TypeAlias = tuple[str, type[S1cretsError]]
 
 
@@ -62,19 +80,13 @@ _DOWN = "AWS may have an outage: try again later", UnavailableError
 _FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
-_LOG_IN = "log in again: aws sso login", CredentialsError
-_NO_CREDENTIALS = (
-    "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached",
-    CredentialsError,
-)
-_NO_ANSWER = "check whether that source of credentials answers, and its message", CredentialsError
 _BAD_ENDPOINT = "correct the endpoint", ConfigurationError
 _NO_TLS = (
     "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
     UnavailableError,
 )
 
-_CODES = _table(
+CODES = _table(
     (_NOT_FOUND, "ParameterNotFound ParameterVersionNotFound ResourceNotFoundException"),
     (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
     (_DENIED, "AccessDenied AccessDeniedException UnauthorizedOperation"),
@@ -93,16 +105,11 @@ _CODES = _table(
     (("correct the name", InvalidNameError), "InvalidParameterException ValidationException"),
     (("correct the value", InvalidValueError), "ParameterPatternMismatchException"),
 )
-THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
-EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
+THROTTLES = frozenset(code for code, (_, kind) in CODES.items() if kind is ThrottledError)
+EXPIRED = frozenset(code for code, meaning in CODES.items() if meaning is _EXPIRED)
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(
-    (_NO_CREDENTIALS, "NoCredentialsError"),
-    (("set all of the credentials", CredentialsError), "PartialCredentialsError"),
-    (_NO_ANSWER, "CredentialRetrievalError"),
-    (("check whether the metadata service answers", CredentialsError), "MetadataRetrievalError"),
-    (_LOG_IN, "SSOError TokenRetrievalError UnauthorizedSSOTokenError"),
     (("set AWS_PROFILE to a profile that exists", ConfigurationError), "ProfileNotFound"),
     (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
     (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
@@ -145,6 +152,8 @@ def translation(request: Request, theirs: Exception) -> Exception:
     """
     if isinstance(theirs, S1cretsError):
         return theirs
+    if isinstance(theirs, Unresolved):
+        return theirs.kind(request.message(theirs.problem, theirs.remedy))
     response = getattr(theirs, "response", None) or {}
     failure = response.get("Error", {})
     code, words = str(failure.get("Code", "")), str(failure.get("Message", "")).strip()
@@ -166,7 +175,7 @@ def translation(request: Request, theirs: Exception) -> Exception:
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
     """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
     fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
-    remedy, kind = _CODES.get(code, fallback)
+    remedy, kind = CODES.get(code, fallback)
     if code == "InvalidRequestException" and re.search(r"delet", words):
         words = "it is scheduled for deletion"
         remedy, kind = "restore it, or take another", SecretNotFoundError
@@ -177,9 +186,6 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
         remedy = "the secret is there, but has no such version or stage: " + _NOT_FOUND[0]
     elif kind is CredentialsError and re.match(r"Signature (expired|not yet current)", words):
         remedy = _CLOCK[0]
-    if request.operation == "AssumeRole" and kind is AccessDeniedError:
-        remedy = "allow sts:AssumeRole to the caller, and the caller in the role's trust policy"
-        kind = CredentialsError
     action = _action(request, words)
     if request.writes and kind not in (SecretExistsError, SecretNotFoundError):
         words = ""  # AWS's validation errors repeat the value

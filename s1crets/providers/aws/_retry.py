@@ -18,17 +18,18 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
+from s1crets._runtime import on_fork
 from s1crets.providers.aws._errors import EXPIRED, THROTTLES
 
 if TYPE_CHECKING:
+    from s1crets.providers.aws._credentials import Credentials
     from s1crets.providers.aws._session import ClientSpec
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]
@@ -144,37 +145,7 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-class Renewal:
-    """Replaces a client's credentials with what `fetch` returns, when AWS says they expired."""
-
-    def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
-        self._signer = client._request_signer  # noqa: SLF001  # there is no public access
-        self._fetch = fetch
-        self._task: asyncio.Task[None] | None = None
-
-    @property
-    def credentials(self) -> Any:
-        """The credentials that sign the next request."""
-        return self._signer._credentials  # noqa: SLF001
-
-    async def renew(self, expired: Any) -> None:
-        """Replace these credentials, once for all requests that were signed with them."""
-        if self.credentials is not expired:
-            return
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._replace())
-        await outcome_of(self._task)
-
-    async def _replace(self) -> None:
-        self._signer._credentials = await self._fetch()  # noqa: SLF001
-
-    async def aclose(self) -> None:
-        """Cancel a renewal under way."""
-        if self._task is not None:
-            await cancel_and_wait(self._task)
-
-
-def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
+def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
     """Apply rate limits, retries and counters to all requests of a client."""
     from botocore.exceptions import ClientError
 
@@ -187,7 +158,11 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
                 {"Error": {"Code": "ThrottlingException", "Message": message}}, operation_name
             )
         context[_RATE], context[_SENT] = rate, rate.clock()
-        context[_CREDENTIALS] = renewal.credentials
+        found = credentials.found
+        if found is None or credentials.clock() >= found.due:
+            found = await credentials.get()
+        context[_CREDENTIALS] = found
+        context.setdefault("signing", {})["request_credentials"] = found.keys
 
     def before_send(request: Any, event_name: str, **_: Any) -> None:
         operation = event_name.rsplit(".", 1)[-1]
@@ -216,7 +191,7 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await renewal.renew(context[_CREDENTIALS])
+            await credentials.renew(context[_CREDENTIALS])
         return 0.0 if attempts < spec.retry else None
 
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
