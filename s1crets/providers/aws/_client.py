@@ -185,7 +185,7 @@ async def _opened(
             client = await stack.enter_async_context(
                 signing.create_client(spec.service.name, region_name=region, config=config)
             )
-            govern(client, spec, credentials)
+            stack.push_async_callback(govern(client, spec, credentials))
         yield client
 
 

@@ -45,9 +45,9 @@ _REMEDIES = {
     "container-role": "check whether that source of credentials answers, and the token file",
     "custom-process": "run the command: it must print the credentials as a JSON object (its output"
     " is not shown here)",
-    "login": "log in again: aws login",
-    "sso": "log in again: aws sso login",
 }
+# The whole message is one line, which ends with what to do.
+_LOGINS = {"login": "aws login", "sso": "aws sso login"}
 _SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
 _NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
 _MFA = "an MFA code is required, and there is no terminal to ask for it"
@@ -228,7 +228,9 @@ def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsE
         shown = re.sub(r"(from container metadata): .*", r"\1", str(error), flags=re.DOTALL)
         words = f"{shown} [{name}]"
     if "MissingDependencyException" in kinds:
-        remedy = "pip install 's1crets[login]'"
+        return f"{name}: it needs botocore[crt]", "pip install 's1crets[login]'", ConfigurationError
+    if method in _LOGINS:
+        return f"{words}: log in again with `{_LOGINS[method]}`", "", kind
     if not kinds.isdisjoint(_CONFIGURATION) or type(error) is ValueError:
         kind = ConfigurationError
     if re.search(r"non 200 response (401|403)", words):

@@ -75,12 +75,19 @@ class Credentials:
         self.found: Found | None = None
         self._failure = Unresolved("", "")
         self._flights: SingleFlight[str, None] = SingleFlight()
+        self._timer = timer
+        self._started = 0.0
         self._thread: Future[None] | None = None
         on_fork(self)
 
     def after_fork(self) -> None:
         """Forget the thread, which the child does not have."""
         self._thread = None
+
+    @property
+    def pending_for(self) -> float:
+        """Seconds that the source has not answered for."""
+        return self._timer() - self._started if self.is_pending else 0.0
 
     @property
     def is_pending(self) -> bool:
@@ -114,6 +121,7 @@ class Credentials:
             self._take(source)
             return
         if not self.is_pending:
+            self._started = self._timer()
             self._thread = _in_thread(self._run, source and source[0])
         await asyncio.wrap_future(self._thread)  # type: ignore[arg-type]
 

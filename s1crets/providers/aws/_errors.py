@@ -37,10 +37,10 @@ class Request:
     subject: str  # the name or path in question
     writes: bool = False  # whether it contains a secret's value, which AWS's message may repeat
 
-    def message(self, problem: str, remedy: str) -> str:
+    def message(self, problem: str, remedy: str = "") -> str:
         """Return a complete error message."""
         request = f"{self.service.title} ({self.region}): {self.operation} {self.subject!r}"
-        return f"{request}: {problem}; {remedy}"
+        return f"{request}: {problem}" + (f"; {remedy}" if remedy else "")
 
 
 class Unresolved(Exception):  # noqa: N818  # it is translated for each request

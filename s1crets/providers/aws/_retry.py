@@ -18,14 +18,14 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 
-from s1crets._runtime import on_fork
+from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, THROTTLES
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from s1crets.providers.aws._session import ClientSpec
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]
+
+T = TypeVar("T")
 
 _FIRST = 4.0  # requests per second, at least, after AWS has throttled for the first time
 _SLOWEST = 0.5  # requests per second
@@ -145,9 +147,30 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
-    """Apply rate limits, retries and counters to all requests of a client."""
+def govern(
+    client: Any, spec: ClientSpec, credentials: Credentials
+) -> Callable[[], Awaitable[None]]:
+    """Apply credentials, rate limits, retries and counters to all requests of a client.
+
+    Returns a function that ends all waiting for credentials.
+    """
     from botocore.exceptions import ClientError
+
+    waiting: set[asyncio.Task[Any]] = set()
+
+    async def wait_for(work: Coroutine[Any, Any, T]) -> T:
+        task = asyncio.get_running_loop().create_task(work)
+        waiting.add(task)
+        task.add_done_callback(ended)
+        return await outcome_of(task)
+
+    def ended(task: asyncio.Task[Any]) -> None:
+        waiting.discard(task)
+        _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
+
+    async def end() -> None:
+        for task in list(waiting):
+            await cancel_and_wait(task)
 
     async def before_signing(request: Any, operation_name: str, **_: Any) -> None:
         quota = spec.service.quotas.get(operation_name, operation_name)
@@ -160,7 +183,7 @@ def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
         context[_RATE], context[_SENT] = rate, rate.clock()
         found = credentials.found
         if found is None or credentials.clock() >= found.due:
-            found = await credentials.get()
+            found = await wait_for(credentials.get())
         context[_CREDENTIALS] = found
         context.setdefault("signing", {})["request_credentials"] = found.keys
 
@@ -191,7 +214,7 @@ def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await credentials.renew(context[_CREDENTIALS])
+            await wait_for(credentials.renew(context[_CREDENTIALS]))
         return 0.0 if attempts < spec.retry else None
 
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
@@ -200,3 +223,4 @@ def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
     events.register_first(f"request-created.{service}", before_signing)
     events.register_first(f"needs-retry.{service}", needs_retry)
     events.register("before-send", before_send)
+    return end

@@ -210,7 +210,8 @@ class AwsProvider(AsyncProvider):
 
     def _too_late(self, method: str, subject: str) -> S1cretsError:
         latest = self._credentials.latest
-        if latest and latest.is_pending:  # not an outage of the service
+        if latest and self.deadline and latest.pending_for > self.deadline / 2:
+            # Not an outage of the service, which would be answered with an expired value.
             return CredentialsError(
                 f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
