@@ -16,7 +16,7 @@ from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
-from s1crets.providers.aws._retry import govern
+from s1crets.providers.aws._retry import Waits, govern
 from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
@@ -185,7 +185,9 @@ async def _opened(
             client = await stack.enter_async_context(
                 signing.create_client(spec.service.name, region_name=region, config=config)
             )
-            stack.push_async_callback(govern(client, spec, credentials))
+            waits = Waits()
+            stack.push_async_callback(waits.aclose)
+            govern(client, spec, credentials, waits)
         yield client
 
 

@@ -142,8 +142,8 @@ class _Process(subprocess.Popen[bytes]):
         try:
             return super().communicate(timeout=_PROCESS_TIMEOUT)
         except subprocess.TimeoutExpired:
-            self.kill()
-            self.wait()
+            with self:  # closes the pipes, and waits for its end
+                self.kill()
             raise
 
 
@@ -206,36 +206,42 @@ def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsE
     """Return the words, the remedy and our class for a failure."""
     name = type(error).__name__
     kinds = {base.__name__ for base in type(error).__mro__}
-    default = _REMEDIES.get(method, _SETTINGS)
     kind: type[S1cretsError] = CredentialsError
-    words, remedy = name, default
+    words, remedy = _words(error, kinds, method), _REMEDIES.get(method, _SETTINGS)
     if response := getattr(error, "response", None):
-        return *_refused(error, response, default), CredentialsError
-    if "NoCredentialsError" in kinds:
-        return f"{error} [{name}]", _NONE, kind
-    if isinstance(error, EOFError):
-        return f"{_MFA} [{name}]", _MFA_REMEDY, kind
-    if isinstance(error, RuntimeError) and "still expired" in str(error):
-        return EXPIRED, CLOCK, kind
-    if isinstance(error, subprocess.TimeoutExpired):
-        words = f"it took longer than {_PROCESS_TIMEOUT:.0f} s"
-    elif isinstance(error, OSError) and error.strerror:
-        words = f"{error.filename}: {error.strerror} [{name}]"
-    elif method == "custom-process" and "Missing required key" not in str(error):
-        words = "it failed" if "CredentialRetrievalError" in kinds else "it printed something else"
-    elif kinds & _SAFE or (type(error) is ValueError and method == "container-role"):
-        # A response may contain anything.
-        shown = re.sub(r"(from container metadata): .*", r"\1", str(error), flags=re.DOTALL)
-        words = f"{shown} [{name}]"
-    if "MissingDependencyException" in kinds:
-        return f"{name}: it needs botocore[crt]", "pip install 's1crets[login]'", ConfigurationError
-    if method in _LOGINS:
-        return f"{words}: log in again with `{_LOGINS[method]}`", "", kind
+        words, remedy = _refused(error, response, remedy)
+    elif "NoCredentialsError" in kinds:
+        remedy = _NONE
+    elif isinstance(error, EOFError):
+        words, remedy = f"{_MFA} [{name}]", _MFA_REMEDY
+    elif isinstance(error, RuntimeError):  # the chain's own: they have expired when they arrive
+        words, remedy = EXPIRED, CLOCK
+    elif "MissingDependencyException" in kinds:
+        words, remedy = f"botocore[crt] is not installed [{name}]", "pip install 's1crets[login]'"
+    elif method in _LOGINS:
+        words, remedy = f"{words}: log in again with `{_LOGINS[method]}`", ""
+    elif re.search(r"non 200 response (401|403)", words):
+        remedy = f"{remedy}; {_TRUST}"
     if not kinds.isdisjoint(_CONFIGURATION) or type(error) is ValueError:
         kind = ConfigurationError
-    if re.search(r"non 200 response (401|403)", words):
-        remedy = f"{default}; {_TRUST}"
     return words, remedy, kind
+
+
+def _words(error: BaseException, kinds: set[str], method: str) -> str:
+    """Return what is wrong, as far as it contains no secret."""
+    name = type(error).__name__
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it took longer than {_PROCESS_TIMEOUT:.0f} s"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror} [{name}]"
+    if method == "custom-process" and "Missing required key" not in str(error):
+        failed = "CredentialRetrievalError" in kinds
+        return f"the command {'failed' if failed else 'printed something else'} [{name}]"
+    if kinds & _SAFE or (type(error) is ValueError and method == "container-role"):
+        # A response may contain anything.
+        shown = re.sub(r"(from container metadata): .*", r"\1", str(error), flags=re.DOTALL)
+        return f"{shown} [{name}]"
+    return name
 
 
 def _refused(error: Any, response: Any, default: str) -> tuple[str, str]:

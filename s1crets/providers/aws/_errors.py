@@ -44,7 +44,7 @@ class Request:
 
 
 class Unresolved(Exception):  # noqa: N818  # it is translated for each request
-    """A failure to resolve credentials, without a secret.
+    """A failure to resolve credentials or settings, without a secret.
 
     Attributes:
         problem: the source and what is wrong with it.

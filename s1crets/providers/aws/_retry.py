@@ -18,7 +18,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -147,30 +147,32 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-def govern(
-    client: Any, spec: ClientSpec, credentials: Credentials
-) -> Callable[[], Awaitable[None]]:
-    """Apply credentials, rate limits, retries and counters to all requests of a client.
+class Waits:
+    """What requests of a client wait for, until the client is closed."""
 
-    Returns a function that ends all waiting for credentials.
-    """
-    from botocore.exceptions import ClientError
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    waiting: set[asyncio.Task[Any]] = set()
-
-    async def wait_for(work: Coroutine[Any, Any, T]) -> T:
+    async def outcome(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`; a cancelled caller leaves it running."""
         task = asyncio.get_running_loop().create_task(work)
-        waiting.add(task)
-        task.add_done_callback(ended)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
         return await outcome_of(task)
 
-    def ended(task: asyncio.Task[Any]) -> None:
-        waiting.discard(task)
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
         _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
-    async def end() -> None:
-        for task in list(waiting):
+    async def aclose(self) -> None:
+        """End all waiting."""
+        for task in list(self._tasks):
             await cancel_and_wait(task)
+
+
+def govern(client: Any, spec: ClientSpec, credentials: Credentials, waits: Waits) -> None:
+    """Apply credentials, rate limits, retries and counters to all requests of a client."""
+    from botocore.exceptions import ClientError
 
     async def before_signing(request: Any, operation_name: str, **_: Any) -> None:
         quota = spec.service.quotas.get(operation_name, operation_name)
@@ -183,7 +185,7 @@ def govern(
         context[_RATE], context[_SENT] = rate, rate.clock()
         found = credentials.found
         if found is None or credentials.clock() >= found.due:
-            found = await wait_for(credentials.get())
+            found = await waits.outcome(credentials.get())
         context[_CREDENTIALS] = found
         context.setdefault("signing", {})["request_credentials"] = found.keys
 
@@ -214,7 +216,7 @@ def govern(
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await wait_for(credentials.renew(context[_CREDENTIALS]))
+            await waits.outcome(credentials.renew(context[_CREDENTIALS]))
         return 0.0 if attempts < spec.retry else None
 
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
@@ -223,4 +225,3 @@ def govern(
     events.register_first(f"request-created.{service}", before_signing)
     events.register_first(f"needs-retry.{service}", needs_retry)
     events.register("before-send", before_send)
-    return end

@@ -15,6 +15,7 @@ import anyio
 
 from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
+from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws.options import StsArgs
@@ -80,9 +81,10 @@ def _check_ca_bundle(path: str | None) -> None:
         try:
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
         except OSError as error:  # also `ssl.SSLError`
-            raise ConfigurationError(
-                f"no certificates in {path!r} [{type(error).__name__}]; correct AWS_CA_BUNDLE, or"
-                " ca_bundle in the AWS config file"
+            raise Unresolved(
+                f"no certificates in {path!r} [{type(error).__name__}]",
+                "correct AWS_CA_BUNDLE, or ca_bundle in the AWS config file",
+                ConfigurationError,
             ) from None
 
 
