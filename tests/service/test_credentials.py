@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -19,6 +21,7 @@ from _support.clients import credentials_of
 from _support.wire import Reply, Wire, assumed, parameter
 from aiobotocore.session import AioSession
 from botocore.credentials import ReadOnlyCredentials
+from botocore.tokens import SSOTokenProvider
 
 import s1crets
 from s1crets.cache.freshness import is_outage
@@ -81,13 +84,12 @@ class Machine:
     def sso(self, expires: str = "2099-01-01T00:00:00Z") -> None:
         start = "https://fake.invalid/start"
         token = {"accessToken": CANARY, "expiresAt": expires, "startUrl": start}
-        digest = "f55b8b4d6b6c4d2d06b0a01f3e5e9d7c7e9c6a0e"
-        import hashlib
-
-        digest = hashlib.sha1(b"corp").hexdigest()  # noqa: S324  # botocore's name of the file
-        home = Path.home() / ".aws" / "sso" / "cache" / f"{digest}.json"
-        home.parent.mkdir(parents=True, exist_ok=True)
-        home.write_text(json.dumps(token))
+        folder = Path.home() / ".aws" / "sso" / "cache"
+        folder.mkdir(parents=True)
+        name = hashlib.sha1(b"corp").hexdigest()  # noqa: S324  # botocore's name of the file
+        (folder / f"{name}.json").write_text(json.dumps(token))
+        # botocore determines its folder when it is imported.
+        self.patch.setattr(SSOTokenProvider, "_SSO_TOKEN_CACHE_DIR", str(folder))
         self.profile(
             "sso_session = corp\nsso_account_id = 123456789012\nsso_role_name = Dev\n"
             f"[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = {start}\n"
@@ -239,12 +241,12 @@ FAILURES: dict[str, tuple[Callable[[Machine], Any], type[Exception], str]] = {
     "an expired SSO login": (
         lambda m: m.sso("2001-01-01T00:00:00Z"),
         CRED,
-        "SSO login of profile 'p'.*log in again with `aws sso login`$",
+        "SSO login of profile 'p'.*has expired.*log in again with `aws sso login`$",
     ),
     "no SSO login": (
-        lambda m: (m.sso(), m.env(PROFILE="p"), m.patch.setenv("HOME", str(m.folder / "no"))),
+        lambda m: (m.sso(), shutil.rmtree(Path.home() / ".aws")),
         CRED,
-        "SSO login of profile 'p'.*log in again",
+        "SSO login of profile 'p'.*does not exist.*log in again",
     ),
     "a login without botocore[crt]": (
         lambda m: (
@@ -271,14 +273,6 @@ FAILURES: dict[str, tuple[Callable[[Machine], Any], type[Exception], str]] = {
         "ca.pem.*AWS_CA_BUNDLE",
     ),
 }
-
-
-def shown(error: BaseException) -> str:
-    """Return what a report shows of an error: messages, causes, locals of the frames."""
-    import traceback
-
-    found = traceback.TracebackException.from_exception(error, capture_locals=True)
-    return "".join(found.format()).replace(repr(CANARY), "")
 
 
 @pytest.mark.parametrize("case", FAILURES)
@@ -336,7 +330,7 @@ async def test_a_denied_role_is_requested_once(machine: Machine, how: str) -> No
 
     assert {type(one) for one in found} == {CRED}
     assert len({id(one) for one in found}) == 102
-    assert all("trust policy" in str(one) for one in found)
+    assert [str(one) for one in found if "trust policy" not in str(one)] == []
     sent = [call for call in machine.server.asked if call.operation.startswith(operation)]
     assert 1 <= len(sent) <= 3
     assert len(sent) == len(machine.server.asked)
@@ -480,7 +474,6 @@ async def test_a_session_of_the_callers_that_fails(machine: Machine, *, role: bo
     """Its failures are described like others, and remembered for some seconds."""
     machine.env(WEB_IDENTITY_TOKEN_FILE="/no/token", ROLE_ARN=ROLE)
     options: Any = {"session": AioSession(), "sts_args": {"RoleArn": OTHER} if role else {}}
-    machine.patch.setattr("builtins.open", open)
     async with AsyncParameterStore(**options) as ps:
         for _ in range(2):
             with pytest.raises(CRED, match=f"{ROLE}.*/no/token: No such file"):
@@ -501,9 +494,8 @@ async def test_a_session_of_the_callers_decides_each_time(machine: Machine) -> N
         credentials_of(ps)._backoff.succeeded("")
         session.set_credentials("four", "fake")
         await ps.get("/d")
-    keys = [
-        call.headers["Authorization"].split("=")[1].split("/")[0] for call in machine.server.asked
-    ]
+    signatures = [call.headers["Authorization"] for call in machine.server.asked]
+    keys = [signature.split("=")[1].split("/")[0] for signature in signatures]
 
     assert keys == ["one", "two", "four"]
 
@@ -511,18 +503,15 @@ async def test_a_session_of_the_callers_decides_each_time(machine: Machine) -> N
 @pytest.mark.parametrize("how", ["get", "get_many", "update"])
 async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: str) -> None:
     """It is no outage either."""
-    pid = machine.folder / "pid"
-    machine.process(f"echo $$ > {pid}; exec sleep 600")
+    machine.process("exec sleep 600")
     machine.patch.setattr(_credential_chain, "_PROCESS_TIMEOUT", 3.0)
     async with AsyncParameterStore(deadline=1.0) as ps:
-        call = (
-            ps.update("/a", "v")
-            if how == "update"
-            else getattr(ps, how)(
-                ["/a"] if how == "get_many" else "/a",
-                **{"errors": "return"} if how == "get_many" else {},
-            )
-        )
+        calls: dict[str, Any] = {
+            "get": lambda: ps.get("/a"),
+            "get_many": lambda: ps.get_many(["/a"], errors="return"),
+            "update": lambda: ps.update("/a", "v"),
+        }
+        call = calls[how]()
         (found,) = await asyncio.gather(call, return_exceptions=True)
     error = found["/a"] if how == "get_many" else found
 
