@@ -114,8 +114,7 @@ async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> 
 
 async def outcome_of(task: asyncio.Task[R]) -> R:
     """Return the result of a task that others await too; a cancelled caller leaves it running."""
-    if not task.done():
-        await asyncio.wait([task])
+    await asyncio.wait([task])
     if task.cancelled():
         raise UnavailableError("the provider was closed during this call; call again")
     return task.result()
@@ -175,14 +174,13 @@ class PerLoop(Generic[R]):
             self.forget_closed_loops()
             task = self._opening[loop] = loop.create_task(self._opened(*args))
             task.add_done_callback(_succeeded)  # or asyncio logs an exception nobody retrieved
-        resource = (await outcome_of(task)).resource
-        if self._opening.get(loop) is task:
-            self.ready[loop] = resource
-        return resource
+        return (await outcome_of(task)).resource
 
     async def _opened(self, *args: Any) -> _Opened[R]:
         lifetime = self._open(*args)
-        return _Opened(self, await anext(lifetime), lifetime)
+        opened = _Opened(self, await anext(lifetime), lifetime)
+        self.ready[asyncio.get_running_loop()] = opened.resource
+        return opened
 
     def forget_closed_loops(self) -> None:
         """Drop the resources of loops that have been closed."""

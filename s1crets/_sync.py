@@ -15,7 +15,7 @@ import anyio
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import check_can_start_thread, import_lock, on_fork, spawn_task
 from s1crets._sentinels import MISSING
-from s1crets.providers.async_provider import AsyncProvider
+from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
     from typing import Self
@@ -129,6 +129,13 @@ class _Call:
     async def run(self) -> Redacted:
         """Return the result redacted, since asyncio logs results of tasks at DEBUG."""
         return redact(await self._bound())
+
+
+def start_afresh() -> None:
+    """Empty the caches of every live provider, and close it: a later call opens it again."""
+    for provider in live_providers():
+        _portal.run(_Call(provider.invalidate))
+        _portal.run(_Call(provider.aclose))
 
 
 class Facade(Generic[T_co]):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._runtime import spawn_task
+from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, Fetched
 from s1crets.cache.freshness import OnError
 from s1crets.cache.options import build_tiers
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("s1crets.cache")
 _LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
 _POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
+_CLOSE_WAIT = 2.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
 
 
@@ -269,16 +270,23 @@ class SecretCache:
         _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
     async def _invalidate(self, secrets: Collection[str] | None) -> None:
-        await self._scope.resolve()
-        await self._drop(secrets, paths=True)
+        if not self._scope.is_known:
+            await self._drop(secrets)  # from memory; shared tiers remember it
+            await self._scope.resolve()
+        await self._drop(secrets)
 
-    async def _drop(self, secrets: Collection[str] | None, *, paths: bool) -> None:
-        self._tokens.void(secrets, paths=paths)
-        await self._keys.invalidate(secrets, paths=paths)
-        await self._derived.invalidate(secrets, paths=paths)
+    async def _drop(self, secrets: Collection[str] | None) -> None:
+        self._tokens.void(secrets, paths=True)
+        # At once, so that neither tier answers while the other's backend is slow.
+        await asyncio.gather(self._keys.invalidate(secrets), self._derived.invalidate(secrets))
 
     async def aclose(self) -> None:
-        """Close what the tiers have open."""
+        """Close what the tiers have open, after the invalidations under way, if they end."""
+        loop = asyncio.get_running_loop()
+        if ending := [task for task in self._invalidations if task.get_loop() is loop]:
+            await asyncio.wait(ending, timeout=_CLOSE_WAIT)
+        for task in ending:
+            await cancel_and_wait(task)  # the tiers remember what it should drop
         await self._keys.aclose()
         await self._derived.aclose()
 

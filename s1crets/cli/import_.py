@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from s1crets._redaction import Redacted, redact
-from s1crets.cache.entry import decode
 from s1crets.cli._errors import exit_code, report
 from s1crets.cli._options import provider_command, read_file
 from s1crets.cli._output import write
@@ -76,6 +75,8 @@ def _verb(current: Any, wanted: Redacted) -> str:
         return "create"
     if isinstance(current, S1cretsError):
         raise current
+    from s1crets.cache.entry import decode  # it comes with aiocache, which --help does not need
+
     return "" if current in (wanted.reveal(), decode(wanted.reveal())) else "update"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
@@ -25,7 +26,16 @@ from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_erro
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_GRACE = 0.1  # seconds that the invalidation after a failed or cancelled write may take
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
+
+
+_live: weakref.WeakSet[AsyncProvider] = weakref.WeakSet()
+
+
+def live_providers() -> list[AsyncProvider]:
+    """Return all providers of this process that are in use, also those of blocking classes."""
+    return list(_live)
 
 
 class AsyncProvider:
@@ -51,6 +61,7 @@ class AsyncProvider:
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
+        _live.add(self)
 
     # Reading
 
@@ -200,8 +211,14 @@ class AsyncProvider:
         return sorted(found, key=lambda metadata: metadata.name)
 
     async def invalidate(self, path: str | None = None) -> None:
-        """Drop a secret and all paths from the caches, or everything."""
-        await self._cache.invalidate(None if path is None else list(self._store.aliases(path)))
+        """Drop a secret and all paths from the caches, or everything.
+
+        Raises:
+            DeadlineExceededError: other processes may still read the old value. This process does
+                not, and goes on trying to tell them.
+        """
+        secrets = None if path is None else list(self._store.aliases(path))
+        await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
 
@@ -417,12 +434,16 @@ class AsyncProvider:
         await self._timed("delete", path, self._invalidating(path, work))
 
     async def _invalidating(self, path: str, work: Awaitable[None]) -> None:
+        secrets = list(self._store.aliases(path))
         try:
             await work
-        finally:
-            # Also after an error: whether the service has stored the value may be unknown.
-            with anyio.CancelScope(shield=True):
-                await self.invalidate(path)
+        except BaseException:
+            # Whether the service has stored the value may be unknown. A caller without time does
+            # not wait for anybody's answer.
+            with anyio.move_on_after(_GRACE, shield=True):
+                await self._cache.invalidate(secrets)
+            raise
+        await self._cache.invalidate(secrets)
 
     async def _timed(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Do the work of a public call that no cache answers, within the deadline."""

@@ -6,17 +6,18 @@ import itertools
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
-from s1crets.testing import _aws_rules
+from s1crets.testing import _aws_rules, _secret_rules
 from s1crets.testing._server import AwsError, Call, HttpRequest, Response, signed
+from s1crets.testing._signatures import refusal
 
 SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
-_OK, _NOT_FOUND = 200, 404
+_OK, _INTERNAL = 200, 500
+_NO_DECRYPTION = "WithDecryption flag must be True for retrieving a Secret Manager secret."
 _accounts: set[str] = set()
 _lock = threading.Lock()
 
@@ -58,6 +59,8 @@ class Moto:
 
     def backend(self, service: str, region: str) -> Any:
         """Return moto's model of a service in a region; none for STS."""
+        if region not in self._get_backend("ssm")[self.account]:
+            raise refusal(service, "signature", "Credential should be scoped to a valid region. ")
         return None if service == "sts" else self._get_backend(service)[self.account][region]
 
     def execute(self, call: Call, denied: Callable[[str], AwsError | None]) -> Response:
@@ -66,17 +69,52 @@ class Moto:
         `denied` returns the error if reading one secret of a batch is denied.
         """
         if call.service == "sts":
+            _aws_rules.check_role(call)
             return self._ask(call)
         backend = self.backend(call.service, call.region)
-        _aws_rules.check(call, backend)
-        if call.operation == "BatchGetSecretValue":
-            found = _aws_rules.read_batch(call, backend, denied)
-            if found is not None:
-                return Response(found)
+        if call.service == "secretsmanager":
+            _secret_rules.check(call, backend)
+            response = _secret_rules.respond(call, backend, denied)
+            if response is None:
+                before = _secret_rules.stages(call, backend)
+                response = _secret_rules.corrected(call, backend, self._json(call), before)
+        else:
+            _aws_rules.check(call, backend)
+            is_read = call.operation in _aws_rules.PARAMETER_READS
+            response = self._parameters(call, backend) if is_read else self._json(call)
+        return Response({name: value for name, value in response.items() if value is not None})
+
+    def _parameters(self, call: Call, backend: Any) -> dict[str, Any]:
+        """Return the response to a request that reads parameters, and secrets as parameters."""
+        names = [name for name in call.names if name.startswith(_aws_rules.REFERENCE)]
+        if not names:
+            return _aws_rules.corrected(call, backend, self._json(call))
+        if not call.body.get("WithDecryption"):
+            raise _aws_rules.invalid(_NO_DECRYPTION)
+        secrets = self.backend("secretsmanager", call.region)
+        read = {name: _secret_rules.referenced(name, secrets) for name in names}
+        found = list(filter(None, read.values()))
+        if call.operation == "GetParameter":
+            if not found:
+                message = f"when referencing Secrets Manager: Secret {names[0]} not found."
+                raise AwsError("ParameterNotFound", f"An error occurred {message}")
+            return {"Parameter": found[0]}
+        call.body["Names"] = [name for name in call.names if name not in read]
+        others: dict[str, Any] = {"Parameters": [], "InvalidParameters": []}
+        if call.body["Names"]:
+            others = _aws_rules.corrected(call, backend, self._json(call))
+        others["Parameters"] += found
+        others["InvalidParameters"] += [name for name in names if read[name] is None]
+        return others
+
+    def _json(self, call: Call) -> dict[str, Any]:
+        """Return moto's response to a call, or raise its error."""
         response = self._ask(call)
-        if response.status == _OK and call.operation in _aws_rules.PARAMETER_READS:
-            return Response(_aws_rules.corrected(call, backend, json.loads(response.body)))
-        return replace(response, status=400) if response.status == _NOT_FOUND else response
+        body: dict[str, Any] = json.loads(response.body or b"{}")
+        if response.status == _OK:
+            return body
+        status = 400 if response.status < _INTERNAL else response.status
+        raise AwsError(body["__type"].rpartition("#")[2], body.get("message", ""), status)
 
     def forward(self, request: HttpRequest, service: str = "") -> Response:
         """Return moto's response to any request; `service` is its service, if known."""

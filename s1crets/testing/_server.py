@@ -6,6 +6,7 @@ HTTP/1.1 with keep-alive like AWS, and one thread per connection.
 from __future__ import annotations
 
 import json
+import logging
 import socket
 import ssl
 import struct
@@ -16,13 +17,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from enum import Enum
 from typing import IO, Any, TypeAlias
 
 _HOST = "127.0.0.1"
+ACCESS_KEY, SECRET_KEY = "fake-access-key", "fake-secret-key"  # of `environment`; not secrets
 _JSON = "application/x-amz-json-1.1"
 _PREFIXES = {"ssm": "AmazonSSM", "secretsmanager": "secretsmanager"}
 _SERVICES = {prefix: service for service, prefix in _PREFIXES.items()}
+INTERNAL_ERRORS = {  # each service's name of its internal error
+    "ssm": "InternalServerError", "secretsmanager": "InternalServiceError", "sts": "InternalFailure"
+}  # fmt: skip
+_log = logging.getLogger("s1crets.testing")
 _NAMES = ("Name", "Names", "Path", "SecretId", "SecretIdList", "ResourceId", "RoleArn")
 
 
@@ -156,7 +163,8 @@ class AwsError(Exception):
     def response(self, service: str) -> Response:
         """Return the error in the form of the service's protocol."""
         if service != "sts":
-            return Response({"__type": self.code, "message": self.message}, self.status)
+            member = "Message" if service == "secretsmanager" else "message"
+            return Response({"__type": self.code, member: self.message}, self.status)
         kind = "Sender" if self.status < 500 else "Receiver"  # noqa: PLR2004
         body = (
             '<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error>'
@@ -186,6 +194,21 @@ class Server(ABC):
     @abstractmethod
     def _respond(self, call: Call, request: HttpRequest) -> Answer:
         """Return the response to a request, parsed and raw; called in the connection's thread."""
+
+    def _answer(self, request: HttpRequest) -> Answer:
+        """Return the response to a request, also if responding to it fails."""
+        try:
+            call = _parse(request, self.region)
+        except ValueError:
+            return AwsError("SerializationException", "The body is not a JSON object.").response("")
+        try:
+            return self._respond(call, request)
+        except AwsError as error:
+            return error.response(call.service)
+        except Exception:  # noqa: BLE001  # it is logged
+            _log.exception("the local AWS failed to respond to %s", call.action)
+            code, message = INTERNAL_ERRORS.get(call.service, "InternalFailure"), "Internal error"
+            return AwsError(code, message, 500).response(call.service)
 
     @property
     def url(self) -> str:
@@ -258,7 +281,7 @@ class Server(ABC):
                         _send(connection, Response({}, 400))
                         return
                     while request := _read(stream):
-                        last = self._respond(_parse(request, self.region), request)
+                        last = self._answer(request)
                         _send(connection, last)
                         if isinstance(last, Disconnect) or last.missing or last.then_close:
                             break
@@ -277,7 +300,10 @@ def _parse(request: HttpRequest, region: str) -> Call:
     region, service = scope[2:4] if len(scope) > 3 else (region, "")  # noqa: PLR2004
     if operation:
         service = _SERVICES.get(prefix, service)
-        return Call(service, operation, region, json.loads(request.body), headers)
+        arguments = json.loads(request.body)
+        if not isinstance(arguments, dict):
+            raise ValueError("the body is not a JSON object")
+        return Call(service, operation, region, arguments, headers)
     if headers.get("Content-Type").startswith("application/x-www-form-urlencoded"):
         body: dict[str, Any] = dict(urllib.parse.parse_qsl(request.body.decode()))
         service = service or "sts"  # AssumeRoleWithWebIdentity is not signed
@@ -300,8 +326,8 @@ def client_environment(url: str, region: str) -> dict[str, str]:
     """Return the environment variables that point every AWS client to an endpoint."""
     return {
         "AWS_ENDPOINT_URL": url,
-        "AWS_ACCESS_KEY_ID": "fake-access-key",
-        "AWS_SECRET_ACCESS_KEY": "fake-secret-key",
+        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
         "AWS_DEFAULT_REGION": region,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
@@ -330,6 +356,7 @@ def _send(connection: socket.socket, response: Answer) -> None:
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
     headers = {
         "content-type": _JSON,
+        "date": formatdate(usegmt=True),
         "x-amzn-requestid": str(uuid.uuid4()),
         **{name.lower(): value for name, value in response.headers.items()},
         "content-length": str(len(body) + response.missing),

@@ -20,17 +20,30 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from s1crets.testing import seeds
 from s1crets.testing._moto import SERVICES, Moto
-from s1crets.testing._server import Answer, AwsError, Call, HttpRequest, Request, Response, Server
+from s1crets.testing._server import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    Answer,
+    AwsError,
+    Call,
+    HttpRequest,
+    Request,
+    Response,
+    Server,
+)
+from s1crets.testing._signatures import Credentials, issued, verify
 from s1crets.testing.faults import Faults, Scripted, resolve
 
 if TYPE_CHECKING:
     import ssl
 
+_UNSIGNED = {"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"}
 _ACCOUNT_WIDE = {"BatchGetSecretValue", "DescribeParameters", "ListSecrets"}
 
 
@@ -41,15 +54,20 @@ class LocalAws(Faults, Server):
 
     Attributes:
         account: `123456789012`, or a later number if several run in one process.
+        credentials: the secret access keys that requests may be signed with, by access key: those
+            of `environment`, and what a test adds. Temporary credentials that `AssumeRole` has
+            returned are valid too. Any other signature is refused, as by AWS.
     """
 
-    def __init__(self, region: str, clock: Callable[[], float]) -> None:
+    def __init__(self, region: str, port: int, clock: Callable[[], float]) -> None:
         self._moto = Moto()
         self._storage = threading.Lock()  # moto takes none
         self.account = self._moto.account
+        self.credentials = {ACCESS_KEY: SECRET_KEY}
+        self._issued: dict[str, Credentials] = {}
         self._requests: list[Request] = []
         Faults.__init__(self, clock)
-        Server.__init__(self, region)
+        Server.__init__(self, region, port)
 
     @property
     def requests(self) -> tuple[Request, ...]:
@@ -98,11 +116,17 @@ class LocalAws(Faults, Server):
         self._requests.append(call.summary)
         if faulty := self._faulty(call):
             return faulty
+        self._authenticate(call, request)
         with self._storage:
-            try:
-                return self._execute(call)
-            except AwsError as error:
-                return error.response(call.service)
+            response = self._execute(call)
+        if call.service == "sts":
+            self._issued.update(issued(response.body))
+        return response
+
+    def _authenticate(self, call: Call, request: HttpRequest) -> None:
+        if call.operation not in _UNSIGNED:
+            own = {key: Credentials(secret) for key, secret in self.credentials.items()}
+            verify(request, call.service, {**self._issued, **own}, datetime.now(UTC))
 
     def _execute(self, call: Call) -> Response:
         backend = self._moto.backend(call.service, call.region)
@@ -120,13 +144,15 @@ def local_aws(
     region: str = "eu-west-1",
     *,
     seed: seeds.Seed | None = None,
+    port: int = 0,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[LocalAws]:
-    """Run a local AWS on a free port of loopback; several at once share nothing.
+    """Run a local AWS on a port of loopback; several at once share nothing.
 
     Args:
         region: the region of seeds, and in `environment`.
         seed: initial values: see `LocalAws.seed`.
+        port: the port; a free one if 0.
         clock: monotonic seconds, for `throttle(rate=…)`.
 
     Yields:
@@ -135,7 +161,7 @@ def local_aws(
     Raises:
         ConfigurationError: the extra `testing` is not installed.
     """
-    with closing(LocalAws(region, clock)) as aws:
+    with closing(LocalAws(region, port, clock)) as aws:
         if seed is not None:
             aws.seed(seed)
         yield aws

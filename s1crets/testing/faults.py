@@ -9,7 +9,14 @@ from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, TypeVar
 
 from s1crets.testing import _aws_rules
-from s1crets.testing._server import Answer, AwsError, Call, Disconnect, Response
+from s1crets.testing._server import (
+    INTERNAL_ERRORS,
+    Answer,
+    AwsError,
+    Call,
+    Disconnect,
+    Response,
+)
 
 Scripted: TypeAlias = (
     Mapping[str, Any] | bytes | Response | AwsError | Disconnect | list[Any] | Callable[[Call], Any]
@@ -32,9 +39,6 @@ _OPERATIONS = {
     "sts": "AssumeRole AssumeRoleWithWebIdentity GetCallerIdentity",
 }
 _ACTIONS = [f"{service}:{one}" for service, names in _OPERATIONS.items() for one in names.split()]
-_INTERNAL = {  # each service's name of its internal error
-    "ssm": "InternalServerError", "secretsmanager": "InternalServiceError", "sts": "InternalFailure"
-}  # fmt: skip
 _LISTS = {  # the member of a listing's response that has the items
     "DescribeParameters": "Parameters", "GetParametersByPath": "Parameters",
     "ListSecrets": "SecretList",
@@ -133,7 +137,7 @@ class Faults:
             raise ValueError(f"status must be an HTTP error, from 400 to 599, not {status}")
         text = "The request failed, because the test asked for it."
         self.respond(
-            operation, lambda call: AwsError(code or _INTERNAL[call.service], text, status),
+            operation, lambda call: AwsError(code or INTERNAL_ERRORS[call.service], text, status),
             times=times,
         )  # fmt: skip
 

@@ -46,9 +46,10 @@ def s1crets_aws(
 ) -> Iterator[LocalAws]:
     """An empty local AWS, used by this process and its children until the test ends.
 
-    The machine's AWS settings and the user's disk cache are hidden, and the providers of
-    `s1crets.get` and the other module-level functions are created again.
+    The machine's AWS settings and the user's disk cache are hidden. All providers that exist are
+    emptied and closed, such as those of an application's modules: they read the test's values.
     """
+    from s1crets._sync import start_afresh
     from s1crets.providers import reset
 
     reset()
@@ -56,8 +57,11 @@ def s1crets_aws(
     settings = {**_s1crets_aws.environment, "XDG_CACHE_HOME": str(tmp_path / "s1crets-cache")}
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
+    start_afresh()
+    _s1crets_aws.reset()  # also what was requested on the way
     yield _s1crets_aws
     reset()
+    start_afresh()
     _s1crets_aws.reset()
 
 

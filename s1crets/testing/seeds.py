@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import uuid
 from collections.abc import Mapping
-from http import HTTPStatus
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -27,7 +27,7 @@ def store(moto: Moto, region: str, seed: Seed) -> None:
             message = f"a seed can't contain {provider!r}: known are 'aws.ps', 'aws.sm'"
             raise ConfigurationError(message)
         for name, value in values.items():
-            if refusal := _refusal(moto, _call(moto, region, provider, name, value)):
+            if refusal := _refusal(moto, region, provider, name, value):
                 raise InvalidValueError(f"{provider} {name!r} can't be stored: {refusal}")
 
 
@@ -46,16 +46,13 @@ def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
     raise TypeError(message)
 
 
-def _refusal(moto: Moto, call: Call) -> str:
-    """Execute a call; return the reason why AWS refuses it, or empty text."""
+def _refusal(moto: Moto, region: str, provider: str, name: str, value: Any) -> str:
+    """Store a value; return the reason why AWS refuses it, or empty text."""
     try:
-        response = moto.execute(call, lambda _: None)
+        moto.execute(_call(moto, region, provider, name, value), lambda _: None)
     except AwsError as error:
         return f"{error.message} [{error.code}]"
-    if response.status == HTTPStatus.OK:
-        return ""
-    body = json.loads(response.body)
-    return f"{body.get('message', '')} [{body['__type']}]"
+    return ""
 
 
 def _call(moto: Moto, region: str, provider: str, name: str, value: Any) -> Call:
@@ -67,7 +64,8 @@ def _call(moto: Moto, region: str, provider: str, name: str, value: Any) -> Call
             member, text = "SecretBinary", base64.b64encode(text).decode()
         exists = name in moto.backend("secretsmanager", region).secrets
         operation, key = ("PutSecretValue", "SecretId") if exists else ("CreateSecret", "Name")
-        return signed("secretsmanager", operation, region, {key: name, member: text})
+        body = {key: name, member: text, "ClientRequestToken": str(uuid.uuid4())}
+        return signed("secretsmanager", operation, region, body)
     if isinstance(text, bytes):
         message = f"aws.ps {name!r} can't be stored: Parameter Store does not store bytes"
         raise InvalidValueError(message)

@@ -14,9 +14,8 @@ def clients_of(provider: Any) -> Any:
 
 async def opened(provider: Any) -> Any:
     """Open the client of the running loop, and return botocore's object."""
-    return await clients_of(provider)._per_loop.get(
-        clients_of(provider)._request("GetParameter", "/a")
-    )
+    clients = clients_of(provider)
+    return await clients._per_loop.get(clients._request("GetParameter", "/a"))
 
 
 def forget_credentials() -> None:

@@ -426,3 +426,15 @@ async def test_references_among_many(ps: AsyncParameterStore, asm: Any, ssm: Any
         await ps.get_many([reference, top, reference + "/x"])
     assert caught.value.values == {reference: "deep", top: "v"}
     assert set(caught.value.errors) == {reference + "/x"}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+async def test_errors_keep_their_cause(ps: AsyncParameterStore, scripted: Wire, count: int) -> None:
+    """Each name's own error refers to botocore's, also of a request for several names."""
+    scripted.answers.update(GetParameter=HANG_UP, GetParameters=HANG_UP)
+    errors = await ps.get_many(NAMES[:count], errors="return")
+
+    for name, error in errors.items():
+        assert isinstance(error, s1crets.UnavailableError)
+        assert repr(name) in str(error)
+        assert type(error.__cause__).__module__.startswith(("botocore", "aiobotocore"))

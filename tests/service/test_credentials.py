@@ -55,11 +55,11 @@ class Machine:
         for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
             patch.delenv(name)
 
-    def env(self, **variables: str) -> None:
+    def env(self, **variables: str) -> Any:
         for name, value in variables.items():
             self.patch.setenv(f"AWS_{name}", value)
 
-    def profile(self, text: str) -> None:
+    def profile(self, text: str) -> Any:
         """Use the profile `p` of a config file."""
         self.env(CONFIG_FILE=str(self.file("config", f"[profile p]\n{text}")), PROFILE="p")
 
@@ -69,19 +69,19 @@ class Machine:
         path.write_text(text)
         return path
 
-    def process(self, script: str) -> None:
+    def process(self, script: str) -> Any:
         path = self.file("tool", f"#!/bin/sh\n{script}\n")
         path.chmod(0o700)
         self.profile(f"credential_process = {path}\n")
 
-    def role(self, source: str = f"source_profile = s\n[profile s]\n{STATIC}") -> None:
+    def role(self, source: str = f"source_profile = s\n[profile s]\n{STATIC}") -> Any:
         self.profile(f"role_arn = {ROLE}\n{source}")
 
-    def web_identity(self) -> None:
+    def web_identity(self) -> Any:
         token = self.file("token", CANARY)
         self.env(WEB_IDENTITY_TOKEN_FILE=str(token), ROLE_ARN=ROLE)
 
-    def sso(self, expires: str = "2099-01-01T00:00:00Z") -> None:
+    def sso(self, expires: str = "2099-01-01T00:00:00Z") -> Any:
         start = "https://fake.invalid/start"
         token = {"accessToken": CANARY, "expiresAt": expires, "startUrl": start}
         folder = Path.home() / ".aws" / "sso" / "cache"
@@ -95,7 +95,7 @@ class Machine:
             f"[sso-session corp]\nsso_region = eu-west-1\nsso_start_url = {start}\n"
         )
 
-    def container(self, answer: Any) -> None:
+    def container(self, answer: Any) -> Any:
         self.env(CONTAINER_CREDENTIALS_FULL_URI=f"{self.server.url}/creds")
         self.server.answers["GET /creds"] = answer
 
@@ -512,7 +512,8 @@ async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: 
             "update": lambda: ps.update("/a", "v"),
         }
         call = calls[how]()
-        (found,) = await asyncio.gather(call, return_exceptions=True)
+        outcome: Any = await asyncio.gather(call, return_exceptions=True)
+    (found,) = outcome
     error = found["/a"] if how == "get_many" else found
 
     assert type(error) is CRED

@@ -39,10 +39,14 @@ def keys_used(scripted: Wire) -> list[str]:
     return [signed_by(one) for one in scripted.asked if one.operation == "GetParameter"]
 
 
+def answered(asked: Asked) -> dict[str, Any]:
+    return parameter(asked.body["Name"], "v")
+
+
 async def test_a_role_is_assumed_once_for_all(scripted: Wire) -> None:
     """With the arguments given, and the defaults; requests are signed with its key."""
     scripted.answers["AssumeRole"] = assumed("role-key")
-    scripted.answers["GetParameter"] = parameter("/a", "v")
+    scripted.answers["GetParameter"] = answered
     async with AsyncParameterStore(sts_args={**STS, "ExternalId": "x"}) as ps:
         await asyncio.gather(*(ps.get(f"/{i}") for i in range(20)))
 
@@ -56,7 +60,7 @@ async def test_a_role_is_assumed_once_for_all(scripted: Wire) -> None:
 async def test_a_short_lifetime_does_not_assume_on_every_request(scripted: Wire) -> None:
     """With 900 s, botocore's own windows would."""
     scripted.answers["AssumeRole"] = lambda _: assumed(expires=expires_in(900))
-    scripted.answers["GetParameter"] = parameter("/a", "v")
+    scripted.answers["GetParameter"] = answered
     async with AsyncParameterStore(sts_args={"RoleArn": ROLE, "DurationSeconds": 900}) as ps:
         for i in range(5):
             await ps.get(f"/{i}")
@@ -67,7 +71,7 @@ async def test_a_short_lifetime_does_not_assume_on_every_request(scripted: Wire)
 async def test_credentials_are_renewed_before_they_expire(scripted: Wire) -> None:
     """In the last third of their life; there is one AssumeRole request for all callers."""
     scripted.answers["AssumeRole"] = [assumed("old", expires_in(600)), assumed("new")]
-    scripted.answers["GetParameter"] = parameter("/a", "v")
+    scripted.answers["GetParameter"] = answered
     async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
         await opened(ps)
         credentials_of(ps).clock = lambda: time.time() + 450
@@ -80,7 +84,7 @@ async def test_credentials_are_renewed_before_they_expire(scripted: Wire) -> Non
 def expired_unless(key: str) -> Callable[[Asked], Any]:
     def answer(asked: Asked) -> Any:
         good = signed_by(asked) == key
-        return parameter("/a", "v") if good else refusal("ExpiredTokenException")
+        return answered(asked) if good else refusal("ExpiredTokenException")
 
     return answer
 
@@ -263,7 +267,7 @@ async def test_a_session_of_the_callers_own(scripted: Wire) -> None:
 async def test_botocores_models_are_loaded_once() -> None:
     """All providers share them, also with a session of the caller's own, which is not changed."""
     session = AioSession()
-    session.set_credentials("session-key", "fake")
+    session.set_credentials("fake-access-key", "fake-secret-key")
     role: Any = {"session": session, "sts_args": STS}
     loader, resolver = (
         session.get_component("data_loader"),

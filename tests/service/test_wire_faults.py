@@ -137,7 +137,7 @@ class TestAttempts:
             assert ps.stats.requests == {"GetParametersByPath": 5}
             scripted.answers["GetParametersByPath"] = [first, FAILED]
             with pytest.raises(s1crets.UnavailableError):
-                await ps.get_by_path("/q")
+                await ps.get_by_path("/p", cached=False)
             assert ps.stats.requests == {"GetParametersByPath": 8}
 
     async def test_a_batch_that_failed_is_not_asked_for_one_by_one(self, scripted: Wire) -> None:

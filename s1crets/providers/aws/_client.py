@@ -16,7 +16,7 @@ from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
-from s1crets.providers.aws._retry import Waits, govern
+from s1crets.providers.aws._retry import Waits, govern, http_session
 from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
@@ -196,6 +196,7 @@ def _config(spec: ClientSpec) -> Any:
     from aiobotocore.config import AioConfig
 
     return AioConfig(
+        http_session_cls=http_session(),
         connect_timeout=spec.timeout,
         read_timeout=spec.timeout,
         max_pool_connections=spec.max_connections,

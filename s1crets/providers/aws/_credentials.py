@@ -159,8 +159,10 @@ def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
     context = contextvars.copy_context()
 
     def work() -> None:
-        context.run(run, source)
-        done.set_result(None)
+        try:
+            context.run(run, source)
+        finally:
+            done.set_result(None)
 
     threading.Thread(target=work, name="s1crets credentials", daemon=True).start()
     return done

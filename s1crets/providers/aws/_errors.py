@@ -114,7 +114,7 @@ _KINDS = _table(
     (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
     (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
     (_BAD_ENDPOINT, "InvalidEndpointConfigurationError"),
-    (_FAULTY, "PaginationError ResponseParserError"),
+    (_FAULTY, "PaginationError RejectedResponse ResponseParserError"),
     (_NO_TLS, "SSLError"),
     (_UNREACHABLE, "HTTPClientError ConnectionError OSError"),
     (_UNKNOWN, "ClientError"),
@@ -124,12 +124,18 @@ _KINDS = _table(
 _UNHANDLED = "HTTPClientError"  # itself, not a subclass: it wraps an error unknown to botocore
 
 
-def malformed() -> Exception:
-    """Return botocore's own error for a response that violates the API."""
-    from botocore.parsers import ResponseParserError
+class RejectedResponse(Exception):  # noqa: N818  # never seen by a caller
+    """A response that must not be used; the message says why, with nothing from the response."""
 
-    error: Exception = ResponseParserError("the response does not match the API")
-    return error
+
+def malformed() -> RejectedResponse:
+    """Return the error for a response that violates the API."""
+    return RejectedResponse("the response does not match the API")
+
+
+def foreign() -> RejectedResponse:
+    """Return the error for a response about something that was not requested."""
+    return RejectedResponse("the response is about another name than the requested one")
 
 
 @contextmanager
@@ -213,7 +219,9 @@ def _from_client(request: Request, error: Exception) -> Exception:
         return error
     remedy, kind = meaning
     words = type(error).__name__
-    if kind is BadResponseError and words != "PaginationError":
+    if isinstance(error, RejectedResponse):
+        words = str(error)
+    elif kind is BadResponseError and words != "PaginationError":
         words = f"the response does not match the API [{words}]"
     elif words == _UNHANDLED:  # aiohttp's HTTP errors contain bytes of the response
         words = f"{type(vars(error)['kwargs'].get('error')).__name__} [{words}]"

@@ -18,8 +18,9 @@ from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import Clients, quiet
 from s1crets.providers.aws._credentials import FILES, CredentialSource, file_digest
 from s1crets.providers.aws._errors import Request, translated
+from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import load_models, prepare
+from s1crets.providers.aws._session import configured_endpoint, load_models, prepare
 
 _log = logging.getLogger("s1crets")
 
@@ -60,20 +61,10 @@ class Identity:
         spec, owner, is_lasting = self._spec, self._given, True
         with quiet(), translated(Request(STS, "region not known", "GetCallerIdentity", "?")):
             session, region = await prepare(spec)
-            endpoint = await run_in_thread(_endpoint, session, spec.service.name)
+            endpoint = await run_in_thread(configured_endpoint, session, spec.service.name)
             if not owner:
                 owner, is_lasting = await _caller(self._credentials, session, region)
         return Scope(f"{spec.service.name}\0{region}\0{endpoint}", owner, is_lasting)
-
-
-def _endpoint(session: Any, service: str) -> str:
-    """Return the endpoint that is configured in place of AWS's own, or "". Blocks."""
-    from botocore.configprovider import ConfiguredEndpointProvider
-
-    if session.get_config_variable("ignore_configured_endpoint_urls"):
-        return ""
-    files = {"full_config": session.full_config, "scoped_config": session.get_scoped_config()}
-    return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
 
 
 async def _caller(source: CredentialSource, session: Any, region: str) -> tuple[str, bool]:
@@ -85,7 +76,11 @@ async def _caller(source: CredentialSource, session: Any, region: str) -> tuple[
     keys, account = found.keys, found.keys.account_id
     if account and not keys.token:
         return f"account={account},key={keys.access_key}", True
-    config = AioConfig(retries={"total_max_attempts": 1}, parameter_validation=False)
+    config = AioConfig(
+        http_session_cls=http_session(),
+        retries={"total_max_attempts": 1},
+        parameter_validation=False,
+    )
     try:
         await run_in_thread(load_models, session, STS)
         async with signing.create_client(STS.name, region_name=region, config=config) as sts:

@@ -1,4 +1,6 @@
-"""Retries and rate limiting. No request is sent more than `retry` times.
+"""Retries, rate limiting, and what an attempt may receive.
+
+No request is sent more than `retry` times.
 
 botocore's standard mode decides about failures, with its backoff. Throttled requests are sent again
 at the rate that AWS accepts, and requests with an expired token once, with renewed credentials. All
@@ -9,6 +11,9 @@ AWS throttles for the first time; then the rate grows slowly, and drops whenever
 again. botocore's "adaptive" mode does this for each client, and took 200 s for a job that needs 10.
 A request has few attempts. So a request that AWS throttled is sent before those that were not sent
 yet, after a pause in which the quota recovers, and its third attempt only after a silence.
+
+A response that redirects or is too large is rejected by the HTTP session, and not requested again.
+aiohttp would send a new value and the session token to wherever a redirect points.
 """
 
 from __future__ import annotations
@@ -20,13 +25,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 import anyio
 
 from s1crets._runtime import cancel_and_wait, on_fork, outcome_of
-from s1crets.providers.aws._errors import EXPIRED, THROTTLES
+from s1crets.providers.aws._errors import EXPIRED, THROTTLES, RejectedResponse
 
 if TYPE_CHECKING:
     from s1crets.providers.aws._credentials import Credentials
@@ -46,6 +52,10 @@ _SILENCE = 0.5  # seconds, at least, before a third attempt
 _HOPELESS = 4  # decreases without any accepted request after which queued requests give up
 _PAUSE = 1.0  # seconds, at most, before the next request after AWS has throttled
 _QUIET = 60.0  # seconds without throttling after which requests are not delayed any more
+
+# Bytes of a response: 20 secrets of 64 KiB fit, each character written as `\u0000`.
+_LARGEST = 8 * 2**20
+_REDIRECTS = range(300, 400)
 
 # Keys in the context that botocore passes from attempt to attempt.
 _RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
@@ -225,3 +235,63 @@ def govern(client: Any, spec: ClientSpec, credentials: Credentials, waits: Waits
     events.register_first(f"request-created.{service}", before_signing)
     events.register_first(f"needs-retry.{service}", needs_retry)
     events.register("before-send", before_send)
+
+
+@cache
+def http_session() -> Any:
+    """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
+    from aiobotocore.httpsession import AIOHTTPSession
+    from botocore.exceptions import HTTPClientError
+
+    class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        async def send(self, request: Any) -> Any:
+            try:
+                return await super().send(request)
+            except HTTPClientError as error:  # it would be sent again
+                if isinstance(rejected := error.kwargs.get("error"), RejectedResponse):
+                    raise rejected from None
+                raise
+
+        async def _get_session(self, proxy_url: str | None) -> _HttpClient:
+            return _HttpClient(await super()._get_session(proxy_url))
+
+    return HttpSession
+
+
+class _HttpClient:
+    """The part of aiohttp's `ClientSession` that aiobotocore uses."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, **options: Any) -> _HttpResponse:
+        response = await self._session.request(method, allow_redirects=False, **options)
+        if response.status in _REDIRECTS:
+            response.close()
+            raise RejectedResponse(f"a redirect (HTTP {response.status}), which is never followed")
+        return _HttpResponse(response)
+
+
+class _HttpResponse:
+    """The part of aiohttp's `ClientResponse` that aiobotocore uses."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.url, self.status = response.url, response.status
+        self.raw_headers = response.raw_headers
+
+    async def read(self) -> bytes:
+        """Return the body as it was sent: aiobotocore does not decompress it."""
+        parts: list[bytes] = []
+        left = _LARGEST
+        try:
+            async for part in self._response.content.iter_any():  # at most 256 KiB
+                parts.append(part)
+                left -= len(part)
+                if left < 0:
+                    break
+        finally:
+            self._response.close()  # a connection whose response was read is in the pool by now
+        if left < 0:
+            raise RejectedResponse(f"the response has more than {_LARGEST:,} bytes")
+        return b"".join(parts)

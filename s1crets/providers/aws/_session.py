@@ -23,6 +23,8 @@ from s1crets.providers.instrumentation import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
 
+_MOTO_KEY = "FOOBARKEY"  # `AWS_ACCESS_KEY_ID` under moto's `mock_aws`
+
 # The components of a session that load data, or have a part of it.
 _MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart_defaults_factory"}
 # botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
@@ -68,6 +70,8 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
         import aiobotocore.session
         import aiobotocore.utils  # noqa: F401
     session = _new_session() if spec.session is None else _with_shared_models(spec.session)
+    if os.environ.get("AWS_ACCESS_KEY_ID") == _MOTO_KEY:
+        _check_not_mocked(session, spec.service)
     load_models(session, spec.service)
     _check_ca_bundle(session.get_config_variable("ca_bundle"))
     region = spec.sts_args.get("aws_region") or session.get_config_variable("region")
@@ -86,6 +90,26 @@ def _check_ca_bundle(path: str | None) -> None:
                 "correct AWS_CA_BUNDLE, or ca_bundle in the AWS config file",
                 ConfigurationError,
             ) from None
+
+
+def _check_not_mocked(session: Any, service: Service) -> None:
+    """Reject requests to AWS itself with the credentials that moto's `mock_aws` sets."""
+    if not configured_endpoint(session, service.name):
+        raise ConfigurationError(
+            f"{service.title}: moto's mock_aws replaces botocore's requests, but s1crets uses"
+            " aiobotocore, so they would be sent to AWS, with mock_aws' fake credentials; use the"
+            " pytest fixture s1crets_aws, or local_aws of s1crets.testing"
+        )
+
+
+def configured_endpoint(session: Any, service: str) -> str:
+    """Return the endpoint that is configured in place of AWS's own, or "". Blocks."""
+    from botocore.configprovider import ConfiguredEndpointProvider
+
+    if session.get_config_variable("ignore_configured_endpoint_urls"):
+        return ""
+    files = {"full_config": session.full_config, "scoped_config": session.get_scoped_config()}
+    return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
 
 
 def _new_session() -> Any:

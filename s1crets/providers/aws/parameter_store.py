@@ -19,10 +19,11 @@ from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
-from s1crets.providers.aws._errors import malformed
+from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
 from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
 from s1crets.providers.aws.write_settings import (
+    LARGEST_PARAMETER,
     ParameterType,
     Tier,
     check_tier,
@@ -37,7 +38,6 @@ R = TypeVar("R")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
-_LARGEST = 8192  # bytes
 
 
 class SsmStore(AwsStore):
@@ -89,10 +89,15 @@ class SsmStore(AwsStore):
 
     async def fetch_one(self, name: str, group: tuple[bool, bool]) -> Fetched:
         """Request a parameter: `GetParameter`."""
+
+        def parse(answer: Any) -> Fetched:
+            fetched = _fetched(answer.get("Parameter"))
+            if not self._is_for(answer["Parameter"], name):
+                raise foreign()
+            return fetched
+
         arguments = {"Name": name, "WithDecryption": group[0]}
-        return await self.clients.call(
-            "GetParameter", name, lambda answer: _fetched(answer.get("Parameter")), arguments
-        )
+        return await self.clients.call("GetParameter", name, parse, arguments)
 
     async def fetch_batch(
         self, names: Sequence[str], group: tuple[bool, bool]
@@ -104,6 +109,8 @@ class SsmStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for parameter in listed(answer, "Parameters"):
                 fetched = _fetched(parameter)
+                if not any(self._is_for(parameter, name) for name in names):
+                    raise foreign()
                 selector = str(parameter.get("Selector") or "") if is_selected else ""
                 found[parameter["Name"] + selector] = fetched
                 found[f"{parameter.get('ARN')}{selector}"] = fetched
@@ -114,13 +121,32 @@ class SsmStore(AwsStore):
         arguments = {"Names": list(names), "WithDecryption": decrypt}
         return await self.clients.call("GetParameters", names[0], parse, arguments, names=names)
 
+    def _is_for(self, parameter: Mapping[str, Any], name: str) -> bool:
+        """Return whether a parameter in a response is the one that was requested by `name`."""
+        own, arn, selector = (parameter.get(field) or "" for field in ("Name", "ARN", "Selector"))
+        name = name.strip()  # as AWS does
+        if own == name:
+            return not selector
+        prefix = _ARN.match(name)
+        base, colon, wanted = name[prefix.end() if prefix else 0 :].partition(":")
+        # Other implementations of the API name a reference's secret, and leave the selector out.
+        names = (*self.aliases(name), base.removeprefix(_REFERENCE))
+        if own not in names or (prefix and arn not in ("", prefix[0] + base)):
+            return False
+        if selector or not wanted:
+            return bool(selector == colon + wanted)
+        return not wanted.isdecimal() or str(parameter.get("Version", wanted)) == wanted
+
     async def _under(
         self, path: str, *, decrypt: bool = False, recursive: bool = True, first: bool = False
     ) -> list[tuple[str, Fetched]]:
         """Request all parameters under a path, or the `first` few: `GetParametersByPath`."""
 
         def parse(page: Any) -> list[tuple[str, Fetched]]:
-            return [(one["Name"], _fetched(one)) for one in listed(page, "Parameters", named=True)]
+            found = listed(page, "Parameters", named=True)
+            if not all(_is_inside(one["Name"], path, recursive=recursive) for one in found):
+                raise foreign()
+            return [(one["Name"], _fetched(one)) for one in found]
 
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
         return await self.clients.pages("GetParametersByPath", path, parse, arguments, first=first)
@@ -165,7 +191,7 @@ class SsmStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value: `PutParameter`."""
         arguments = parameter_settings(**settings)
-        raw = self._encoded(path, value, binary=False, limit=_LARGEST)
+        raw = self._encoded(path, value, binary=False, limit=LARGEST_PARAMETER)
         new = {"Type": "SecureString", **arguments}
         create = partial(self._put, path, raw, new, overwrite=False)
         overwrite = partial(self._overwrite, path, raw, arguments)
@@ -227,6 +253,12 @@ def _fetched(parameter: Any) -> Fetched:
         if isinstance(value, str):
             return Fetched(value, float(version) if isinstance(version, int) else 0.0)
     raise malformed()
+
+
+def _is_inside(name: str, path: str, *, recursive: bool) -> bool:
+    """Return whether a path contains a name; `/` also contains the names without a slash."""
+    above = path.strip().rstrip("/")
+    return is_under(name, above) and (recursive or "/" not in name[len(above) + 1 :])
 
 
 def _metadata(described: Mapping[str, Any]) -> SecretMetadata:

@@ -22,14 +22,18 @@ from s1crets.errors import (
     SecretNotFoundError,
 )
 from s1crets.providers.aws._client import expect, listed
-from s1crets.providers.aws._errors import malformed
+from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
 from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
-from s1crets.providers.aws.write_settings import deletion, refuse_tags, secret_settings
+from s1crets.providers.aws.write_settings import (
+    LARGEST_SECRET,
+    deletion,
+    refuse_tags,
+    secret_settings,
+)
 from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
 
 _log = logging.getLogger("s1crets")
-_LARGEST = 65536  # bytes
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
 
 
@@ -82,7 +86,13 @@ class SecretsManagerStore(AwsStore):
         fields = {"version_id": "VersionId", "version_stage": "VersionStage"}
         arguments = {fields[option]: value for option, value in (group or {}).items()}
         arguments["SecretId"] = name
-        return await self.clients.call("GetSecretValue", name, _fetched, arguments)
+
+        def parse(answer: Any) -> Fetched:
+            fetched = _fetched(answer)
+            self._check(answer, arguments)
+            return fetched
+
+        return await self.clients.call("GetSecretValue", name, parse, arguments)
 
     async def fetch_batch(self, names: Sequence[str], _: None) -> dict[str, Fetched | S1cretsError]:
         """Request up to twenty secrets: `BatchGetSecretValue`."""
@@ -92,6 +102,8 @@ class SecretsManagerStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for secret in listed(answer, "SecretValues"):
                 found[str(secret.get("Name"))] = found[str(secret.get("ARN"))] = _fetched(secret)
+                if not any(self._is_for(secret, name) for name in names):
+                    raise foreign()
             for failure in answer.get("Errors") or []:
                 name, code = str(failure.get("SecretId")), str(failure.get("ErrorCode"))
                 words = str(failure.get("Message", ""))
@@ -100,6 +112,25 @@ class SecretsManagerStore(AwsStore):
 
         arguments = {"SecretIdList": list(names)}
         return await self.clients.call(operation, names[0], parse, arguments, names=names)
+
+    def _is_for(self, secret: Mapping[str, Any], name: str) -> bool:
+        """Return whether a secret in a response is the one that was requested by `name`."""
+        own, arn = secret.get("Name"), secret.get("ARN")
+        if isinstance(arn, str) and name.startswith("arn:"):
+            return name in (own, arn, _SUFFIX.sub("", arn))
+        return own in (name, *self.aliases(name)) or own is arn is None
+
+    def _check(self, answer: Any, requested: Mapping[str, Any]) -> None:
+        """Reject a response about another secret or version than the requested one."""
+        name = requested.get("SecretId") or requested["Name"]
+        version, stage = requested.get("VersionId"), requested.get("VersionStage")
+        stages = answer.get("VersionStages")
+        if (
+            not self._is_for(answer, name)
+            or (version and answer.get("VersionId") not in (None, version))
+            or (stage and isinstance(stages, list) and stage not in stages)
+        ):
+            raise foreign()
 
     async def _fetch_path(self, path: str) -> Fetched:
         """List the names under a path, then request them in batches."""
@@ -111,10 +142,12 @@ class SecretsManagerStore(AwsStore):
 
         def parse(answer: Any) -> bool:
             expect(answer, "Name", str)
+            self._check(answer, arguments)
             return "DeletedDate" not in answer
 
+        arguments = {"SecretId": name}
         try:
-            exists = await self.clients.call("DescribeSecret", name, parse, {"SecretId": name})
+            exists = await self.clients.call("DescribeSecret", name, parse, arguments)
         except AccessDeniedError:
             exists = bool(await self.fetch_one(name, None))
         if not exists:
@@ -126,7 +159,7 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
-        raw = self._encoded(path, value, binary=True, limit=_LARGEST)
+        raw = self._encoded(path, value, binary=True, limit=LARGEST_SECRET)
         create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
         if mode == "put" and "Tags" in arguments:
             return self._create_tagged(create, path, arguments)
@@ -145,7 +178,11 @@ class SecretsManagerStore(AwsStore):
         self, operation: str, path: str, raw: Redacted, arguments: Mapping[str, Any]
     ) -> None:
         field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
-        parse = partial(expect, field="VersionId", kind=str)
+
+        def parse(answer: Any) -> None:
+            expect(answer, "VersionId", str)
+            self._check(answer, arguments)
+
         await self.clients.call(operation, path, parse, {**arguments, field: raw}, writes=True)
 
     def delete(
@@ -153,7 +190,8 @@ class SecretsManagerStore(AwsStore):
     ) -> Awaitable[None]:
         """Validate at once, and return the coroutine that deletes a secret: `DeleteSecret`."""
         arguments = {"SecretId": checked_name(path), **deletion(recovery_days, force=force)}
-        return self.clients.call("DeleteSecret", path, lambda _: None, arguments)
+        parse = partial(self._check, requested=arguments)
+        return self.clients.call("DeleteSecret", path, parse, arguments)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path: `ListSecrets`."""

@@ -13,6 +13,7 @@ from s1crets.providers.aws._errors import malformed
 ParameterType: TypeAlias = Literal["SecureString", "String", "StringList"]
 Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 
+LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
