@@ -409,7 +409,7 @@ class AsyncProvider:
         for key in [key for key in missing if key not in found]:
             found[key] = self._too_late("get_many", missing[key])
             if cached:
-                with suppress(DeadlineExceededError):
+                with suppress(S1cretsError):
                     late = self._too_late("get", missing[key])
                     found[key] = await self._cache.stale_or_raise(key, late)
         return {name: found[key] for key, name in missing.items()}
@@ -506,7 +506,7 @@ class AsyncProvider:
             pass  # outside of this block the error has no context, which would show frames
         raise self._too_late(method, subject)
 
-    def _too_late(self, method: str, subject: str) -> DeadlineExceededError:
+    def _too_late(self, method: str, subject: str) -> S1cretsError:
         message = (
             f"{self.service}: {method} {subject!r} took longer than the deadline of"
             f" {self.deadline} s; check that the service is reachable, or raise the deadline"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.clients import forget_credentials
 from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, wire
 from aiobotocore.session import AioSession
 from aiocache import SimpleMemoryCache
@@ -344,6 +345,7 @@ async def test_credentials_from_a_container_are_asked_about_in_every_process(
     }
     for name, requests in (("fake-role-a1", 1), ("fake-role-a2", 0), ("fake-role-b", 1)):
         key[0] = name
+        forget_credentials()
         async with AsyncParameterStore(cache_args=shared) as ps:
             await ps.get("/a")
             assert sum(ps.stats.requests.values()) == requests

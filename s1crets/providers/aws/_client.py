@@ -22,9 +22,10 @@ from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import PerLoop
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
+from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
-from s1crets.providers.aws._retry import Renewal, govern, http_session
-from s1crets.providers.aws._session import ClientSpec, prepare, renewed_credentials, signing_session
+from s1crets.providers.aws._retry import Waits, govern, http_session, unbind
+from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
 
@@ -32,11 +33,18 @@ _is_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
 
 
 def _passes(record: logging.LogRecord) -> bool:
-    return record.levelno > logging.DEBUG or not _is_ours.get()
+    """Drop what may contain a secret, and tracebacks; our error says the same."""
+    if not _is_ours.get():
+        return True
+    if record.exc_info:
+        record.exc_info = record.exc_text = None
+        # Without a logging configuration, `logging.lastResort` would write it to stderr.
+        return record.levelno > logging.DEBUG and logging.getLogger(record.name).hasHandlers()
+    return record.levelno > logging.DEBUG
 
 
 # Their DEBUG records have bodies, parsed responses and signing headers.
-_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions")
+_TALKATIVE = ("credentials", "endpoint", "hooks", "parsers", "regions", "tokens", "utils")
 for _name in (*_TALKATIVE, "auth", "httpsession", "retryhandler"):
     for _package in ("aiobotocore", "botocore"):
         logging.getLogger(f"{_package}.{_name}").addFilter(_passes)
@@ -57,9 +65,10 @@ class Clients:
 
     def __init__(self, spec: ClientSpec) -> None:
         self.spec = spec
+        self.credentials = CredentialSource(spec)
         # The generator must not refer to this object, or it would never become garbage.
-        self._idle: list[tuple[Any, Renewal]] = []
-        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self._idle))
+        self._idle: list[tuple[Any, Waits]] = []
+        self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self.credentials, self._idle))
 
     async def aclose(self) -> None:
         """Close the clients; the next call creates new ones."""
@@ -175,45 +184,46 @@ def _check_token(page: Any, seen: set[str]) -> None:
 
 
 async def _opened(
-    spec: ClientSpec, idle: list[tuple[Any, Renewal]], request: Request
+    spec: ClientSpec, source: CredentialSource, idle: list[tuple[Any, Waits]], request: Request
 ) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed.
 
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
-    client: Any = None
-    renewal: Any = None
+    client, waits = idle.pop() if idle else (None, Waits())
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
-                if idle:
-                    client, renewal = idle.pop()
-                    renewal.unbind()
-                    await stack.enter_async_context(client)
+                if client is None:
+                    client = await _created(spec, source, request, stack, waits)
                 else:
-                    client, renewal = await _created(spec, request, stack)
-                stack.push_async_callback(renewal.aclose)
+                    unbind(client)
+                    await stack.enter_async_context(client)
+            stack.push_async_callback(waits.aclose)
             yield client
     except GeneratorExit:  # raised by the `yield`, and not replaced by a failure to close
-        idle.append((client, renewal))
+        idle.append((client, waits))
         raise
 
 
 async def _created(
-    spec: ClientSpec, request: Request, stack: AsyncExitStack
-) -> tuple[Any, Renewal]:
-    """Create a client, opened until `stack` is closed, and what renews its credentials."""
+    spec: ClientSpec,
+    source: CredentialSource,
+    request: Request,
+    stack: AsyncExitStack,
+    waits: Waits,
+) -> Any:
+    """Create a client, opened until `stack` is closed."""
     session, region = await prepare(spec)
     request.region = spec.counters.region = region
-    config = _config(spec)
-    signing = await signing_session(spec, session, region, config)
+    # Credentials come first: a client that was created without any would never get some.
+    signing, credentials = await source.signing(session, region)
     client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=config)
+        signing.create_client(spec.service.name, region_name=region, config=_config(spec))
     )
-    renewal = Renewal(client, partial(renewed_credentials, spec, session, region, config))
-    govern(client, spec, renewal)
-    return client, renewal
+    govern(client, spec, credentials, waits)
+    return client
 
 
 def _config(spec: ClientSpec) -> Any:

@@ -41,10 +41,28 @@ class Request:
     subject: str  # the name or path in question
     values: Collection[Redacted] = ()  # values in it, which AWS's message may repeat
 
-    def message(self, problem: str, remedy: str) -> str:
+    def message(self, problem: str, remedy: str = "") -> str:
         """Return a complete error message."""
         request = f"{self.service.title} ({self.region}): {self.operation} {self.subject!r}"
-        return f"{request}: {problem}; {remedy}"
+        return f"{request}: {problem}" + (f"; {remedy}" if remedy else "")
+
+
+class Unresolved(Exception):  # noqa: N818  # it is translated for each request
+    """A failure to resolve credentials or settings, without a secret.
+
+    Attributes:
+        problem: the source and what is wrong with it.
+        remedy: what to do.
+        kind: our class for it.
+    """
+
+    def __init__(
+        self, problem: str, remedy: str, kind: type[S1cretsError] = CredentialsError
+    ) -> None:
+        super().__init__(problem, remedy, kind)
+        self.problem = problem
+        self.remedy = remedy
+        self.kind = kind
 
 
 _Meaning: TypeAlias = tuple[str, type[S1cretsError]]
@@ -111,19 +129,13 @@ _PAGES = "AWS does not accept its own token for the next page: try again", BadRe
 _FAULTY = "check the endpoint, and whether a proxy changes responses", BadResponseError
 _UNKNOWN = "see AWS's documentation of the operation", S1cretsError
 _UNREACHABLE = "check whether the service can be reached from here", UnavailableError
-_LOG_IN = "log in again: aws sso login", CredentialsError
-_NO_CREDENTIALS = (
-    "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached",
-    CredentialsError,
-)
-_NO_ANSWER = "check whether that source of credentials answers, and its message", CredentialsError
 _BAD_ENDPOINT = "correct the endpoint", ConfigurationError
 _NO_TLS = (
     "check that the endpoint speaks TLS and that AWS_CA_BUNDLE has its certificate's issuer",
     UnavailableError,
 )
 
-_CODES = _table(
+CODES = _table(
     (_NOT_FOUND, "ParameterNotFound ResourceNotFoundException"),
     (_NO_VERSION, "ParameterVersionNotFound"),
     (_EXISTS, "ParameterAlreadyExists ResourceExistsException"),
@@ -157,9 +169,9 @@ _CODES = _table(
     (_POLICIES, "InvalidPolicyTypeException"),
     (_UNKNOWN, "InvalidRequestException"),
 )
-THROTTLES = frozenset(code for code, (_, kind) in _CODES.items() if kind is ThrottledError)
-EXPIRED = frozenset(code for code, meaning in _CODES.items() if meaning is _EXPIRED)
-QUOTAS = frozenset(code for code, meaning in _CODES.items() if meaning is _QUOTA)
+THROTTLES = frozenset(code for code, (_, kind) in CODES.items() if kind is ThrottledError)
+EXPIRED = frozenset(code for code, meaning in CODES.items() if meaning is _EXPIRED)
+QUOTAS = frozenset(code for code, meaning in CODES.items() if meaning is _QUOTA)
 
 _KMS_ACTIONS = {
     **dict.fromkeys(("CreateSecret", "PutSecretValue", "UpdateSecret"), "kms:GenerateDataKey"),
@@ -207,11 +219,6 @@ _TEXTS = [
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(
-    (_NO_CREDENTIALS, "NoCredentialsError"),
-    (("set all of the credentials", CredentialsError), "PartialCredentialsError"),
-    (_NO_ANSWER, "CredentialRetrievalError"),
-    (("check whether the metadata service answers", CredentialsError), "MetadataRetrievalError"),
-    (_LOG_IN, "SSOError TokenRetrievalError UnauthorizedSSOTokenError"),
     (("set AWS_PROFILE to a profile that exists", ConfigurationError), "ProfileNotFound"),
     (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
     (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
@@ -260,6 +267,8 @@ def translation(request: Request, theirs: Exception) -> Exception:
     """
     if isinstance(theirs, S1cretsError):
         return theirs
+    if isinstance(theirs, Unresolved):
+        return theirs.kind(request.message(theirs.problem, theirs.remedy))
     response = getattr(theirs, "response", None) or {}
     failure = response.get("Error", {})
     code, words = str(failure.get("Code", "")), str(failure.get("Message", "")).strip()
@@ -284,7 +293,7 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
     words = _without(request.values, words)
     described = f"{code} {request.operation}: {words}"
     matching = (meaning for text, meaning in _TEXTS if text.search(described))
-    meaning = next(matching, _CODES.get(code, fallback))
+    meaning = next(matching, CODES.get(code, fallback))
     if meaning == _NAME and request.values and not re.search(r"\bname\b", words, re.IGNORECASE):
         meaning = "correct the name, the value or the setting in question", InvalidValueError
     remedy, kind = meaning

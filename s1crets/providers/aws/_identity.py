@@ -6,29 +6,21 @@ cache remembers the answer, so a script with a warm cache needs neither AWS nor 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import anyio
 
 from s1crets._runtime import run_in_thread
 from s1crets.cache.scope import Scope
-from s1crets.providers.aws._client import quiet
+from s1crets.providers.aws._client import Clients, quiet
+from s1crets.providers.aws._credentials import FILES, CredentialSource, file_digest
 from s1crets.providers.aws._errors import Request, translated
 from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import (
-    ClientSpec,
-    configured_endpoint,
-    find_credentials,
-    load_models,
-    prepare,
-)
+from s1crets.providers.aws._session import configured_endpoint, load_models, prepare
 
 _log = logging.getLogger("s1crets")
 
@@ -36,7 +28,6 @@ _SETTING = re.compile(
     r"AWS_(ACCESS_KEY_ID|ACCOUNT_ID|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
     r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN|WEB_IDENTITY_TOKEN_FILE)"
 )
-_FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 # Sources of credentials that the hint covers. Credentials from a machine or a container may belong
 # to another role in the next process.
 _COVERED = ("env", "shared-credentials-file", "config-file", "assume-role", "sso")
@@ -47,8 +38,9 @@ _TIMEOUT = 2.0  # seconds to ask for the caller's identity
 class Identity:
     """Determines the scope of a provider's cache entries, unless it is a `namespace`."""
 
-    def __init__(self, spec: ClientSpec, namespace: str | None) -> None:
-        self._spec = spec
+    def __init__(self, clients: Clients, namespace: str | None) -> None:
+        spec = self._spec = clients.spec
+        self._credentials = clients.credentials
         given = [f"namespace={namespace}"] if namespace else []
         if "RoleArn" in spec.sts_args:
             given.append(f"role={spec.sts_args['RoleArn']}")
@@ -61,7 +53,7 @@ class Identity:
         region = self._spec.sts_args.get("aws_region", "")
         environment = sorted(os.environ.items())
         settings = [f"{name}={value}" for name, value in environment if _SETTING.fullmatch(name)]
-        files = [_digest(os.environ.get(name, default)) for name, default in _FILES.items()]
+        files = [file_digest(os.environ.get(name, default)) for name, default in FILES.items()]
         return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
 
     async def scope(self) -> Scope:
@@ -71,17 +63,17 @@ class Identity:
             session, region = await prepare(spec)
             endpoint = await run_in_thread(configured_endpoint, session, spec.service.name)
             if not owner:
-                owner, is_lasting = await _caller(session, region)
+                owner, is_lasting = await _caller(self._credentials, session, region)
         return Scope(f"{spec.service.name}\0{region}\0{endpoint}", owner, is_lasting)
 
 
-async def _caller(session: Any, region: str) -> tuple[str, bool]:
+async def _caller(source: CredentialSource, session: Any, region: str) -> tuple[str, bool]:
     """Return the identity of a session's credentials, and whether renewed ones have it too."""
     from aiobotocore.config import AioConfig
 
-    credentials = await find_credentials(session)
-    keys = await credentials.get_frozen_credentials()
-    account = getattr(keys, "account_id", None)
+    signing, credentials = await source.signing(session, region)
+    found = await credentials.get()
+    keys, account = found.keys, found.keys.account_id
     if account and not keys.token:
         return f"account={account},key={keys.access_key}", True
     config = AioConfig(
@@ -91,10 +83,10 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
     )
     try:
         await run_in_thread(load_models, session, STS)
-        async with session.create_client(STS.name, region_name=region, config=config) as sts:
+        async with signing.create_client(STS.name, region_name=region, config=config) as sts:
             with anyio.fail_after(_TIMEOUT):
                 answer = await sts.get_caller_identity()
-            is_lasting = getattr(credentials, "method", None) in _COVERED
+            is_lasting = found.method in _COVERED
             return "caller=" + _SESSION.sub(r"\1", answer["Arn"]), is_lasting
     except Exception as error:  # noqa: BLE001  # the fetch works without it
         # An access key has one owner; but a key that came with a token does not last.
@@ -106,11 +98,3 @@ async def _caller(session: Any, region: str) -> tuple[str, bool]:
             type(error).__name__,
         )
         return f"key={keys.access_key}", not keys.token
-
-
-def _digest(path: str) -> str:
-    """Return a digest of a file of AWS's, since it may contain keys; "" if there is none."""
-    with suppress(OSError):
-        # `Path.expanduser` fails if there is no home.
-        return hashlib.sha256(Path(os.path.expanduser(path)).read_bytes()).hexdigest()  # noqa: PTH111
-    return ""

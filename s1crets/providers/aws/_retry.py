@@ -22,10 +22,10 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
@@ -33,9 +33,12 @@ from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outc
 from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES, RejectedResponse
 
 if TYPE_CHECKING:
+    from s1crets.providers.aws._credentials import Credentials
     from s1crets.providers.aws._session import ClientSpec
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]
+
+T = TypeVar("T")
 
 _FIRST = 4.0  # requests per second, at least, after AWS has throttled for the first time
 _SLOWEST = 0.5  # requests per second
@@ -152,49 +155,37 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-class Renewal:
-    """Replaces a client's credentials with what `fetch` returns, when AWS says they expired."""
+class Waits:
+    """What requests of a client wait for, until the client is closed."""
 
-    def __init__(self, client: Any, fetch: Callable[[], Awaitable[Any]]) -> None:
-        self._signer = client._request_signer  # noqa: SLF001  # there is no public access
-        self._http = client._endpoint.http_session  # noqa: SLF001
-        self._fetch = fetch
-        self._task: asyncio.Task[None] | None = None
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    @property
-    def credentials(self) -> Any:
-        """The credentials that sign the next request."""
-        return self._signer._credentials  # noqa: SLF001
+    async def outcome(self, work: Coroutine[Any, Any, T]) -> T:
+        """Return the result of `work`; a cancelled caller leaves it running."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+        return await outcome_of(task)
 
-    async def renew(self, expired: Any) -> None:
-        """Replace these credentials, once for all requests that were signed with them."""
-        if self.credentials is not expired:
-            return
-        if self._task is None or self._task.done():
-            self._task = asyncio.get_running_loop().create_task(self._replace())
-        await outcome_of(self._task)
-
-    async def _replace(self) -> None:
-        self._signer._credentials = await self._fetch()  # noqa: SLF001
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
     async def aclose(self) -> None:
-        """Cancel a renewal under way."""
-        task, self._task = self._task, None
-        if task is not None:
+        """End all waiting."""
+        for task in list(self._tasks):
             await cancel_and_wait(task)
 
-    def unbind(self) -> None:
-        """Replace the locks of the client, which may be bound to a loop that has ended."""
-        for owner, name in (
-            (self._http, "_sessions_lock"),
-            (self.credentials, "_refresh_lock"),
-        ):
-            if hasattr(owner, name):
-                setattr(owner, name, asyncio.Lock())
+
+def unbind(client: Any) -> None:
+    """Replace the lock of a client, which may be bound to a loop that has ended."""
+    http = client._endpoint.http_session  # noqa: SLF001  # there is no public access
+    http._sessions_lock = asyncio.Lock()  # noqa: SLF001
 
 
-def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
-    """Apply rate limits, retries and counters to all requests of a client."""
+def govern(client: Any, spec: ClientSpec, credentials: Credentials, waits: Waits) -> None:
+    """Apply credentials, rate limits, retries and counters to all requests of a client."""
     from botocore.exceptions import ClientError
 
     async def before_signing(request: Any, operation_name: str, **_: Any) -> None:
@@ -206,7 +197,11 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
                 {"Error": {"Code": "ThrottlingException", "Message": message}}, operation_name
             )
         context[_RATE], context[_SENT] = rate, rate.clock()
-        context[_CREDENTIALS] = renewal.credentials
+        found = credentials.found
+        if found is None or credentials.clock() >= found.due:
+            found = await waits.outcome(credentials.get())
+        context[_CREDENTIALS] = found
+        context.setdefault("signing", {})["request_credentials"] = found.keys
 
     def before_send(request: Any, event_name: str, **_: Any) -> None:
         operation = event_name.rsplit(".", 1)[-1]
@@ -237,7 +232,7 @@ def govern(client: Any, spec: ClientSpec, renewal: Renewal) -> None:
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await renewal.renew(context[_CREDENTIALS])
+            await waits.outcome(credentials.renew(context[_CREDENTIALS]))
         return 0.0 if attempts < spec.retry else None
 
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()

@@ -1,9 +1,10 @@
-"""Sessions: region, credentials, assumed roles, and botocore's models, loaded once per process."""
+"""Sessions: region, and botocore's models, loaded once per process."""
 
 from __future__ import annotations
 
 import copy
 import os
+import ssl
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,10 +15,10 @@ import anyio
 
 from s1crets._runtime import import_lock, run_in_thread
 from s1crets.errors import ConfigurationError
-from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._retry import RateLimiter, http_session
-from s1crets.providers.aws._services import STS, Service
-from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
+from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._retry import RateLimiter
+from s1crets.providers.aws._services import Service
+from s1crets.providers.aws.options import StsArgs
 from s1crets.providers.instrumentation import Counters
 
 _METADATA_TIMEOUT = 1.0  # seconds to find out the region of an instance
@@ -66,18 +67,29 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
     """Read all files that creating a client needs; return a session and its region, if any."""
     with import_lock:
         import aiobotocore.config
-        import aiobotocore.credentials
         import aiobotocore.session
         import aiobotocore.utils  # noqa: F401
     session = _new_session() if spec.session is None else _with_shared_models(spec.session)
     if os.environ.get("AWS_ACCESS_KEY_ID") == _MOTO_KEY:
         _check_not_mocked(session, spec.service)
     load_models(session, spec.service)
-    if "RoleArn" in spec.sts_args:
-        load_models(session, STS)
+    _check_ca_bundle(session.get_config_variable("ca_bundle"))
     region = spec.sts_args.get("aws_region") or session.get_config_variable("region")
     # AWS_REGION is the name for ECS and for AWS's other SDKs; botocore ignores it.
     return session, region or os.environ.get("AWS_REGION")
+
+
+def _check_ca_bundle(path: str | None) -> None:
+    """Reject a file that TLS can't use: the error of a request does not name it."""
+    if path:
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(path)
+        except OSError as error:  # also `ssl.SSLError`
+            raise Unresolved(
+                f"no certificates in {path!r} [{type(error).__name__}]",
+                "correct AWS_CA_BUNDLE, or ca_bundle in the AWS config file",
+                ConfigurationError,
+            ) from None
 
 
 def _check_not_mocked(session: Any, service: Service) -> None:
@@ -101,18 +113,16 @@ def configured_endpoint(session: Any, service: str) -> str:
 
 
 def _new_session() -> Any:
-    from aiobotocore.config import AioConfig
     from aiobotocore.session import AioSession
 
     session = AioSession()
-    # For the clients of credential sources: SSO, AssumeRoleWithWebIdentity, roles of profiles.
-    session.set_default_client_config(AioConfig(http_session_cls=http_session()))
     session.full_config  # noqa: B018  # reads the config files, and remembers them
-    session.register_component("data_loader", _shared_loader(session))
+    session.register_component("data_loader", shared_loader(session))
     return session
 
 
-def _shared_loader(session: Any) -> Any:
+def shared_loader(session: Any) -> Any:
+    """Return the data loader that all sessions with the same search paths share."""
     from botocore.loaders import create_loader
 
     loader = create_loader(session.get_config_variable("data_path"))
@@ -122,7 +132,7 @@ def _shared_loader(session: Any) -> Any:
 def _with_shared_models(session: Any) -> Any:
     """Return a copy of a caller's session with the shared models, unless it loads its own data."""
     session.full_config  # noqa: B018  # see `_new_session`
-    own, shared = session.get_component("data_loader"), _shared_loader(session)
+    own, shared = session.get_component("data_loader"), shared_loader(session)
     if type(own) is not type(shared) or own.search_paths != shared.search_paths:
         return session
     ours, sibling = _new_session(), copy.copy(session)
@@ -146,68 +156,3 @@ def load_models(session: Any, service: Service) -> None:
     version = loader.determine_latest_version(service.name, "service-2")
     for kind in service.models:
         loader.load_service_model(service.name, kind, version)
-
-
-async def find_credentials(session: Any) -> Any:
-    """Return a session's credentials; raise `NoCredentialsError` if it has none."""
-    from botocore.exceptions import NoCredentialsError
-
-    credentials = await session.get_credentials()
-    if credentials is None:
-        raise NoCredentialsError
-    return credentials
-
-
-async def _current_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a client's credentials: the assumed role's, or else the session's."""
-    if "RoleArn" in spec.sts_args:
-        return await _assume_role(spec.sts_args, session, region, config)
-    return await find_credentials(session)
-
-
-async def renewed_credentials(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a client's credentials as their source provides them now."""
-    if spec.session is None:
-        session = await run_in_thread(_new_session)  # the old one remembers its credentials
-    return await _current_credentials(spec, session, region, config)
-
-
-async def signing_session(spec: ClientSpec, session: Any, region: str, config: Any) -> Any:
-    """Return a session like `session` with a client's credentials."""
-    # They come first, since a client that was created without any would never get some.
-    credentials = await _current_credentials(spec, session, region, config)
-
-    async def get_credentials() -> Any:
-        return credentials
-
-    sibling = copy.copy(session)
-    sibling.get_credentials = get_credentials
-    return sibling
-
-
-async def _assume_role(sts_args: StsArgs, session: Any, region: str, config: Any) -> Any:
-    """Return the role's credentials, which renew themselves."""
-    from aiobotocore.credentials import AioAssumeRoleCredentialFetcher, AioRefreshableCredentials
-
-    def sts(service: str, **credentials: Any) -> Any:
-        return session.create_client(service, region_name=region, config=config, **credentials)
-
-    source, role = await find_credentials(session), sts_args.get("RoleArn", "")
-    given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
-    arguments: dict[str, Any] = {**STS_DEFAULTS, **given}
-    fetcher = AioAssumeRoleCredentialFetcher(sts, source, role, extra_args=arguments)
-
-    async def renew() -> Any:
-        with translated(Request(STS, region, "AssumeRole", role)):
-            return await fetcher.fetch_credentials()
-
-    # With botocore's own windows, 15 and 10 minutes, a session of 15 minutes would be renewed for
-    # every request.
-    lifetime = arguments["DurationSeconds"]
-    return AioRefreshableCredentials.create_from_metadata(
-        metadata=await renew(),
-        refresh_using=renew,
-        method="sts-assume-role",
-        advisory_timeout=min(900, lifetime // 3),
-        mandatory_timeout=min(600, lifetime // 6),
-    )

@@ -74,7 +74,7 @@ class AwsStore(ABC):
         self.title = self.row.title
         self.clients = clients
         self.aclose = clients.aclose
-        identity = Identity(clients.spec, namespace)
+        identity = Identity(clients, namespace)
         self.scope, self.scope_hint = identity.scope, identity.hint
         self._batcher: Batcher[str, Fetched | _Refusal] = Batcher(
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
@@ -203,8 +203,20 @@ class AwsProvider(AsyncProvider):
         self._region = given["sts_args"].get("aws_region", self._region)
         counters = Counters(region=given["sts_args"].get("aws_region"))
         spec = ClientSpec(self._store_type.row, counters, **given)
-        store = self._store_type(Clients(spec), cache_args.get("namespace"))
+        clients = Clients(spec)
+        self._credentials = clients.credentials
+        store = self._store_type(clients, cache_args.get("namespace"))
         super().__init__(store, cache_args, deadline, counters)
+
+    def _too_late(self, method: str, subject: str) -> S1cretsError:
+        latest = self._credentials.latest
+        if latest and self.deadline and latest.pending_for > self.deadline / 2:
+            # Not an outage of the service, which would be answered with an expired value.
+            return CredentialsError(
+                f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
+                f" within the deadline of {self.deadline} s; check it, or raise the deadline"
+            )
+        return super()._too_late(method, subject)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}, region {self._region}>"

@@ -1,0 +1,257 @@
+"""botocore's chain of credential sources: blocking resolution, and a description of each failure.
+
+A failure means what it means because of its place, not because of its class: botocore raises
+`FileNotFoundError`, `JSONDecodeError`, `EOFError` and others. Messages contain no secret: neither
+responses nor the output of programs are shown.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from traceback import walk_tb
+from typing import Any
+
+from s1crets._runtime import import_lock
+from s1crets.errors import AccessDeniedError, ConfigurationError, CredentialsError, S1cretsError
+from s1crets.providers.aws._errors import CODES, Unresolved
+from s1crets.providers.aws._session import shared_loader
+from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
+
+_TIMEOUT = 5.0  # seconds to connect to a source, and for its response
+_PROCESS_TIMEOUT = 45.0  # seconds for a credential_process, which may open a browser
+
+# By botocore's name of the method. `{}` is the profile.
+_SOURCES = {
+    "assume-role": "the role of profile {!r}",
+    "assume-role-with-web-identity": "the web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN"
+    " or profile {!r})",
+    "config-file": "profile {!r} of the config file",
+    "container-role": "the container's endpoint (AWS_CONTAINER_CREDENTIALS_FULL_URI or …_RELATIVE_"
+    "URI, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE)",
+    "custom-process": "the credential_process of profile {!r}",
+    "env": "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
+    "iam-role": "the instance's metadata service",
+    "login": "the login_session of profile {!r}",
+    "shared-credentials-file": "profile {!r} of the credentials file",
+    "sso": "the SSO login of profile {!r}",
+    "sts-assume-role": "the role of sts_args",
+}
+_REMEDIES = {
+    "assume-role": "check the profile's role, and the credentials it is assumed with",
+    "assume-role-with-web-identity": "check the token file, and the role's trust policy",
+    "container-role": "check whether that source of credentials answers, and the token file",
+    "custom-process": "run the command: it must print the credentials as a JSON object (its output"
+    " is not shown here)",
+}
+# The whole message is one line, which ends with what to do.
+_LOGINS = {"login": "aws login", "sso": "aws sso login"}
+_SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
+_NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
+_MFA = "an MFA code is required, and there is no terminal to ask for it"
+_MFA_REMEDY = "run it in a terminal, or use credentials that need no MFA"
+EXPIRED = "they have expired already"
+CLOCK = "set the clock of this machine right, or renew them at their source"
+_TRUST = (
+    "allow sts:AssumeRole (with a token: sts:AssumeRoleWithWebIdentity) to the caller, and the"
+    " caller in the role's trust policy"
+)
+_ASSIGNMENT = "check that the role is assigned to the caller, and the role's trust policy"
+_CONFIGURATION = {
+    *("ConfigNotFound", "ConfigParseError", "InvalidConfigError", "MissingDependencyException"),
+    *("ProfileNotFound", "UnknownCredentialError"),
+}
+# Errors of botocore's whose messages contain nothing but names, paths and addresses.
+_SAFE = {
+    *_CONFIGURATION,
+    *("ConnectionClosedError", "ConnectionError", "ConnectTimeoutError", "EndpointConnectionError"),
+    *("CredentialRetrievalError", "LoginError", "MetadataRetrievalError", "NoCredentialsError"),
+    *("PartialCredentialsError", "ReadTimeoutError", "SSOError", "TokenRetrievalError"),
+}
+_CHAIN = re.compile(r"(aio)?botocore\.(credentials|tokens)")
+
+
+async def of_session(session: Any) -> Any:
+    """Return keys, method and expiry of a caller's session, or an `Unresolved`."""
+    try:
+        credentials = await session.get_credentials()
+        return _usable(credentials, credentials and await credentials.get_frozen_credentials())
+    except Exception as error:  # noqa: BLE001  # it is described without its frames
+        return _unresolved(error, session.get_config_variable("profile"))
+
+
+def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
+    """Return keys, method and expiry from botocore's chain and an assumed role. Blocks.
+
+    `source` has the keys of a caller's session, with which the role is assumed.
+    """
+    with import_lock:
+        from botocore.config import Config
+        from botocore.credentials import (
+            AssumeRoleCredentialFetcher,
+            Credentials,
+            DeferredRefreshableCredentials,
+        )
+        from botocore.session import Session
+    session = Session()
+    for name, value in {**variables, "region": region}.items():
+        session.set_config_variable(name, value)
+    try:
+        with _clients_closed(session):
+            session.register_component("data_loader", shared_loader(session))
+            retries = {"mode": "standard", "total_max_attempts": 2}
+            config = Config(
+                connect_timeout=_TIMEOUT,
+                read_timeout=_TIMEOUT,
+                retries=retries,
+                parameter_validation=False,  # its errors contain values
+            )
+            session.set_default_client_config(config)
+            _limit_processes(session)
+            credentials = Credentials(*source[:3]) if source else session.get_credentials()
+            if credentials and (role := sts_args.get("RoleArn")):
+                given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
+                fetcher = AssumeRoleCredentialFetcher(
+                    session.create_client, credentials, role, extra_args={**STS_DEFAULTS, **given}
+                )
+                credentials = DeferredRefreshableCredentials(
+                    fetcher.fetch_credentials, "sts-assume-role"
+                )
+            return _usable(credentials, credentials and credentials.get_frozen_credentials())
+    except BaseException as error:  # noqa: BLE001  # it is described without its frames
+        return _unresolved(error, session.get_config_variable("profile"))
+
+
+@contextmanager
+def _clients_closed(session: Any) -> Iterator[None]:
+    """Close all clients that the chain creates, and leaves open."""
+    create = session.create_client
+    with ExitStack() as stack:
+        session.create_client = lambda *args, **kwargs: stack.enter_context(
+            closing(create(*args, **kwargs))
+        )
+        yield
+
+
+class _Process(subprocess.Popen[bytes]):
+    """A credential_process with a time limit."""
+
+    def communicate(self, *_: Any, **__: Any) -> tuple[bytes, bytes]:
+        try:
+            return super().communicate(timeout=_PROCESS_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            with self:  # closes the pipes, and waits for its end
+                self.kill()
+            raise
+
+
+def _limit_processes(session: Any) -> None:
+    """Give a time limit to the processes of the profile, and of the profiles it refers to."""
+    from botocore.credentials import ProcessProvider
+
+    resolver = session.get_component("credential_provider")
+    builder = resolver.get_provider("assume-role")._profile_provider_builder  # noqa: SLF001
+
+    def create(profile: str) -> Any:
+        return ProcessProvider(profile, lambda: session.full_config, popen=_Process)
+
+    builder._create_process_provider = create  # noqa: SLF001
+    resolver.get_provider("custom-process")._popen = _Process  # noqa: SLF001
+
+
+def _usable(credentials: Any, keys: Any) -> Any:
+    """Return keys, method and expiry, or raise an error if they can't be used."""
+    from botocore.exceptions import NoCredentialsError
+
+    if credentials is None:
+        raise NoCredentialsError
+    for part in filter(None, (keys.access_key, keys.secret_key, keys.token)):
+        if not isinstance(part, str) or not re.fullmatch(r"[!-~]+", part):
+            problem = f"from {credentials.method}: a key or token is not text, or contains a space"
+            raise Unresolved(f"the credentials {problem} or line break", "correct it")
+    expiry = getattr(credentials, "_expiry_time", None)
+    return keys, getattr(credentials, "method", None) or "session", expiry
+
+
+# Description of failures
+
+
+def _unresolved(error: BaseException, profile: str | None) -> Unresolved:
+    """Return the description of a failure, with its source and a remedy, and without a secret."""
+    if isinstance(error, Unresolved):
+        return Unresolved(error.problem, error.remedy, error.kind)
+    method, profile, role = _origin(error, profile or "default")
+    source = _SOURCES.get(method, "the settings of profile {!r}").format(profile)
+    words, remedy, kind = _meaning(error, method)
+    place = f"{source} ({role})" if role else source
+    label = f" [{method}]" if method else ""
+    return Unresolved(f"no credentials from {place}{label}: {words}", remedy, kind)
+
+
+def _origin(error: BaseException, profile: str) -> tuple[str, str, str]:
+    """Return botocore's name of the method, the profile and the role that a failure is about."""
+    method = role = ""
+    for frame, _ in walk_tb(error.__traceback__):
+        if _CHAIN.fullmatch(frame.f_globals.get("__name__", "")):
+            owner = frame.f_locals.get("self")
+            method = getattr(owner, "METHOD", None) or getattr(owner, "method", None) or method
+            profile = getattr(owner, "_profile_name", profile)
+            role = getattr(owner, "_role_arn", role)
+    return method, profile, role
+
+
+def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsError]]:
+    """Return the words, the remedy and our class for a failure."""
+    name = type(error).__name__
+    kinds = {base.__name__ for base in type(error).__mro__}
+    kind: type[S1cretsError] = CredentialsError
+    words, remedy = _words(error, kinds, method), _REMEDIES.get(method, _SETTINGS)
+    if response := getattr(error, "response", None):
+        words, remedy = _refused(error, response, remedy)
+    elif "NoCredentialsError" in kinds:
+        remedy = _NONE
+    elif isinstance(error, EOFError):
+        words, remedy = f"{_MFA} [{name}]", _MFA_REMEDY
+    elif isinstance(error, RuntimeError):  # the chain's own: they have expired when they arrive
+        words, remedy = EXPIRED, CLOCK
+    elif "MissingDependencyException" in kinds:
+        words, remedy = f"botocore[crt] is not installed [{name}]", "pip install 's1crets[login]'"
+    elif method in _LOGINS:
+        words, remedy = f"{words}: log in again with `{_LOGINS[method]}`", ""
+    elif re.search(r"non 200 response (401|403)", words):
+        remedy = f"{remedy}; {_TRUST}"
+    if not kinds.isdisjoint(_CONFIGURATION) or type(error) is ValueError:
+        kind = ConfigurationError
+    return words, remedy, kind
+
+
+def _words(error: BaseException, kinds: set[str], method: str) -> str:
+    """Return what is wrong, as far as it contains no secret."""
+    name = type(error).__name__
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"it took longer than {_PROCESS_TIMEOUT:.0f} s"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror} [{name}]"
+    if method == "custom-process" and "Missing required key" not in str(error):
+        failed = "CredentialRetrievalError" in kinds
+        return f"the command {'failed' if failed else 'printed something else'} [{name}]"
+    if kinds & _SAFE or (type(error) is ValueError and method == "container-role"):
+        # A response may contain anything.
+        shown = re.sub(r"(from container metadata): .*", r"\1", str(error), flags=re.DOTALL)
+        return f"{shown} [{name}]"
+    return name
+
+
+def _refused(error: Any, response: Any, default: str) -> tuple[str, str]:
+    """Return the words and the remedy for a response of STS or SSO."""
+    failure = response.get("Error", {})
+    code, message = str(failure.get("Code", "")), str(failure.get("Message", ""))
+    remedy, kind = CODES.get(code, (default, None))
+    if kind is AccessDeniedError or code == "ForbiddenException":
+        remedy = _TRUST if error.operation_name.startswith("AssumeRole") else _ASSIGNMENT
+    # A validation error repeats arguments, such as the token; another body may contain anything.
+    if "Validation" in code or code.isdecimal():
+        message = ""
+    return f"{error.operation_name}: {message} [{code}]", remedy

@@ -1,0 +1,234 @@
+"""Credentials: resolved once for all providers of the process that use the same source.
+
+botocore's chain runs in a thread of its own, since it reads files, runs programs and asks for MFA
+codes. The result belongs to no event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import copy
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from math import inf
+from pathlib import Path
+from typing import Any
+
+from s1crets._circuit_breaker import Backoff
+from s1crets._runtime import check_can_start_thread, on_fork, run_in_thread
+from s1crets.cache.single_flight import SingleFlight
+from s1crets.providers.aws._credential_chain import CLOCK, EXPIRED, of_session, resolve
+from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._session import ClientSpec
+
+FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
+_AHEAD = 900.0  # seconds before expiry, at most, from which credentials are renewed
+_PAUSE, _LONGEST_PAUSE = 5.0, 30.0  # seconds without an attempt after a failure
+_MOST = 100  # sources whose credentials are kept
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Resolved credentials."""
+
+    keys: Any = field(repr=False)  # aiobotocore's `AioCredentials`, which never renew themselves
+    method: str
+    due: float  # when they are renewed
+    expires: float
+
+
+class Credentials:
+    """Credentials of one source.
+
+    All callers share an attempt to resolve them, and its failure for a while. A failure to renew
+    them counts when they have expired.
+
+    Args:
+        find: returns credentials, given those of the `session`; blocks. None: those are the result.
+        session: the caller's own session, if any.
+        clock: wall-clock seconds; `timer`: monotonic seconds. Both are injected by tests.
+
+    Attributes:
+        found: what was resolved last. It may be used until it is `due`.
+    """
+
+    def __init__(
+        self,
+        find: Callable[[Any], Any] | None,
+        session: Any = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._find = find
+        self._session = session
+        self.clock = clock
+        self._backoff = Backoff(_PAUSE, _LONGEST_PAUSE, timer=timer)
+        self.found: Found | None = None
+        self._failure = Unresolved("", "")
+        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._timer = timer
+        self._started = 0.0
+        self._thread: Future[None] | None = None
+        on_fork(self)
+
+    def after_fork(self) -> None:
+        """Forget the thread, which the child does not have."""
+        self._thread = None
+
+    @property
+    def pending_for(self) -> float:
+        """Seconds that the source has not answered for."""
+        return self._timer() - self._started if self.is_pending else 0.0
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the source has not answered yet."""
+        return self._thread is not None and not self._thread.done()
+
+    async def get(self) -> Found:
+        """Return credentials that are valid now, or raise `Unresolved`."""
+        found, now = self.found, self.clock()
+        if found and (now < found.due or (now < found.expires and self.is_pending)):
+            return found
+        await self._flights.join("", "", self._attempt)
+        found = self.found
+        if found is None or self.clock() >= found.expires:
+            raise copy.copy(self._failure)
+        return found
+
+    async def renew(self, expired: Found) -> None:
+        """Replace credentials that AWS rejected, once for all requests signed with them."""
+        if self.found is expired:
+            self.found = replace(expired, due=0.0, expires=0.0)
+        await self.get()
+
+    async def _attempt(self, _: str) -> None:
+        if self._backoff.is_waiting(""):
+            return
+        source = None
+        if self._session is not None:
+            source = await of_session(self._session)
+        if self._find is None or isinstance(source, Unresolved):
+            self._take(source)
+            return
+        if not self.is_pending:
+            self._started = self._timer()
+            self._thread = _in_thread(self._run, source and source[0])
+        await asyncio.wrap_future(self._thread)  # type: ignore[arg-type]
+
+    def _run(self, source: Any) -> None:
+        assert self._find is not None  # for mypy
+        self._take(self._find(source))
+
+    def _take(self, outcome: Any) -> None:
+        """Use the result of an attempt: keys, method and expiry, or the reason why not."""
+        if isinstance(outcome, Unresolved):
+            self._failure = outcome
+            self._backoff.failed("")
+            if self._find is None:  # a session of the caller's decides each time
+                self.found = None
+            return
+        from aiobotocore.credentials import AioCredentials
+
+        keys, method, expiry = outcome
+        due, expires = (-inf, inf) if self._find is None else (inf, inf)
+        if self._find is not None and expiry is not None:
+            expires = expiry.timestamp()
+            due = expires - min(_AHEAD, (expires - self.clock()) / 3)
+        self._backoff.succeeded("")
+        self._failure = Unresolved(f"the credentials from {method} {EXPIRED}", CLOCK)
+        self.found = Found(
+            AioCredentials(*keys[:3], account_id=keys.account_id), method, due, expires
+        )
+
+
+def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
+    """Start a daemon thread: a program that ends does not wait for a source that hangs."""
+    check_can_start_thread()
+    done: Future[None] = Future()
+    done.set_running_or_notify_cancel()  # a waiter that leaves must not cancel it
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            context.run(run, source)
+        finally:
+            done.set_result(None)
+
+    threading.Thread(target=work, name="s1crets credentials", daemon=True).start()
+    return done
+
+
+class CredentialSource:
+    """The source of a provider's credentials, which its other providers may share.
+
+    Attributes:
+        latest: the credentials that were needed last.
+    """
+
+    def __init__(self, spec: ClientSpec) -> None:
+        self._spec = spec
+        self.latest: Credentials | None = None
+
+    async def signing(self, session: Any, region: str) -> tuple[Any, Credentials]:
+        """Return a session like `session` that has the credentials, and those."""
+        credentials = self.latest = await _shared_credentials(self._spec, session, region)
+        found = await credentials.get()
+
+        async def get_credentials() -> Any:
+            return found.keys
+
+        sibling = copy.copy(session)
+        sibling.get_credentials = get_credentials
+        return sibling, credentials
+
+
+_shared: dict[Hashable, Credentials] = {}
+
+
+async def _shared_credentials(spec: ClientSpec, session: Any, region: str) -> Credentials:
+    """Return the process's credentials for a provider: same settings, role and partition."""
+    settings, partition = await run_in_thread(_settings, session, region)
+    role = {k: v for k, v in spec.sts_args.items() if k != "aws_region"}
+    key = (settings, spec.session, partition, tuple(sorted(role.items())))
+    credentials = _shared.pop(key, None)
+    if credentials is None:
+        variables = session.instance_variables()
+        find = partial(resolve, variables, spec.sts_args, region)
+        credentials = Credentials(None if spec.session and not role else find, spec.session)
+    _shared[key] = credentials  # now the last one
+    for old in list(_shared)[:-_MOST]:
+        _shared.pop(old, None)
+    return credentials
+
+
+def _settings(session: Any, region: str) -> tuple[str, str]:
+    """Return a digest of everything that decides about credentials, and the partition. Blocks."""
+    from botocore.exceptions import UnknownRegionError
+
+    names = [n for n in os.environ if n.startswith("AWS_") or n in ("BOTO_CONFIG", "HOME")]
+    parts = [f"{name}={os.environ[name]}" for name in sorted(names)]
+    parts += [file_digest(os.environ.get(name, default)) for name, default in FILES.items()]
+    partition = region
+    with suppress(UnknownRegionError):
+        partition = session.get_partition_for_region(region)
+    return hashlib.sha256(
+        "\0".join(parts).encode("utf-8", "surrogateescape")
+    ).hexdigest(), partition
+
+
+def file_digest(path: str) -> str:
+    """Return a digest of a file of AWS's, since it may contain keys; "" if there is none."""
+    with suppress(OSError):
+        # `Path.expanduser` fails if there is no home.
+        return hashlib.sha256(Path(os.path.expanduser(path)).read_bytes()).hexdigest()  # noqa: PTH111
+    return ""
