@@ -212,7 +212,7 @@ class TestLogs:
             loop.set_debug(False)
 
         assert leaks([line for line in seen if "to_thread" not in line]) == []
-        assert any("_Call.run" in line for line in seen)
+        assert any("_Call._run" in line for line in seen)
 
     @pytest.mark.parametrize("role", [False, True])
     async def test_calls_that_fail(self, whole: Wire, role: bool) -> None:  # noqa: FBT001

@@ -248,10 +248,11 @@ def _refused(error: Any, response: Any, default: str) -> tuple[str, str]:
     """Return the words and the remedy for a response of STS or SSO."""
     failure = response.get("Error", {})
     code, message = str(failure.get("Code", "")), str(failure.get("Message", ""))
-    remedy, kind = CODES.get(code, (default, None))
+    # A validation error repeats arguments, such as the token; another body may contain anything.
+    is_untold = "Validation" in code or code.isdecimal()
+    remedy, kind = (default, None) if is_untold else CODES.get(code, (default, None))
     if kind is AccessDeniedError or code == "ForbiddenException":
         remedy = _TRUST if error.operation_name.startswith("AssumeRole") else _ASSIGNMENT
-    # A validation error repeats arguments, such as the token; another body may contain anything.
-    if "Validation" in code or code.isdecimal():
+    if is_untold:
         message = ""
     return f"{error.operation_name}: {message} [{code}]", remedy
