@@ -14,7 +14,9 @@ import click
 
 from s1crets.testing.aws import local_aws
 
-_NO_FILES = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+_NO_FILES: dict[str, str] = dict.fromkeys(
+    ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull
+)
 _NOT_FOUND, _SIGNALLED = 127, 128  # exit codes as a shell's
 
 

@@ -118,7 +118,8 @@ def _parsed(header: str, service: str) -> dict[str, str]:
     algorithm, _, rest = header.partition(" ")
     if algorithm != _ALGORITHM:
         raise refusal(service, "incomplete", f"Unsupported AWS 'algorithm': '{algorithm}'.")
-    fields = dict(field.strip().partition("=")[::2] for field in rest.split(","))
+    pairs = (field.strip().partition("=") for field in rest.split(","))
+    fields = {name: text for name, _, text in pairs}
     if missing := [name for name in _FIELDS if not fields.get(name)]:
         needed = (f"Authorization header requires '{name}' parameter." for name in missing)
         raise refusal(service, "incomplete", " ".join(needed))

@@ -141,7 +141,7 @@ class TestRefreshOn:
                 async def decorated(this, password: str, *, to: str) -> Any:  # noqa: N805
                     return type(this), db.connect(password, to=to)
 
-                @classmethod
+                @classmethod  # pyright: ignore[reportArgumentType]  # it wants `type[Pool]` first
                 @fresh
                 async def inside(cls, password: str, *, to: str) -> Any:
                     return cls, db.connect(password, to=to)
