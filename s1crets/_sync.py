@@ -104,7 +104,7 @@ class _Portal:
                 loop, stop = started.result()
                 if self._loop is None:
                     self._thread, self._stop, self._loop = thread, stop, loop
-                else:  # a signal handler has started another in the middle of this
+                else:  # pragma: no cover  # by a signal handler: tests/processes/test_signals.py
                     loop.call_soon_threadsafe(stop.set)
             return self._loop
 

@@ -31,7 +31,7 @@ def get(provider: Any, path: str, key: tuple[str, ...]) -> None:
       s1crets get prod/db password
       s1crets get --provider aws.ps /prod/db/hosts 0
     """
-    if key:
+    if key or not hasattr(provider, "get_many"):  # a provider of another package may lack it
         write_value(provider.get(path, keypath=key))
     else:
         write_value(provider.get_many([path], raw=True)[path])

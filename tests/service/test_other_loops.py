@@ -15,6 +15,7 @@ from s1crets._runtime import LoopLocal, spawn_task
 from s1crets.cache import secret_cache
 from s1crets.cache.refresh import Refresher
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
+from s1crets.providers.files import AsyncFiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -206,3 +207,10 @@ def test_values_of_closed_loops_are_dropped() -> None:
         asyncio.run(contend())
 
     assert len(values) == 1
+
+
+def test_an_awaited_read_of_files_needs_asyncio_too(tmp_path: Path) -> None:
+    """Of a provider whose `get` is the generic one."""
+    reading = AsyncFiles(folder=tmp_path).get("a")
+    with pytest.raises(RuntimeError, match="requires asyncio"):
+        reading.send(None)

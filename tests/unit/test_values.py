@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1crets._keypath import keys_of
@@ -117,6 +117,7 @@ def spoil(value: Any) -> None:
 
 
 @given(documents)
+@settings(deadline=None)
 def test_every_keypath_leads_to_what_is_there(document: Any) -> None:
     """And what it leads to is the caller's own as well."""
     held = CachedValue(json.dumps(document))

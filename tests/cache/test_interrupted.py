@@ -1,0 +1,81 @@
+"""What a signal handler or a stopped event loop may leave between two steps."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.world import A, World
+
+from s1crets import _sync
+from s1crets.cache.backends._sqlite import FetchLocks
+from s1crets.cache.backends.memory import MemoryCache
+from s1crets.cache.entry import CachedValue, CacheKey, FetchToken, FetchTokens
+from s1crets.cache.tiers import MemoryTier
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Interrupted(MemoryCache):
+    """A cache in which an invalidation comes right after a value was stored."""
+
+    tokens: FetchTokens
+
+    async def set(self, *args: Any, **kwargs: Any) -> Any:
+        stored = await super().set(*args, **kwargs)
+        self.tokens.void(None, paths=True)
+        return stored
+
+
+async def test_what_is_voided_while_it_is_stored_does_not_stay() -> None:
+    """An invalidation in a signal handler deletes nothing that is not there yet."""
+    backend, tokens = Interrupted(), FetchTokens()
+    backend.tokens = tokens
+    token = tokens.add(FetchToken(A))
+    await MemoryTier(backend, tokens).put(CachedValue("old", 1.0, token.fetch), token, 100)
+
+    assert backend.peek(A.id) is None
+
+
+def test_the_locks_of_a_stopped_loop_are_free(tmp_path: Path) -> None:
+    """Its fetches may never end."""
+    locks = FetchLocks(os.open(tmp_path / "locks", os.O_RDWR | os.O_CREAT))
+
+    async def take() -> bool:
+        return locks.acquire("k")
+
+    stopped = asyncio.new_event_loop()
+    try:
+        assert stopped.run_until_complete(take())
+        assert asyncio.run(take())
+        locks.release("k")  # outside of the loop that has it: nothing happens
+    finally:
+        stopped.close()
+
+
+def test_a_cancelled_call_of_the_facade_ends() -> None:
+    """Its caller gets the exception of concurrent.futures."""
+
+    async def cancelled() -> None:
+        task = asyncio.current_task()
+        assert task
+        task.cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(CancelledError):
+        _sync._portal.run(_sync._Call(cancelled))
+
+
+async def test_locks_that_nobody_releases_are_not_remembered_forever() -> None:
+    """Those of event loops that were stopped."""
+    world = World(backend=MemoryCache(), cache_ttl=100)
+    await world.get()
+    (tier, _) = world.cache._shared
+    for number in range(1001):
+        assert await tier.lock(CacheKey.of_secret(f"/{number}"))
+
+    assert len(tier._locked) == 1
