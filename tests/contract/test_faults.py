@@ -130,8 +130,10 @@ def test_a_role_is_denied(s1crets_aws: LocalAws) -> None:
     with ParameterStore(sts_args={"RoleArn": role}) as ps:
         with pytest.raises(s1crets.CredentialsError, match="sts:AssumeRole on resource"):
             ps.get("/a")
-        s1crets_aws.heal()
-        s1crets_aws.seed({"aws.ps": {"/a": "v"}})
+    s1crets_aws.heal()
+    s1crets_aws.seed({"aws.ps": {"/a": "v"}})
+    # Not the same role, which is left alone for some seconds.
+    with ParameterStore(sts_args={"RoleArn": f"{role}-2"}) as ps:
         assert ps.get("/a") == "v"
     assert s1crets_aws.requests[0] == Request("sts", "AssumeRole", (role,))
 
