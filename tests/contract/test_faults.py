@@ -127,9 +127,9 @@ def test_a_role_is_denied(s1crets_aws: LocalAws) -> None:
     role = "arn:aws:iam::123456789012:role/reader"
     s1crets_aws.deny("sts:AssumeRole", role)
 
-    with ParameterStore(sts_args={"RoleArn": role}) as ps:
-        with pytest.raises(s1crets.CredentialsError, match="sts:AssumeRole on resource"):
-            ps.get("/a")
+    denied = pytest.raises(s1crets.CredentialsError, match="sts:AssumeRole on resource")
+    with ParameterStore(sts_args={"RoleArn": role}) as ps, denied:
+        ps.get("/a")
     s1crets_aws.heal()
     s1crets_aws.seed({"aws.ps": {"/a": "v"}})
     # Not the same role, which is left alone for some seconds.
