@@ -51,7 +51,10 @@ def check_value(name: str, value: Any, rule: Rule) -> None:
         wanted = " or ".join(kind.__name__ for kind in rule.kinds)
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
     if is_number and not rule.low <= value <= rule.high:
-        raise ValueError(f"{name} must be from {rule.low} to {rule.high}, not {value}")
+        limits = (
+            f"from {rule.low} to {rule.high}" if rule.high < math.inf else f"at least {rule.low}"
+        )
+        raise ValueError(f"{name} must be {limits}, not {value}")
     if rule.not_empty and not value:
         raise ValueError(f"{name} is empty")
 
