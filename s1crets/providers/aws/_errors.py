@@ -1,4 +1,4 @@
-"""Translation of botocore's errors to ours, in one context manager."""
+"""Translation of botocore's errors and AWS's error codes to our exceptions."""
 
 from __future__ import annotations
 
@@ -118,10 +118,6 @@ _ROLE = "correct the items of sts_args", ConfigurationError
 _CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
 _IDENTITY = "check the web identity token and the role's trust policy", CredentialsError
-_TRUST = (
-    "allow sts:AssumeRole to the caller, and the caller in the role's trust policy",
-    CredentialsError,
-)
 _CLOCK = "set the clock of this machine right", CredentialsError
 _REGION = "activate the region in the account's settings", ConfigurationError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
@@ -198,7 +194,6 @@ _TEXTS = [
         (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
         ("different aws account.*default kms", _FOREIGN_KEY),
         (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
-        (r"^accessdenied\w* assumerole", _TRUST),
         ("reserved parameter name", _RESERVED),
         (_ARGUMENT + "nest another parameter", _NESTED),
         (_ARGUMENT + "standard tier parameters support", _TOO_LONG),
