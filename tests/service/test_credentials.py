@@ -155,6 +155,11 @@ FAILURES: dict[str, tuple[Callable[[Machine], Any], type[Exception], str]] = {
         CRED,
         f"{CONTAINER}.*non 200 response 401.*trust policy",
     ),
+    "a container that redirects": (
+        lambda m: m.container(Reply(b"", 302, headers={"Location": "http://127.0.0.1:1/other"})),
+        CRED,
+        f"{CONTAINER}.*non 200 response 302",
+    ),
     "a container without JSON": (
         lambda m: m.container(Reply(f'{{"SecretAccessKey": "{CANARY}'.encode())),
         CRED,
