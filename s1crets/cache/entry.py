@@ -133,15 +133,23 @@ class CachedValue:
         version: as of `Fetched`.
         fetch: the fetch that brought it.
         landed: when this process stored it, in the sequence of fetches; 0 if another process did.
+        read_at: monotonic seconds of this process at which it was read from the service.
         value: returns the decoded value, a copy that belongs to the caller.
     """
 
-    __slots__ = ("_decoded", "fetch", "landed", "raw", "value", "version")
+    __slots__ = ("_decoded", "fetch", "landed", "raw", "read_at", "value", "version")
 
-    def __init__(self, raw: Raw, version: float = 0.0, fetch: FetchId | None = None) -> None:
+    def __init__(
+        self,
+        raw: Raw,
+        version: float = 0.0,
+        fetch: FetchId | None = None,
+        read_at: float = 0.0,
+    ) -> None:
         self.raw = raw
         self.version = version
         self.fetch = fetch
+        self.read_at = read_at
         self.landed = 0
         self.value: Callable[[], Any] = self._decode_first
 
@@ -293,9 +301,9 @@ class Record(NamedTuple):
     tombstones: Mapping[bytes, bytes]
     raw: Raw
 
-    def cached_value(self) -> CachedValue:
+    def cached_value(self, read_at: float) -> CachedValue:
         """Return the entry as the tiers pass it on."""
-        return CachedValue(self.raw, self.version, self.fetch)
+        return CachedValue(self.raw, self.version, self.fetch, read_at)
 
 
 def pack(record: Record) -> bytes:

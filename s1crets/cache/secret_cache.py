@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -74,6 +74,7 @@ class SecretCache:
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        self._timer = timer
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -103,11 +104,26 @@ class SecretCache:
         """Return a fresh entry of a local tier, or None; never waits. See also `peek_name`."""
         return self._tier(key).peek_id(key.id)
 
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+    def peek_younger(self, key: CacheKey, max_age: float) -> CachedValue | None:
+        """Return what `peek` returns, unless it was read more than `max_age` seconds ago."""
+        found = self.peek(key)
+        return None if _was_read_before(self._timer() - max_age, found) else found
+
+    async def read(
+        self, key: CacheKey, *, cached: bool, max_age: float | None = None
+    ) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
-        If `cached` is false, neither a tier nor another caller's fetch answers.
+        If `cached` is false, neither a tier nor another caller's fetch answers. With a `max_age`
+        in seconds, older entries and fetches that began earlier do not answer.
         """
+        if max_age is not None:
+            found: dict[CacheKey, CachedValue | S1cretsError] = {}
+            await self.read_many([key], found, cached=cached, max_age=max_age)
+            outcome = found[key]
+            if isinstance(outcome, S1cretsError):
+                raise outcome
+            return outcome
         if not self._scope.is_known:
             await self._scope.resolve()
         return await self._flights.join(key, *self._flight(key, cached=cached))
@@ -118,13 +134,35 @@ class SecretCache:
         found: dict[CacheKey, CachedValue | S1cretsError],
         *,
         cached: bool,
+        max_age: float | None = None,
     ) -> None:
         """Put what `read` returns or raises for each key into `found`, as the results arrive."""
         if not self._scope.is_known:
             await self._scope.resolve()
+        if cached and max_age is not None:
+            keys = await self._read_younger(keys, found, self._timer() - max_age)
+            cached = False
         fetch = self._get if cached else self._fetch
         wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
+
+    async def _read_younger(
+        self,
+        keys: Iterable[CacheKey],
+        found: dict[CacheKey, CachedValue | S1cretsError],
+        oldest: float,
+    ) -> Sequence[CacheKey]:
+        """Do as `read_many`; return the keys of values that were read before `oldest`.
+
+        Callers who find the same entry too old share a fetch. One that began before `oldest` does
+        not count either.
+        """
+        left = list(keys)
+        for fetch, kind in ((self._get, "any"), (self._fetch, "young")):
+            wanted = [(key, (key, self._epoch, kind)) for key in left]
+            await self._flights.join_many(wanted, fetch, found)
+            left = [key for key in left if _was_read_before(oldest, found[key])]
+        return left
 
     def _flight(
         self, key: CacheKey, *, cached: bool
@@ -134,7 +172,7 @@ class SecretCache:
         A fetch from before an invalidation is not joined by callers from after it, and a fetch
         that must not come from a cache is not joined at all.
         """
-        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
+        return ((key, self._epoch, "any"), self._get) if cached else (object(), self._fetch)
 
     async def _get(self, key: CacheKey) -> CachedValue:
         if not self._freshness.ttl:
@@ -185,11 +223,15 @@ class SecretCache:
         except S1cretsError as error:
             return await self.stale_or_raise(key, error)
 
-    async def stale_or_raise(self, key: CacheKey, error: S1cretsError) -> CachedValue:
+    async def stale_or_raise(
+        self, key: CacheKey, error: S1cretsError, max_age: float | None = None
+    ) -> CachedValue:
         """Return an expired entry if `error` is an outage; otherwise raise `error`."""
         found = None
         if self._freshness.on_error(error) is OnError.SERVE_STALE:
             found = await self._tier(key).find(key)
+        if max_age is not None and _was_read_before(self._timer() - max_age, found):
+            found = None
         if found is None:
             raise error
         if not self._backoff.is_waiting(key) and self._backoff.failed(key):
@@ -202,6 +244,7 @@ class SecretCache:
         token = token or await tier.begin(key)
         # The secrets under a path are stored under their own names too, in the other tier.
         fill_token = await self._keys.begin(key) if key.kind == PATH else token
+        began = self._timer()
         try:
             fetched = await self._source.fetch(key)
         except S1cretsError as error:
@@ -211,11 +254,11 @@ class SecretCache:
             raise
         if key in self._backoff.failed_keys:
             self._backoff.succeeded(key)
-        value = CachedValue(fetched.value, fetched.version, token.fetch)
+        value = CachedValue(fetched.value, fetched.version, token.fetch, began)
         if self._freshness.ttl:
             await tier.put(value, token, self._life())
             also = {
-                other: CachedValue(found.value, found.version, token.fetch)
+                other: CachedValue(found.value, found.version, token.fetch, began)
                 for other, found in fetched.also.items()
             }
             if also:
@@ -295,3 +338,8 @@ class SecretCache:
 
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived
+
+
+def _was_read_before(oldest: float, found: object) -> bool:
+    """Return whether a value was read before `oldest`; an error or nothing was not."""
+    return isinstance(found, CachedValue) and found.read_at < oldest

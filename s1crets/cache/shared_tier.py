@@ -116,6 +116,7 @@ class SharedTier:
         self._freshness = freshness
         self._on_due = on_due
         self._clock = clock
+        self._timer = timer
         self._scope: Scope | None = None
         self._rows: dict[Hashable, Rows] = {}
         self._seen: dict[Hashable, Seen] = {}
@@ -229,7 +230,8 @@ class SharedTier:
         if record is not None and all(
             record.tombstones.get(digest) == token for digest, token in tombstones.items()
         ):
-            value = record.cached_value()
+            age = max(0.0, self._clock() - record.stored)
+            value = record.cached_value(self._timer() - age)
         seen = Seen(texts, record, value, tombstones)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()

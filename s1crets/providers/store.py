@@ -39,6 +39,21 @@ class SecretMetadata:
     changed: datetime | None
 
 
+@dataclass(frozen=True)
+class SecretVersion:
+    """A version of a secret without its value, as `history` returns it.
+
+    Attributes:
+        version: a parameter's version number, or the id of a secret's version.
+        labels: a parameter's labels, or the stages of a secret's version, such as `AWSCURRENT`.
+        created: time of its creation, with a time zone; None if the service does not report it.
+    """
+
+    version: str
+    labels: tuple[str, ...]
+    created: datetime | None
+
+
 class Store(Source, Protocol):
     """One service's operations. A new service implements this, which includes `Source`.
 
@@ -72,8 +87,16 @@ class Store(Source, Protocol):
         """Validate, and return the work of deleting a secret."""
         ...
 
+    def restore(self, path: str) -> Awaitable[None]:
+        """Validate, and return the work of restoring a deleted secret, or raise a TypeError."""
+        ...
+
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path; "" means all."""
+        ...
+
+    def history(self, path: str) -> Awaitable[list[SecretVersion]]:
+        """Validate, and return the request for a secret's versions, or raise a TypeError."""
         ...
 
     async def aclose(self) -> None:
@@ -99,6 +122,12 @@ def check_name(name: object) -> None:
 def is_under(name: str, path: str) -> bool:
     """Return whether `name` is `path` or starts with `path` and a slash. "" contains every name."""
     return not path or name == path or name.startswith(path.rstrip("/") + "/")
+
+
+def relative_to(path: str, values: Mapping[str, _R]) -> dict[str, _R]:
+    """Return the values by their names without the path that contains them."""
+    above = path.rstrip("/")
+    return {name.removeprefix(above).removeprefix("/"): one for name, one in values.items()}
 
 
 async def fetch_each(
