@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
 
+_BYTE_ORDER_MARK = "\ufeff"  # of a file that became a secret
+_IGNORED = _BYTE_ORDER_MARK + " \t\r\n"  # before JSON
+
 VALUE, PATH, EXISTS = "value", "path", "exists"
 
 
@@ -66,9 +69,9 @@ Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 def decode(raw: Raw) -> Any:
     """Parse `raw` if it is a JSON object or array; leave any other text unchanged."""
     if isinstance(raw, str):
-        if raw.lstrip(" \t\r\n")[:1] in ("{", "["):
+        if raw.lstrip(_IGNORED)[:1] in ("{", "["):
             try:
-                return json.loads(raw)
+                return json.loads(raw.removeprefix(_BYTE_ORDER_MARK))
             except (ValueError, RecursionError):
                 return raw
         return raw

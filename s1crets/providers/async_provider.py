@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
@@ -22,7 +30,7 @@ from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
 from s1crets.providers.instrumentation import Counters, Stats
-from s1crets.providers.rotation import Injected, Rotation
+from s1crets.providers.rotation import Injected, KeyPaths, Rotation
 from s1crets.providers.store import (
     SecretMetadata,
     SecretVersion,
@@ -306,12 +314,22 @@ class AsyncProvider:
 
     # Rotation
 
+    @overload
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Injected[P, Coroutine[Any, Any, R]],
-    ]:
+    ]: ...
+
+    @overload
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: Mapping[str, KeyPath]
+    ) -> Callable[
+        [Callable[..., Coroutine[Any, Any, R]]], Injected[..., Coroutine[Any, Any, R]]
+    ]: ...
+
+    def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
         In a method the secret follows `self` or `cls`. Callers leave it out. When the function
@@ -321,7 +339,8 @@ class AsyncProvider:
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            keypath: a key, or a sequence of keys, to look up in a JSON value. A mapping passes
+                several keyword arguments instead: `{"user": "user", "password": ("db", "pw")}`.
 
         Raises:
             TypeError: not exception classes, or the function is not a coroutine function.
