@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -21,7 +22,7 @@ from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.cache.single_flight import SingleFlight
-from s1crets.errors import S1cretsError
+from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
     from s1crets.cache.entry import CacheKey, FetchToken
@@ -73,6 +74,7 @@ class SecretCache:
         tiers = build_tiers(args, self._refresh_due, timer, clock)
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
+        self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
         self._timer = timer
         # `peek` for primary keys alone, and faster.
@@ -158,7 +160,8 @@ class SecretCache:
         not count either.
         """
         left = list(keys)
-        for fetch, kind in ((self._get, "any"), (self._fetch, "young")):
+        get = partial(self._get, is_negative_used=False)  # whose entries have no age
+        for fetch, kind in ((get, "positive"), (self._fetch, "young")):
             wanted = [(key, (key, self._epoch, kind)) for key in left]
             await self._flights.join_many(wanted, fetch, found)
             left = [key for key in left if _was_read_before(oldest, found[key])]
@@ -174,13 +177,18 @@ class SecretCache:
         """
         return ((key, self._epoch, "any"), self._get) if cached else (object(), self._fetch)
 
-    async def _get(self, key: CacheKey) -> CachedValue:
+    async def _get(self, key: CacheKey, *, is_negative_used: bool = True) -> CachedValue:
+        negative = self._negative if is_negative_used else None
         if not self._freshness.ttl:
+            if negative is not None:
+                await negative.check(key)
             return await self._fetch(key)
         tier = self._tier(key)
         found, token = await tier.look_up(key)
         if found is not None:
             return found
+        if negative is not None:
+            await negative.check(key)
         locked = await tier.lock(key)
         if locked is None:
             return await self._fetch_or_stale(key, token)
@@ -245,13 +253,19 @@ class SecretCache:
         # The secrets under a path are stored under their own names too, in the other tier.
         fill_token = await self._keys.begin(key) if key.kind == PATH else token
         began = self._timer()
+        negative = self._negative
+        absent_token = None if negative is None else await negative.begin(key)
         try:
             fetched = await self._source.fetch(key)
         except S1cretsError as error:
             if self._freshness.on_error(error) is OnError.DROP:
                 self._backoff.succeeded(key)
                 await self._refused(key)
+            if negative and absent_token and isinstance(error, SecretNotFoundError):
+                await negative.remember(error, absent_token)
             raise
+        if negative is not None:
+            await negative.forget(key)
         if key in self._backoff.failed_keys:
             self._backoff.succeeded(key)
         value = CachedValue(fetched.value, fetched.version, token.fetch, began)
@@ -305,7 +319,7 @@ class SecretCache:
         A caller that is cancelled leaves the work running: half of it would be worse than none.
         """
         self._epoch += 1
-        self._tokens.void(secrets, paths=True)  # before the scope is resolved, which may wait
+        self._void(secrets)  # before the scope is resolved, which may wait
         task = asyncio.get_running_loop().create_task(self._invalidate(secrets))
         self._invalidations.add(task)
         task.add_done_callback(self._invalidated)
@@ -321,10 +335,16 @@ class SecretCache:
             await self._scope.resolve()
         await self._drop(secrets)
 
-    async def _drop(self, secrets: Collection[str] | None) -> None:
+    def _void(self, secrets: Collection[str] | None) -> None:
         self._tokens.void(secrets, paths=True)
-        # At once, so that neither tier answers while the other's backend is slow.
-        await asyncio.gather(self._keys.invalidate(secrets), self._derived.invalidate(secrets))
+        if self._negative is not None:
+            self._negative.void(secrets)
+
+    async def _drop(self, secrets: Collection[str] | None) -> None:
+        self._void(secrets)
+        tiers = [self._keys, self._derived, *([self._negative] if self._negative else [])]
+        # At once, so that no tier answers while another's backend is slow.
+        await asyncio.gather(*(tier.invalidate(secrets) for tier in tiers))
 
     async def aclose(self) -> None:
         """Close what the tiers have open, after the invalidations under way, if they end."""
@@ -335,6 +355,8 @@ class SecretCache:
             await cancel_and_wait(task)  # the tiers remember what it should drop
         await self._keys.aclose()
         await self._derived.aclose()
+        if self._negative is not None:
+            await self._negative.aclose()
 
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived
