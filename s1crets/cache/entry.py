@@ -71,13 +71,18 @@ def decode(raw: Raw) -> Any:
     if isinstance(raw, str):
         if raw.lstrip(_IGNORED)[:1] in ("{", "["):
             try:
-                return json.loads(raw.removeprefix(_BYTE_ORDER_MARK))
+                return json.loads(without_byte_order_mark(raw))
             except (ValueError, RecursionError):
                 return raw
         return raw
     if isinstance(raw, bytes):
         return raw
     return {name: decode(member) for name, member in raw.items()}
+
+
+def without_byte_order_mark(text: str) -> str:
+    """Return the text that follows a byte order mark, with which files may begin."""
+    return text.removeprefix(_BYTE_ORDER_MARK)
 
 
 def deep_copy(value: Any) -> Any:
