@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -142,30 +142,25 @@ class SecretCache:
         if not self._scope.is_known:
             await self._scope.resolve()
         if cached and max_age is not None:
-            keys = await self._read_younger(keys, found, self._timer() - max_age)
+            keys, oldest = list(keys), self._timer() - max_age
+            ids = [(key, (key, self._epoch, max_age)) for key in keys]
+            await self._flights.join_many(ids, partial(self._get_younger, max_age), found)
+            # A fetch that began before this call may be too old as well.
+            keys = [key for key in keys if _was_read_before(oldest, found[key])]
             cached = False
         fetch = self._get if cached else self._fetch
         wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
 
-    async def _read_younger(
-        self,
-        keys: Iterable[CacheKey],
-        found: dict[CacheKey, CachedValue | S1cretsError],
-        oldest: float,
-    ) -> Sequence[CacheKey]:
-        """Do as `read_many`; return the keys of values that were read before `oldest`.
-
-        Callers who find the same entry too old share a fetch. One that began before `oldest` does
-        not count either.
-        """
-        left = list(keys)
-        get = partial(self._get, is_negative_used=False)  # whose entries have no age
-        for fetch, kind in ((get, "positive"), (self._fetch, "young")):
-            wanted = [(key, (key, self._epoch, kind)) for key in left]
-            await self._flights.join_many(wanted, fetch, found)
-            left = [key for key in left if _was_read_before(oldest, found[key])]
-        return left
+    async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
+        oldest = self._timer() - max_age
+        found, token = await self._tier(key).look_up(key)
+        if found is not None and not _was_read_before(oldest, found):
+            return found
+        try:  # a token that came with an entry is not one of a fetch
+            return await self._fetch(key, token if found is None else None)
+        except S1cretsError as error:
+            return await self.stale_or_raise(key, error, max_age)
 
     def _flight(
         self, key: CacheKey, *, cached: bool
@@ -175,10 +170,10 @@ class SecretCache:
         A fetch from before an invalidation is not joined by callers from after it, and a fetch
         that must not come from a cache is not joined at all.
         """
-        return ((key, self._epoch, "any"), self._get) if cached else (object(), self._fetch)
+        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
 
-    async def _get(self, key: CacheKey, *, is_negative_used: bool = True) -> CachedValue:
-        negative = self._negative if is_negative_used else None
+    async def _get(self, key: CacheKey) -> CachedValue:
+        negative = self._negative
         if not self._freshness.ttl:
             if negative is not None:
                 await negative.check(key)

@@ -24,11 +24,16 @@ from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
+from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
 from s1crets.cache.options import CacheArgs
 from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
-from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
+from s1crets.errors import (
+    BatchError,
+    DeadlineExceededError,
+    S1cretsError,
+    SecretNotFoundError,
+)
 from s1crets.providers.instrumentation import Counters, Stats
 from s1crets.providers.rotation import Injected, KeyPaths, Rotation
 from s1crets.providers.store import (
@@ -494,7 +499,11 @@ class AsyncProvider:
         found = self._hit_path(path, **local, **options)
         if found is MISSING:
             key = self._store.key(path, PATH, **options)
-            held = await self.read(key, cached=cached, max_age=max_age)
+            try:
+                held = await self.read(key, cached=cached, max_age=max_age)
+            except BatchError as error:
+                error.values = error.values if raw else decode(error.values)
+                raise
             found = held.stored() if raw else held.value()
             found = relative_to(key.name, found) if relative else found
         return dict(found)
