@@ -91,7 +91,7 @@ class TestHistory:
     @pytest.mark.parametrize(
         "wrong",
         [
-            {"Name": "/b"}, {"Version": "3", "VersionId": 3}, {"Labels": "x", "VersionStages": "x"},
+            {"Name": "/b"}, {"Version": "3", "VersionId": 3},
             {"Version": None, "VersionId": None},
         ],
     )  # fmt: skip
@@ -114,9 +114,7 @@ class TestHistory:
 
         assert len(scripted.asked) == 2
 
-    async def test_a_missing_secret(
-        self, ps: AsyncParameterStore, sm: AsyncSecretsManager, s1crets_aws: Any
-    ) -> None:
+    async def test_a_missing_secret(self, ps: AsyncParameterStore, sm: AsyncSecretsManager) -> None:
         """A `KeyError`."""
         for history in (ps.history("/none"), sm.history("none")):
             with pytest.raises(SecretNotFoundError, match="none"):
@@ -272,7 +270,7 @@ class TestVersionsOfSecrets:
         ]
 
     async def test_the_first_version_is_the_current_one(
-        self, sm: AsyncSecretsManager, asm: Any, top: str
+        self, sm: AsyncSecretsManager, top: str
     ) -> None:
         """`put` does not create a secret whose only version would have another stage."""
         with pytest.raises(ConfigurationError, match="first version can only be AWSCURRENT"):
