@@ -66,7 +66,7 @@ class Rotation:
 
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
-    ) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], Any]:
+    ) -> Callable[[Any], Any]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
@@ -95,7 +95,7 @@ class Rotation:
         path: str,
         keypath: KeyPaths,
         run: Callable[..., Any],
-    ) -> Callable[[Callable[..., R]], Any]:
+    ) -> Callable[[Any], Any]:
         """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 

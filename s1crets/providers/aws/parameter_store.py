@@ -100,8 +100,9 @@ class SsmStore(AwsStore):
         """Return the keys of all paths whose entries may contain the parameter."""
         parts = path.split("/")
         for above in ["/", *("/".join(parts[:end]) for end in range(2, len(parts)))]:
-            for decrypt, recursive, label in product(*[(True, False)] * 2, (None, *self._labels)):
-                yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
+            for decrypt, recursive in product((True, False), repeat=2):
+                for label in (None, *self._labels):
+                    yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
 
     async def fetch(self, key: CacheKey) -> Fetched:
         """Request a value, all parameters under a path, or whether there are any."""

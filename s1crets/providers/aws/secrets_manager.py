@@ -362,7 +362,7 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        is_plain = cached and version_id is version_stage is max_age is None and not raw
+        is_plain = cached and version_id is None is version_stage and max_age is None and not raw
         if is_plain:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
