@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from s1crets._runtime import LoopLocal
+from s1crets._per_loop import LoopLocal
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")

@@ -40,8 +40,9 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from s1crets._per_loop import LoopLocal
 from s1crets._redaction import Redacted, redact, strip_traceback
-from s1crets._runtime import LoopLocal, run_in_thread
+from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
@@ -284,9 +285,7 @@ class _SimpleStore:
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):
-                self._counters.requests[operation] += 1
-                if observer:
-                    observer.sent(again=False)
+                self._counters.was_sent(operation)
                 return await hook(*args, **kwargs)
 
 
