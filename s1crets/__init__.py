@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s1crets import _aliases, aio, errors
+from s1crets._keypath import UNSET
 from s1crets._redaction import redact
-from s1crets._sentinels import UNSET
 from s1crets._version import __version__
 from s1crets.errors import *  # noqa: F403
 from s1crets.providers import provider as _provider

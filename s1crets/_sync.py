@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 
 import anyio
 
+from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import (
     callers_level,
@@ -24,7 +25,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets._sentinels import MISSING
 from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 

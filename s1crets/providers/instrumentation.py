@@ -84,13 +84,6 @@ class Counters:
         self.region = region
         self.observer: Observer | None = None
 
-    def was_sent(self, operation: str, *, again: bool = False) -> None:
-        """Count a request; `again` for a retry."""
-        self.requests[operation] += 1
-        self.retried += again
-        if observer := self.observer:
-            observer.sent(again=again)
-
     def was_throttled(self) -> None:
         """Count a throttled request."""
         self.throttled += 1

@@ -285,7 +285,9 @@ class _SimpleStore:
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
             with observed, _translated(self._hooks.service, operation, subject):
-                self._counters.was_sent(operation)
+                self._counters.requests[operation] += 1
+                if observer:
+                    observer.sent(again=False)
                 return await hook(*args, **kwargs)
 
 
@@ -332,11 +334,10 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
 
     def _hint(self, name: str) -> str:
-        if name in RULES:
-            return f"it belongs in cache_args={{{name!r}: ...}}"
+        elsewhere = {one: f"cache_args={{{one!r}: ...}}" for one in RULES}
         named = inspect.signature(type(self)).parameters.values()
         own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
-        return suggestion(name, [*own, *SimpleOptions.__annotations__])
+        return suggestion(name, [*own, *SimpleOptions.__annotations__], elsewhere)
 
     def _checked_cache_args(self, args: Any) -> Any:
         """Return the `cache_args` with this class's TTL, after validating them."""

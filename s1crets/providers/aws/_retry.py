@@ -174,7 +174,11 @@ class _Attempts:
         attempt = request.headers.get("amz-sdk-request", b"")
         attempt = attempt if isinstance(attempt, bytes) else attempt.encode()
         again = b"attempt=1;" not in attempt + b";"
-        self._spec.counters.was_sent(operation, again=again)
+        counters = self._spec.counters
+        counters.requests[operation] += 1
+        counters.retried += again
+        if observer := counters.observer:
+            observer.sent(again=again)
 
     async def needs_retry(
         self, response: Any, operation: Any, request_dict: Any, attempts: int, **_: Any
