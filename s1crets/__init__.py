@@ -22,18 +22,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 __all__ += errors.__all__
-__all__ += [
-    "__version__",
-    "aio",
-    "create",
-    "delete",
-    "get",
-    "get_by_path",
-    "get_many",
-    "path_exists",
-    "put",
-    "update",
-]
+__all__ += ["__version__", "aio"]
+__all__ += aio.__all__
 
 _aliases.register()
 _REQUIRED: Any = UNSET  # so that a call without a provider gets an error that says so

@@ -39,7 +39,10 @@ class LoopLocal(weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, R]):
 
 
 class _Opened(Generic[R]):
-    """A resource, the generator that closes it, and the finalizer that keeps both alive."""
+    """A resource, the generator that closes it, and the finalizer that keeps both alive.
+
+    To call the finalizer closes the resource soon, on its loop.
+    """
 
     __slots__ = ("finalizer", "lifetime", "resource")
 
@@ -103,20 +106,18 @@ class PerLoop(Generic[R]):
                 self.ready.pop(loop, None)
                 task = self._opening.pop(loop, None)
                 if task is not None and _succeeded(task):
-                    task.result().finalizer.detach()
-                    _close_soon(loop, task.result().lifetime)
+                    task.result().finalizer()
 
     async def aclose(self) -> None:
         """Close the resource of the running loop, and let other running loops close theirs."""
         opening, self._opening, self.ready = self._opening, {}, {}
         for loop, task in opening.items():
             here = loop is asyncio.get_running_loop()
-            if _succeeded(task):
+            if _succeeded(task) and here:
                 task.result().finalizer.detach()
-                if here:
-                    await task.result().lifetime.aclose()
-                else:
-                    _close_soon(loop, task.result().lifetime)
+                await task.result().lifetime.aclose()
+            elif _succeeded(task):
+                task.result().finalizer()
             elif here:
                 await cancel_and_wait(task)
             else:

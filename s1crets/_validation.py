@@ -10,19 +10,12 @@ from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """The valid values of an option.
-
-    Attributes:
-        kinds: their types.
-        low: the smallest number.
-        high: the largest number.
-        not_empty: whether text must not be empty.
-    """
+    """The valid values of an option: their types, and the range of numbers."""
 
     kinds: tuple[Any, ...]
     low: float = -math.inf
     high: float = math.inf
-    not_empty: bool = False
+    not_empty: bool = False  # of text
 
 
 NUMBER = (int, float)
