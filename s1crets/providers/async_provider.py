@@ -50,6 +50,8 @@ class AsyncProvider:
 
     service: str
     """The service's name in error messages."""
+    registered_as: str = ""
+    """The name of the process-wide provider of this class, such as `aws.ps`, if there is one."""
 
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters

@@ -312,6 +312,7 @@ class AsyncParameterStore(AwsProvider):
     """
 
     service = PARAMETER_STORE.title
+    registered_as = "aws.ps"
     _store_type = SsmStore
 
     @cached_property

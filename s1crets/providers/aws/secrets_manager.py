@@ -241,6 +241,7 @@ class AsyncSecretsManager(AwsProvider):
     """
 
     service = SECRETS_MANAGER.title
+    registered_as = "aws.sm"
     _store_type = SecretsManagerStore
 
     async def get(
