@@ -61,17 +61,12 @@ class PerLoop(Generic[R]):
 
     Concurrent callers share the opening. A loop that shuts down closes the generators begun on it,
     so a program that never closes its provider leaves no connection open.
-
-    Args:
-        open_: an async generator function that opens the resource, yields it and closes it.
-
-    Attributes:
-        ready: the resources that are open, by event loop; a look here is faster than `get`.
     """
 
     def __init__(self, open_: Callable[..., AsyncGenerator[R, None]]) -> None:
-        self._open = open_
+        self._open = open_  # opens the resource, yields it and closes it
         self._opening: dict[asyncio.AbstractEventLoop, asyncio.Task[_Opened[R]]] = {}
+        # What is open, by event loop; a look here is faster than `get`.
         self.ready: dict[asyncio.AbstractEventLoop, R] = {}
         _all_per_loop.add(self)
         on_fork(self)

@@ -156,16 +156,12 @@ def in_background(provider: T) -> T:
 
 
 class _Call:
-    """A method and its arguments, which the repr does not show, and the task that calls it.
-
-    Attributes:
-        done: locked until the task has ended.
-    """
+    """A method and its arguments, which the repr does not show, and the task that calls it."""
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
         self._task: asyncio.Task[Redacted] | None = None
-        self.done = threading.Lock()
+        self.done = threading.Lock()  # held until the task has ended
         self.done.acquire()
 
     def start(self) -> None:
