@@ -425,25 +425,28 @@ def _move_stage(body: dict[str, Any], backend: Any) -> dict[str, Any]:
     """Execute `UpdateSecretVersionStage`, and return its response."""
     secret, stage = _active(body["SecretId"], backend), body["VersionStage"]
     source, target = body.get("RemoveFromVersionId"), body.get("MoveToVersionId")
-    problem, holder = "", _holder(secret, stage)
-    for key in filter(None, (source, target)):
-        if key not in secret.versions:
-            problem = f"Not a valid version: {key}"
-    if not problem and source and source != holder:
-        problem = f"Version stage {stage} not found in version {source}"
-    if not problem and holder and not source and target != holder:
-        problem = (
-            f"The parameter RemoveFromVersionId can't be empty. Staging label {stage} is currently"
-            f" attached to version {holder}, so you must explicitly reference that version in"
-            " RemoveFromVersionId."
-        )
-    if not problem and stage == _CURRENT and not target:
-        problem = _KEEP_CURRENT
-    if problem:
+    if problem := _immovable(secret, stage, source, target):
         raise AwsError("InvalidParameterException", problem)
     _attach(secret, target, [stage])
     secret.last_changed_date = round(time.time(), 3)
     return {"ARN": secret.arn, "Name": secret.name}
+
+
+def _immovable(secret: Any, stage: str, source: str | None, target: str | None) -> str:
+    """Return the reason why a stage can't be moved from one version to another, if any."""
+    holder = _holder(secret, stage)
+    for key in filter(None, (source, target)):
+        if key not in secret.versions:
+            return f"Not a valid version: {key}"
+    if source and source != holder:
+        return f"Version stage {stage} not found in version {source}"
+    if holder and not source and target != holder:
+        return (
+            f"The parameter RemoveFromVersionId can't be empty. Staging label {stage} is currently"
+            f" attached to version {holder}, so you must explicitly reference that version in"
+            " RemoveFromVersionId."
+        )
+    return "" if target or stage != _CURRENT else _KEEP_CURRENT
 
 
 def _attach(secret: Any, target: str | None, moved: Collection[str]) -> None:

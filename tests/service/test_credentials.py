@@ -423,6 +423,31 @@ async def test_a_slow_renewal_does_not_keep_others_waiting() -> None:
     assert await first == "a"
 
 
+async def test_a_cancelled_caller_leaves_the_source_running() -> None:
+    """The next caller waits for the same attempt, and gets its result."""
+    source, go = Source(), threading.Event()
+    source.succeeds("a")
+    find = source.find
+
+    def slow(given: Any) -> Any:
+        go.wait(30)
+        return find(given)
+
+    source.credentials._find = slow
+    first = asyncio.ensure_future(source.key())
+    while not source.credentials.is_pending:
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.ensure_future(source.key())
+    await asyncio.sleep(0)
+    go.set()
+
+    assert await second == "a"
+    assert source.attempts == 1
+
+
 async def test_a_child_does_not_wait_for_its_parents_thread() -> None:
     """Which does not exist there."""
     source, go = Source(), threading.Event()
