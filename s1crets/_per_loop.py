@@ -9,8 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from s1crets._runtime import cancel_and_wait, on_fork, spawn_task
-from s1crets.errors import UnavailableError
+from s1crets._runtime import cancel_and_wait, on_fork, outcome_of, spawn_task
 
 R = TypeVar("R")
 
@@ -83,10 +82,7 @@ class PerLoop(Generic[R]):
             self.forget_closed_loops()
             task = self._opening[loop] = loop.create_task(self._opened(*args))
             task.add_done_callback(_succeeded)  # or asyncio logs an exception nobody retrieved
-        await asyncio.wait([task])  # a cancelled caller leaves it running
-        if task.cancelled():
-            raise UnavailableError("the provider was closed during this call; call again")
-        return task.result().resource
+        return (await outcome_of(task)).resource
 
     async def _opened(self, *args: Any) -> _Opened[R]:
         lifetime = self._open(*args)

@@ -17,6 +17,7 @@ import anyio
 import anyio.to_thread
 
 from s1crets._redaction import Redacted
+from s1crets.errors import UnavailableError
 
 with suppress(RuntimeError):  # it can't be imported any more while the interpreter shuts down
     # asyncio would import it to look up a host; a fork hook added during a fork runs only half.
@@ -159,6 +160,14 @@ async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> 
         )
     ).reveal()
     return result
+
+
+async def outcome_of(task: asyncio.Task[R]) -> R:
+    """Return the result of a task, which a cancelled caller leaves running."""
+    await asyncio.wait([task])
+    if task.cancelled():
+        raise UnavailableError("the provider was closed during this call; call again")
+    return task.result()
 
 
 async def cancel_and_wait(task: asyncio.Task[Any]) -> None:

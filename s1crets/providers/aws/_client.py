@@ -35,7 +35,7 @@ from s1crets.providers.aws._errors import (
     translated,
     translation,
 )
-from s1crets.providers.aws._retry import govern
+from s1crets.providers.aws._retry import Attempts, govern
 from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
@@ -82,7 +82,7 @@ class Clients:
         self.spec = spec
         self.credentials = CredentialSource(spec)
         # The generator must not refer to this object, or it would never become garbage.
-        self._idle: list[Any] = []
+        self._idle: list[tuple[Any, Attempts]] = []
         self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self.credentials, self._idle))
 
     async def aclose(self) -> None:
@@ -199,32 +199,33 @@ def _check_token(page: Any, seen: set[str]) -> None:
 
 
 async def _opened(
-    spec: ClientSpec, source: CredentialSource, idle: list[Any], request: Request
+    spec: ClientSpec, source: CredentialSource, idle: list[tuple[Any, Attempts]], request: Request
 ) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed.
 
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
-    client = idle.pop() if idle else None
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
-                if client is None:
-                    client = await _created(spec, source, request, stack)
+                if not idle:
+                    client, attempts = await _created(spec, source, request, stack)
                 else:
+                    client, attempts = idle.pop()
                     # Its lock may be bound to a loop that has ended. There is no public access.
                     client._endpoint.http_session._sessions_lock = asyncio.Lock()  # noqa: SLF001
                     await stack.enter_async_context(client)
+            stack.push_async_callback(attempts.aclose)
             yield client
     except GeneratorExit:  # raised by the `yield`, and not replaced by a failure to close
-        idle.append(client)
+        idle.append((client, attempts))
         raise
 
 
 async def _created(
     spec: ClientSpec, source: CredentialSource, request: Request, stack: AsyncExitStack
-) -> Any:
+) -> tuple[Any, Attempts]:
     """Create a client, opened until `stack` is closed."""
     session, region = await prepare(spec)
     request.region = spec.counters.region = region
@@ -233,8 +234,7 @@ async def _created(
     client = await stack.enter_async_context(
         signing.create_client(spec.service.name, region_name=region, config=_config(spec))
     )
-    govern(client, spec, credentials)
-    return client
+    return client, govern(client, spec, credentials)
 
 
 def _config(spec: ClientSpec) -> Any:

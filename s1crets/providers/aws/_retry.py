@@ -19,14 +19,14 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
 from s1crets._per_loop import LoopLocal
-from s1crets._runtime import new_lock, on_fork
+from s1crets._runtime import cancel_and_wait, new_lock, on_fork, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from s1crets.providers.aws._session import ClientSpec
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]
+
+R = TypeVar("R")
 
 _FIRST = 4.0  # requests per second, at least, after AWS has throttled for the first time
 _SLOWEST = 0.5  # requests per second
@@ -146,12 +148,28 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-class _Attempts:
+class Attempts:
     """Handlers of botocore's events: what each attempt of a client's requests needs and costs."""
 
     def __init__(self, spec: ClientSpec, credentials: Credentials) -> None:
         self._spec = spec
         self._credentials = credentials
+        self._waiting: set[asyncio.Task[Any]] = set()  # for credentials
+
+    async def aclose(self) -> None:
+        """End all waiting: the calls fail at once."""
+        for task in list(self._waiting):
+            await cancel_and_wait(task)
+
+    async def _outcome(self, work: Coroutine[Any, Any, R]) -> R:
+        """Return the result of `work`, which closing the client ends."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._waiting.add(task)
+        try:
+            return await outcome_of(task)
+        finally:
+            self._waiting.discard(task)
+            task.cancel()  # if the caller was cancelled
 
     async def before_signing(self, request: Any, operation_name: str, **_: Any) -> None:
         """Wait until the request may be sent, and give it the current keys."""
@@ -164,7 +182,7 @@ class _Attempts:
         context[_RATE], context[_SENT] = rate, rate.clock()
         found = self._credentials.found
         if found is None or self._credentials.clock() >= found.due:
-            found = await self._credentials.get()
+            found = await self._outcome(self._credentials.get())
         context[_CREDENTIALS] = found
         context.setdefault("signing", {})["request_credentials"] = found.keys
 
@@ -199,7 +217,7 @@ class _Attempts:
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await self._credentials.renew(context[_CREDENTIALS])
+            await self._outcome(self._credentials.renew(context[_CREDENTIALS]))
         return 0.0 if attempts < self._spec.retry else None
 
 
@@ -210,12 +228,13 @@ def _client_error(response: Any, operation: str) -> Exception:
     return error
 
 
-def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> None:
+def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> Attempts:
     """Apply credentials, rate limits, retries and counters to all requests of a client."""
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
-    attempts = _Attempts(spec, credentials)
+    attempts = Attempts(spec, credentials)
     # Before botocore's own handlers: a request is signed after the wait, and of the answers to
     # "needs-retry" the first one counts.
     events.register_first(f"request-created.{service}", attempts.before_signing)
     events.register_first(f"needs-retry.{service}", attempts.needs_retry)
     events.register("before-send", attempts.before_send)
+    return attempts
