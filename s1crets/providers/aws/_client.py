@@ -82,7 +82,7 @@ class Clients:
         self.spec = spec
         self.credentials = CredentialSource(spec)
         # The generator must not refer to this object, or it would never become garbage.
-        self._idle: list[tuple[Any, Attempts]] = []
+        self._idle: list[Any] = []  # closed clients, each with its `Attempts`
         self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self.credentials, self._idle))
 
     async def aclose(self) -> None:
@@ -199,20 +199,20 @@ def _check_token(page: Any, seen: set[str]) -> None:
 
 
 async def _opened(
-    spec: ClientSpec, source: CredentialSource, idle: list[tuple[Any, Attempts]], request: Request
+    spec: ClientSpec, source: CredentialSource, idle: list[Any], request: Request
 ) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed.
 
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
+    client, attempts = idle.pop() if idle else (None, None)
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
-                if not idle:
+                if client is None:
                     client, attempts = await _created(spec, source, request, stack)
                 else:
-                    client, attempts = idle.pop()
                     # Its lock may be bound to a loop that has ended. There is no public access.
                     client._endpoint.http_session._sessions_lock = asyncio.Lock()  # noqa: SLF001
                     await stack.enter_async_context(client)
