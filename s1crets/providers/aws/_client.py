@@ -206,20 +206,22 @@ async def _opened(
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
-    client, attempts = idle.pop() if idle else (None, None)
+    opened: Any = idle.pop() if idle else None
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
-                if client is None:
-                    client, attempts = await _created(spec, source, request, stack)
+                if opened is None:
+                    opened = await _created(spec, source, request, stack)
+                    client, attempts = opened
                 else:
+                    client, attempts = opened
                     # Its lock may be bound to a loop that has ended. There is no public access.
                     client._endpoint.http_session._sessions_lock = asyncio.Lock()  # noqa: SLF001
                     await stack.enter_async_context(client)
             stack.push_async_callback(attempts.aclose)
             yield client
     except GeneratorExit:  # raised by the `yield`, and not replaced by a failure to close
-        idle.append((client, attempts))
+        idle.append(opened)
         raise
 
 
