@@ -162,14 +162,18 @@ class Attempts:
             await cancel_and_wait(task)
 
     async def _outcome(self, work: Coroutine[Any, Any, R]) -> R:
-        """Return the result of `work`, which closing the client ends."""
+        """Return the result of `work`. Closing the client ends it, a cancelled caller does not.
+
+        Otherwise a renewal that takes longer than the calls' deadline would never succeed.
+        """
         task = asyncio.get_running_loop().create_task(work)
         self._waiting.add(task)
-        try:
-            return await outcome_of(task)
-        finally:
-            self._waiting.discard(task)
-            task.cancel()  # if the caller was cancelled
+        task.add_done_callback(self._ended)
+        return await outcome_of(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._waiting.discard(task)
+        _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
     async def before_signing(self, request: Any, operation_name: str, **_: Any) -> None:
         """Wait until the request may be sent, and give it the current keys."""
