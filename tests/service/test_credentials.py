@@ -530,6 +530,43 @@ async def test_a_session_of_the_callers_decides_each_time(machine: Machine) -> N
     assert keys == ["one", "two", "four"]
 
 
+class SlowSession(AioSession):
+    """A session whose credentials arrive when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_credentials("fake", "fake")
+        self.go = asyncio.Event()
+        self.go.set()
+        self.asked = self.answered = 0
+
+    async def get_credentials(self) -> Any:
+        self.asked += 1
+        await self.go.wait()
+        self.answered += 1
+        return await super().get_credentials()
+
+
+async def test_a_slow_session_goes_on_without_its_caller(machine: Machine) -> None:
+    """Or credentials that take longer than a call's deadline would never arrive."""
+    session = SlowSession()
+    async with AsyncParameterStore(session=session) as ps:
+        await ps.get("/a")
+        session.go.clear()
+        before = session.asked
+        calling = asyncio.ensure_future(ps.get("/b"))
+        while session.asked == before:
+            await asyncio.sleep(0)
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        session.go.set()
+        assert await ps.get("/c") == "v"
+
+    assert calling.cancelled()
+    assert session.answered == session.asked
+    assert "/b" not in [call.body.get("Name") for call in machine.server.asked]
+
+
 @pytest.mark.parametrize("how", ["get", "get_many", "update"])
 async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: str) -> None:
     """It is no outage either."""
