@@ -530,7 +530,7 @@ async def test_a_session_of_the_callers_decides_each_time(machine: Machine) -> N
     assert keys == ["one", "two", "four"]
 
 
-class SlowSession(AioSession):
+class SlowSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
     """A session whose credentials arrive when a test says so."""
 
     def __init__(self) -> None:
