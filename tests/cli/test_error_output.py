@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import COMMAND, PS, error_of, run, run_here, run_process
+from _support.command import COMMAND, PS, error_of, run, run_process
 from _support.wire import HANG_UP, Reply, Wire, refusal
 
 import s1crets
@@ -120,7 +120,7 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     for verb in ("get_by_path", "path_exists", "describe", "update", "put", "create", "delete"):
         monkeypatch.setattr(fake_provider, verb, fake_provider.get, raising=False)
     fake_provider.error = RuntimeError(CANARY)
-    done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
+    done = run(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
 
