@@ -141,6 +141,7 @@ LEFT = {
             await reading
         asyncio.run(main())""",
     "loops, providers that nobody keeps, sys.exit in a thread": """
+        ps.get("/a")
         store, loop = aws.AsyncParameterStore(), asyncio.new_event_loop()
         threading.Thread(target=loop.run_forever, daemon=True).start()
         asyncio.run_coroutine_threadsafe(store.get("/a", cached=False), loop).result()
@@ -165,7 +166,7 @@ LEFT = {
 UNDER_WAY = [3, 1, 0]  # requests of `/slow`
 
 
-@pytest.mark.parametrize(("kind", "under_way"), zip(LEFT, UNDER_WAY, strict=True))
+@pytest.mark.parametrize(("kind", "under_way"), list(zip(LEFT, UNDER_WAY, strict=True)))
 def test_exit_at_any_moment(answering: Wire, kind: str, under_way: int) -> None:
     """Return code 0 and nothing on stderr; nothing that has no answer yet is waited for."""
     process = start(program(LEFT[kind]), measured=True)
