@@ -13,6 +13,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 from _support.leftovers import left_on
 from _support.wire import Wire, wire
@@ -37,6 +38,15 @@ if TYPE_CHECKING:
 
 
 pytest_plugins = ["_support.servers"]  # the fixture `redis`
+
+# Examples are generated without a limit of time: it would depend on the machine's load.
+hypothesis.settings.register_profile(
+    "suite",
+    max_examples=50,
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("suite")
 
 NO_AWS = "http://127.0.0.1:9"  # connections to it are refused
 
