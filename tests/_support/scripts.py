@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 LIMIT = 60.0  # seconds; a program that runs longer hangs
-# aiocache imports redis where it is installed, which takes longer than all of s1crets.
-_PLAIN_INSTALL = "import sys; sys.modules['redis'] = None\n"
+# aiocache imports redis where it is installed, and aiobotocore httpx2: that takes longer than all
+# of s1crets.
+_PLAIN_INSTALL = "import sys; sys.modules['redis'] = sys.modules['httpx2'] = None\n"
 _QUIET = "import warnings; warnings.simplefilter('ignore')\n"  # Python's own about fork and threads
 
 

@@ -237,10 +237,10 @@ class TestExec:
 
         assert run("exec", *PS, "--path", seeded, "./tool").stdout == b"fake url\n"
 
-    def test_signals_and_streams_are_those_of_the_program(self, seeded: str) -> None:
+    def test_signals_and_streams_are_those_of_the_program(self, in_a_file: tuple[str, ...]) -> None:
         """It is the same process. Signals that Python ignores are not ignored in it."""
         script = "read line; echo $$ $line; grep SigIgn /proc/self/status; cat"
-        command = [COMMAND, "exec", *PS, "--path", seeded, "--", "sh", "-c", script]
+        command = [COMMAND, "exec", "--secret", *in_a_file, "--", "sh", "-c", script]
         with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
             assert process.stdin
             assert process.stdout

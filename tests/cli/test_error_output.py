@@ -60,12 +60,13 @@ def test_missing_credentials_have_their_own_exit_code() -> None:
     assert "AWS_PROFILE" in error_of(done)
 
 
-def test_the_command_as_a_process_exits_with_the_code() -> None:
+def test_the_command_as_a_process_exits_with_the_code(in_a_file: tuple[str, ...]) -> None:
     """The installed entry point reports an error like the function behind it."""
-    done = run_process("get", "none")
+    args = ("get", "none", *in_a_file[1:])
+    done = run_process(*args)
 
     assert done.returncode == 3
-    assert (done.stdout, done.stderr) == (b"", run("get", "none").stderr)
+    assert (done.stdout, done.stderr) == (b"", run(*args).stderr)
 
 
 def test_each_name_of_a_batch_is_reported(s1crets_aws: LoopbackAws, top: str) -> None:
