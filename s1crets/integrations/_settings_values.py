@@ -12,8 +12,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_type
 import pydantic
 
 from s1crets._json_source import items
-from s1crets._keypath import KeyPath, keys_of, pick
-from s1crets._sentinels import MISSING
+from s1crets._keypath import MISSING, KeyPath, keys_of, pick
 from s1crets.cache.entry import decode, without_byte_order_mark
 from s1crets.errors import S1cretsError
 from s1crets.integrations._settings_redaction import hide
