@@ -49,7 +49,7 @@ R = TypeVar("R")
 
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
-_REMEMBERED = 1000  # references
+_REMEMBERED, _LABELS = 1000, 100  # references, and labels of paths
 
 
 class SsmStore(AwsStore):
@@ -78,6 +78,8 @@ class SsmStore(AwsStore):
         if label is not None:
             check_value("label", label, Rule((str,), not_empty=True))
             options["label"] = label
+            if len(self._labels) >= _LABELS:
+                self._labels.clear()
             self._labels.add(label)
         if kind == PATH:
             if not checked_name(path).startswith("/"):
