@@ -854,7 +854,7 @@ class TestUninstrument:
             ({"names": "clear"}, ConfigurationError, "'omit' or 'hash'"),
             ({"names": "hash"}, ConfigurationError, "needs a key"),
             ({"names": "hash", "key": b""}, ConfigurationError, "needs a key"),
-            ({"key": "k"}, ConfigurationError, "key requires names='hash'"),
+            ({"key": "k"}, ConfigurationError, "a key names='hash'"),
             ({"names": "hash", "key": 1}, TypeError, "not int"),
         ],
     )
