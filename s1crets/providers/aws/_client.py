@@ -75,6 +75,11 @@ class Clients:
         await self._per_loop.aclose()
         self._idle.clear()
 
+    def forget_settings(self) -> None:
+        """Let the next clients have other settings and credentials."""
+        self.spec.settings.forget()
+        self.credentials.latest = None
+
     async def call(
         self,
         operation: str,
@@ -215,13 +220,14 @@ async def _created(
     waits: Waits,
 ) -> Any:
     """Create a client, opened until `stack` is closed."""
-    session, region = await prepare(spec)
-    request.region = spec.counters.region = region
-    # Credentials come first: a client that was created without any would never get some.
-    signing, credentials = await source.signing(session, region)
-    client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=_config(spec))
-    )
+    with spec.settings.unchanged():
+        session, region = await prepare(spec)
+        request.region = spec.counters.region = region
+        # Credentials come first: a client that was created without any would never get some.
+        signing, credentials = await source.signing(session, region)
+        client = await stack.enter_async_context(
+            signing.create_client(spec.service.name, region_name=region, config=_config(spec))
+        )
     govern(client, spec, credentials, waits)
     return client
 

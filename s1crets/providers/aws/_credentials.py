@@ -32,6 +32,7 @@ from s1crets.providers.aws._session import ClientSpec
 FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _AHEAD = 900.0  # seconds before expiry, at most, from which credentials are renewed
 _PAUSE, _LONGEST_PAUSE = 5.0, 30.0  # seconds without an attempt after a failure
+_PROFILE = ("config_file", "credentials_file", "profile")
 _MOST = 100  # sources whose credentials are kept
 
 
@@ -181,7 +182,9 @@ class CredentialSource:
 
     async def signing(self, session: Any, region: str) -> tuple[Any, Credentials]:
         """Return a session like `session` that has the credentials, and those."""
-        credentials = self.latest = await _shared_credentials(self._spec, session, region)
+        credentials = self.latest
+        if credentials is None or credentials.found is None:  # all clients have the same
+            credentials = self.latest = await _shared_credentials(self._spec, session, region)
         found = await credentials.get()
 
         async def get_credentials() -> Any:
@@ -203,7 +206,9 @@ async def _shared_credentials(spec: ClientSpec, session: Any, region: str) -> Cr
     credentials = _shared.pop(key, None)
     if credentials is None:
         variables = session.instance_variables()
-        find = partial(resolve, variables, spec.sts_args, region)
+        # When the credentials are renewed, the environment may have another profile.
+        files = {name: session.get_config_variable(name) for name in _PROFILE}
+        find = partial(resolve, variables, files, spec.sts_args, region)
         credentials = Credentials(None if spec.session and not role else find, spec.session)
     _shared[key] = credentials  # now the last one
     for old in list(_shared)[:-_MOST]:

@@ -203,13 +203,17 @@ class AwsProvider(AsyncProvider):
         self._region = given["sts_args"].get("aws_region", self._region)
         counters = Counters(region=given["sts_args"].get("aws_region"))
         spec = ClientSpec(self._store_type.row, counters, **given)
-        clients = Clients(spec)
-        self._credentials = clients.credentials
+        clients = self._clients = Clients(spec)
         store = self._store_type(clients, cache_args.get("namespace"))
         super().__init__(store, cache_args, deadline, counters)
 
+    async def start_afresh(self) -> None:
+        """Also let the next clients have other settings and credentials."""
+        await super().start_afresh()
+        self._clients.forget_settings()
+
     def _too_late(self, method: str, subject: str) -> S1cretsError:
-        latest = self._credentials.latest
+        latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
             return CredentialsError(
