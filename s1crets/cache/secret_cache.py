@@ -294,5 +294,9 @@ class SecretCache:
         await self._keys.aclose()
         await self._derived.aclose()
 
+    def forget_failures(self) -> None:
+        """Fetch again what failed in an outage, although its pause is not over."""
+        self._backoff.failed_keys.clear()
+
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived

@@ -301,6 +301,10 @@ class AsyncProvider:
         await self.aclose()
         self._cache.forget_scope()
 
+    def forget_failures(self) -> None:
+        """Let the next calls send requests at once, however often they have failed: for tests."""
+        self._cache.forget_failures()
+
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()

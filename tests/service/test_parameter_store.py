@@ -250,9 +250,26 @@ async def test_get_by_path_belongs_to_the_caller(
     assert await ps.get(f"{top}/a") == {"x": [1]}
 
 
-async def test_nothing_below_a_path_is_an_empty_dict(ps: AsyncParameterStore, top: str) -> None:
-    """No error, as paths don't exist by themselves."""
-    assert await ps.get_by_path(top) == {}
+@pytest.mark.parametrize(("is_debugged", "level"), [(False, "INFO"), (True, "WARNING")])
+async def test_nothing_below_a_path_is_an_empty_dict(
+    ps: AsyncParameterStore,
+    ssm: Any,
+    top: str,
+    caplog: pytest.LogCaptureFixture,
+    is_debugged: bool,  # noqa: FBT001
+    level: str,
+) -> None:
+    """No error, as paths don't exist by themselves; but the log has a hint, once per request."""
+    put(ssm, top, "v")
+    asyncio.get_running_loop().set_debug(is_debugged)
+    with caplog.at_level("INFO", "s1crets"):
+        assert await ps.get_by_path(top) == await ps.get_by_path(f"{top}/") == {}
+        asyncio.get_running_loop().set_debug(False)
+
+    (said,) = [one for one in caplog.records if one.name == "s1crets"]
+    assert said.levelname == level
+    assert f"nothing under '{top}'; if it is the name of a parameter, use get" in said.getMessage()
+    assert ps.stats.requests == {"GetParametersByPath": 1}
 
 
 async def test_a_path_fills_the_keys_as_far_as_there_is_room(ssm: Any, top: str) -> None:

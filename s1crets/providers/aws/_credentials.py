@@ -85,6 +85,10 @@ class Credentials:
         """Forget the thread, which the child does not have."""
         self._thread = None
 
+    def forget_failure(self) -> None:
+        """Let the next call try again at once."""
+        self._backoff.succeeded("")
+
     @property
     def pending_for(self) -> float:
         """Seconds that the source has not answered for."""
@@ -196,6 +200,12 @@ class CredentialSource:
 
 
 _shared: dict[Hashable, Credentials] = {}
+
+
+def forget_failures() -> None:
+    """Let the next call for any credentials try again at once."""
+    for credentials in list(_shared.values()):
+        credentials.forget_failure()
 
 
 async def _shared_credentials(spec: ClientSpec, session: Any, region: str) -> Credentials:

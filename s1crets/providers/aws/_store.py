@@ -24,6 +24,7 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
+from s1crets.providers.aws._credentials import forget_failures
 from s1crets.providers.aws._identity import Identity
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
@@ -211,6 +212,11 @@ class AwsProvider(AsyncProvider):
         """Also let the next clients have other settings and credentials."""
         await super().start_afresh()
         self._clients.forget_settings()
+
+    def forget_failures(self) -> None:
+        """Also those of credentials, such as a role that was denied, of all providers."""
+        super().forget_failures()
+        forget_failures()
 
     def _too_late(self, method: str, subject: str) -> S1cretsError:
         latest = self._clients.credentials.latest

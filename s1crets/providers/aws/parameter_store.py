@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -38,9 +39,11 @@ from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetch
 
 R = TypeVar("R")
 
+_log = logging.getLogger("s1crets")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
+_EMPTY = "Parameter Store: there is nothing under %r; if it is the name of a parameter, use get"
 
 
 class SsmStore(AwsStore):
@@ -83,6 +86,9 @@ class SsmStore(AwsStore):
         if key.kind == PATH:
             recursive = bool(key.option("recursive", default=True))
             parameters = await self._under(key.name, decrypt=decrypt, recursive=recursive)
+            if not parameters:
+                is_debugged = asyncio.get_running_loop().get_debug()
+                _log.log(logging.WARNING if is_debugged else logging.INFO, _EMPTY, key.name)
             found = fetched_path(self.title, dict(parameters))
             # Encrypted values must not be stored under the parameters' own names.
             return found if decrypt else replace(found, also={})
@@ -471,6 +477,8 @@ class AsyncParameterStore(AwsProvider):
         raw: bool = False,
     ) -> dict[str, Any]:
         """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
+
+        If there are none, it says so in the log: INFO, in asyncio's debug mode WARNING.
 
         Args:
             path: begins with `/`; the name of a parameter is not a path.
