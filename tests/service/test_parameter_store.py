@@ -251,7 +251,7 @@ async def test_get_by_path_belongs_to_the_caller(
 
 
 @pytest.mark.parametrize(("is_debugged", "level"), [(False, "INFO"), (True, "WARNING")])
-async def test_nothing_below_a_path_is_an_empty_dict(
+async def test_nothing_below_a_path_is_an_empty_dict(  # noqa: PLR0917
     ps: AsyncParameterStore,
     ssm: Any,
     top: str,
