@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.wire import HANG_UP, Wire, parameter, refusal
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, parameter_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def put(ssm: Any, name: str, value: str, kind: str = "SecureString", **more: Any) -> None:
@@ -123,6 +126,26 @@ async def test_selectors(ps: AsyncParameterStore, ssm: Any, top: str) -> None:
     assert await ps.get(f"{top}:first") == "one"
     with pytest.raises(KeyError):
         await ps.get(f"{top}:9")
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize(
+    ("read", "written"), [("{}", "/{}"), ("/{}", "{}"), (" /{} ", "/{}"), ("{}:1", "/{}")]
+)
+async def test_an_update_counts_for_all_forms_of_a_name(  # noqa: PLR0917
+    ps: AsyncParameterStore, top: str, tmp_path: Path, place: str, read: str, written: str
+) -> None:
+    """AWS takes a name of one level with and without its slash, and with space around it."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}}
+    read, written = read.format(top[1:]), written.format(top[1:])
+    await ps.put(written, "fake-old")
+    async with AsyncParameterStore(cache_args=args[place]) as reader:
+        assert await reader.get(read) == await reader.get(read) == "fake-old"
+        assert reader.stats.requests["GetParameter"] == 1
+        await reader.delete(written)
+        with pytest.raises(s1crets.SecretNotFoundError):
+            await reader.get(read)
 
 
 async def test_an_arn_is_a_name(ps: AsyncParameterStore, ssm: Any, top: str) -> None:

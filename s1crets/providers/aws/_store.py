@@ -84,12 +84,16 @@ class AwsStore(ABC):
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
         """Return the cache key of a request; `options` are those that are not at their defaults."""
         kind = args[0] if args else VALUE
-        secrets = self.aliases(path)
+        secrets = self.secrets(path)
         pairs = tuple(sorted(options.items()))
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
 
+    def secrets(self, path: str) -> tuple[str, ...]:
+        """Return the names whose invalidation drops what was read by a name: see `CacheKey`."""
+        return self.aliases(path)
+
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a secret may be cached."""
+        """Return all names of a secret, which a write invalidates together."""
         return (checked_name(path),)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:  # noqa: ARG002  # for subclasses

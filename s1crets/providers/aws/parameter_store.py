@@ -65,12 +65,15 @@ class SsmStore(AwsStore):
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
+    def secrets(self, path: str) -> tuple[str, ...]:
+        """Return a parameter's name, without the space around it, ARN, version and label."""
+        return (_ARN.sub("", checked_name(path).strip()).partition(":")[0],)
+
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a parameter may be cached, without versions and labels."""
-        name, is_arn = _ARN.subn("", checked_name(path))
-        plain = name.partition(":")[0]
-        # An ARN doesn't tell whether the name of a parameter without a path begins with a slash.
-        return (plain, plain.lstrip("/")) if is_arn else (plain,)
+        """Return all names of a parameter: a name of one level is the same with a slash."""
+        (name,) = self.secrets(path)
+        other = name[1:] if name.startswith("/") else f"/{name}"
+        return (name,) if "/" in name[1:] else (name, other)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
         """Return the keys of all paths whose entries may contain the parameter."""
