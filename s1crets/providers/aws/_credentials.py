@@ -7,27 +7,27 @@ codes. The result belongs to no event loop.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import copy
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._runtime import check_can_start_thread, on_fork, run_in_thread
+from s1crets._runtime import on_fork, run_in_thread, start_daemon
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.providers.aws._credential_chain import CLOCK, EXPIRED, of_session, resolve
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._session import ClientSpec
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _AHEAD = 900.0  # seconds before expiry, at most, from which credentials are renewed
@@ -127,7 +127,8 @@ class Credentials:
             return
         if not self.is_pending:
             self._started = self._timer()
-            self._thread = _in_thread(self._run, source and source[0])
+            run = partial(self._run, source and source[0])
+            self._thread = start_daemon("s1crets credentials", run)
         await asyncio.wrap_future(self._thread)  # type: ignore[arg-type]
 
     def _run(self, source: Any) -> None:
@@ -154,23 +155,6 @@ class Credentials:
         self.found = Found(
             AioCredentials(*keys[:3], account_id=keys.account_id), method, due, expires
         )
-
-
-def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
-    """Start a daemon thread: a program that ends does not wait for a source that hangs."""
-    check_can_start_thread()
-    done: Future[None] = Future()
-    done.set_running_or_notify_cancel()  # a waiter that leaves must not cancel it
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            context.run(run, source)
-        finally:
-            done.set_result(None)
-
-    threading.Thread(target=work, name="s1crets credentials", daemon=True).start()
-    return done
 
 
 class CredentialSource:

@@ -20,16 +20,17 @@ from __future__ import annotations
 
 import asyncio
 import random
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of
+from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of, start_daemon
 from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES, RejectedResponse
 
 if TYPE_CHECKING:
@@ -247,12 +248,15 @@ def govern(client: Any, spec: ClientSpec, credentials: Credentials, waits: Waits
 def http_session() -> Any:
     """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp import ThreadedResolver
     from botocore.exceptions import HTTPClientError
 
     class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self._contexts: dict[str | None, Any] = {}
+            resolver: Any = ThreadedResolver(_Lookups())  # type: ignore[arg-type]
+            self._connector_args = {"resolver": resolver, **self._connector_args}
 
         def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
             # To read the certificates takes 30 ms, for each event loop that opens the client.
@@ -272,6 +276,18 @@ def http_session() -> Any:
             return _HttpClient(await super()._get_session(proxy_url))
 
     return HttpSession
+
+
+class _Lookups:
+    """The part of an event loop that aiohttp's resolver uses.
+
+    The loop's own threads would keep a program from ending as long as a DNS server does not answer.
+    """
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        """Return the addresses of a host."""
+        look_up = partial(socket.getaddrinfo, host, port, **options)
+        return await asyncio.wrap_future(start_daemon("s1crets DNS", look_up))
 
 
 class _HttpClient:
