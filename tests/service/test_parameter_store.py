@@ -148,6 +148,23 @@ async def test_an_update_counts_for_all_forms_of_a_name(  # noqa: PLR0917
             await reader.get(read)
 
 
+@pytest.mark.parametrize("place", ["memory", "disk"])
+async def test_a_refusal_counts_for_all_forms_of_a_name(
+    ps: AsyncParameterStore, top: str, tmp_path: Path, place: str
+) -> None:
+    """Whichever of them AWS has refused."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}}
+    await ps.put(top, "fake")
+    async with AsyncParameterStore(cache_args=args[place]) as reader:
+        await reader.get_many([top, top[1:], f"{top[1:]}:1"])
+        await ps.delete(top)
+        with pytest.raises(s1crets.SecretNotFoundError):
+            await reader.get(f" {top}", cached=False)
+        for name in (top, top[1:], f"{top[1:]}:1"):
+            assert reader.peek(name) is None
+
+
 async def test_an_arn_is_a_name(ps: AsyncParameterStore, ssm: Any, top: str) -> None:
     """An update by the name also drops the entry that was read by the ARN."""
     put(ssm, top, "old")
