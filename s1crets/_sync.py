@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 
 import anyio
 
+from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import (
     callers_level,
@@ -23,7 +24,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets._sentinels import MISSING
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -154,16 +154,12 @@ def in_background(provider: T) -> T:
 
 
 class _Call:
-    """A method and its arguments, which the repr does not show, and the task that calls it.
-
-    Attributes:
-        done: locked until the task has ended.
-    """
+    """A method and its arguments, which the repr does not show, and the task that calls it."""
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
         self._task: asyncio.Task[Redacted] | None = None
-        self.done = threading.Lock()
+        self.done = threading.Lock()  # held until the task has ended
         self.done.acquire()
 
     def start(self) -> None:

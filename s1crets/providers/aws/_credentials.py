@@ -56,9 +56,6 @@ class Credentials:
         find: returns credentials, given those of the `session`; blocks. None: those are the result.
         session: the caller's own session, if any.
         clock: wall-clock seconds; `timer`: monotonic seconds. Both are injected by tests.
-
-    Attributes:
-        found: what was resolved last. It may be used until it is `due`.
     """
 
     def __init__(
@@ -73,7 +70,7 @@ class Credentials:
         self._session = session
         self.clock = clock
         self._backoff = Backoff(_PAUSE, _LONGEST_PAUSE, timer=timer)
-        self.found: Found | None = None
+        self.found: Found | None = None  # what was resolved last; it may be used until it is `due`
         self._failure = Unresolved("", "")
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._timer = timer
@@ -125,15 +122,15 @@ class Credentials:
         if self._find is None or isinstance(source, Unresolved):
             self._take(source)
             return
-        if not self.is_pending:
+        find, keys = self._find, source and source[0]
+        if self._thread is None or self._thread.done():
             self._started = self._timer()
-            run = partial(self._run, source and source[0])
-            self._thread = start_daemon("s1crets credentials", run)
-        await asyncio.wrap_future(self._thread)  # type: ignore[arg-type]
+            work = partial(self._run, find, keys)
+            self._thread = start_daemon("s1crets credentials", work)
+        await asyncio.wrap_future(self._thread)
 
-    def _run(self, source: Any) -> None:
-        assert self._find is not None  # for mypy
-        self._take(self._find(source))
+    def _run(self, find: Callable[[Any], Any], keys: Any) -> None:
+        self._take(find(keys))
 
     def _take(self, outcome: Any) -> None:
         """Use the result of an attempt: keys, method and expiry, or the reason why not."""
@@ -158,15 +155,11 @@ class Credentials:
 
 
 class CredentialSource:
-    """The source of a provider's credentials, which its other providers may share.
-
-    Attributes:
-        latest: the credentials that were needed last.
-    """
+    """The source of a provider's credentials, which its other providers may share."""
 
     def __init__(self, spec: ClientSpec) -> None:
         self._spec = spec
-        self.latest: Credentials | None = None
+        self.latest: Credentials | None = None  # those that were needed last
 
     async def signing(self, session: Any, region: str) -> tuple[Any, Credentials]:
         """Return a session like `session` that has the credentials, and those."""
@@ -220,9 +213,8 @@ def _settings(session: Any, region: str) -> tuple[str, str]:
     partition = region
     with suppress(UnknownRegionError):
         partition = session.get_partition_for_region(region)
-    return hashlib.sha256(
-        "\0".join(parts).encode("utf-8", "surrogateescape")
-    ).hexdigest(), partition
+    joined = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(joined).hexdigest(), partition
 
 
 def file_digest(path: str) -> str:
