@@ -277,7 +277,7 @@ def http_session() -> Any:
             # To read the certificates takes 30 ms, for each event loop that opens the client.
             self._build_ssl_contexts = cache(super()._build_ssl_contexts)
             resolver: Any = ThreadedResolver(_Lookups())  # type: ignore[arg-type]
-            self._connector_args = {"resolver": resolver, **self._connector_args}
+            self._connector_args: dict[str, Any] = {"resolver": resolver, **self._connector_args}
 
         async def send(self, request: Any) -> Any:
             try:
