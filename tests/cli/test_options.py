@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from _support.command import PS, error_of, run, run_process
+from _support.command import PS, error_of, run, run_here, run_process
 from _support.wire import Wire, assumed
 
 if TYPE_CHECKING:
@@ -47,21 +48,33 @@ def test_invalid_names_and_settings_are_usage_errors(args: tuple[str, ...]) -> N
             for command in (("exec", "true"), ("export", "--format", "json"), ("check",))
             for option in ("--path", "--secret")
         ],
-        ((), "Commands:"),
-        (("get",), "Missing argument"),
-        (("nothing", "x"), "No such command"),
+        (("get",), "missing argument 'PATH'"),
+        (("nothing", "x"), "no such command"),
         (("get", "name", "--provider", "aws"), "known are aws.ps, aws.sm, files"),
-        (("get", "name", "--nope"), "No such option"),
+        (("get", "name", "--nope"), "no such option"),
+        (("--nope", "get", "name"), "no such option"),
+        (("get", "name", "--region"), "requires an argument"),
+        (("export", "--format", "xml"), "'xml' is not one of"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(args: tuple[str, ...], words: str) -> None:
-    """Exit code 2 with click's usage. An empty text comes from an unset variable in a script."""
-    command, *others = args or ("",)
-    done = run(*([command, *others[1:], others[0]] if command == "exec" else args))
+    """Exit code 2; cause and hint as of all errors. Empty text comes from an unset variable."""
+    command, *others = args
+    done = run_here(*([command, *others[1:], others[0]] if command == "exec" else args))
 
     assert done.returncode == 2
+    cause, hint = error_of(done).splitlines()
+    assert words in cause + hint
+    assert "known are" in hint or re.fullmatch(r"  hint: try s1crets (\w+ )?--help", hint)
+
+
+def test_without_a_command_there_is_help() -> None:
+    """On stderr, with the exit code of a usage error."""
+    done = run()
+
+    assert (done.returncode, done.stdout) == (2, b"")
     assert b"Usage: s1crets" in done.stderr
-    assert words in done.stderr.decode()
+    assert b"Commands:" in done.stderr
 
 
 def test_region_role_and_profile_are_used_for_requests(
