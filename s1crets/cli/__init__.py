@@ -73,8 +73,8 @@ def completion(shell: str) -> None:
 
     \b
     Examples:
-      s1crets completion bash > ~/.s1crets-complete   # and `. ~/.s1crets-complete` in ~/.bashrc
-      s1crets completion fish > s1crets.fish          # in ~/.config/fish/completions
+      s1crets completion bash > ~/.s1crets.sh   # in ~/.bashrc: . ~/.s1crets.sh
+      s1crets completion fish > s1crets.fish    # in ~/.config/fish/completions
     """
     from click.shell_completion import get_completion_class
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -54,7 +53,7 @@ _PROVIDER_OPTIONS = [
         callback=_known,
         shell_complete=complete_provider,
         help="aws.sm: Secrets Manager; aws.ps: Parameter Store; files: a folder of files; or the"
-        " name of a provider that another package adds. Also: S1CRETS_PROVIDER.",
+        " name of a provider that another package adds.",
     ),
     _text_option(["-r", "--region"], help="AWS region; default: as configured for AWS tools."),
     _text_option(["--role-arn"], help="A role to assume."),
@@ -146,18 +145,18 @@ def another_provider(*verbs: str, **changes: str | None) -> AbstractContextManag
     return open_provider(verbs, debug=params["debug"], **{**chosen, **given})
 
 
-def made(verbs: tuple[str, ...], provider: str, profile: str | None, **options: Any) -> Any:
+def made(verbs: tuple[str, ...], provider: str, **options: Any) -> Any:
     """Return the selected provider; fail if it lacks a verb or does not accept an option."""
     cls = provider_class(provider)
     if lacking := [verb for verb in verbs if not hasattr(cls, verb)]:
         message = f"the provider {provider!r} can't do that: it has no `{lacking[0]}`"
         raise ConfigurationError(message)
-    if profile:
-        os.environ["AWS_PROFILE"] = profile
-    sts_args = {"aws_region": options["region"], "RoleArn": options["role_arn"]}
-    args = {"sts_args": {name: value for name, value in sts_args.items() if value}}
+    args: dict[str, Any] = {"region": options["region"], "profile": options["profile"]}
+    if role := options["role_arn"]:
+        args["sts_args"] = {"RoleArn": role}
     if folder := options["cache_dir"]:
-        folders = {f"{kind}_cache_dir": str(Path(folder, f"{kind}s")) for kind in ("key", "path")}
+        place = Path(folder).absolute()
+        folders = {f"{kind}_cache_dir": str(place / f"{kind}s") for kind in ("key", "path")}
         args["cache_args"] = {"cache_on_disk": True, **folders}
     warnings.simplefilter("ignore", InsecureCacheWarning)  # the help of --cache-dir has said it
     try:

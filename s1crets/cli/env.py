@@ -57,7 +57,7 @@ def exec_(
     Examples:
       s1crets exec --provider aws.ps --path /prod/db -- env
       s1crets exec -p aws.ps --path /staging --path /prod --names relative -- env
-      s1crets exec --secret prod/token --prefix APP_ -- sh -c 'echo ${#APP_TOKEN}'
+      s1crets exec --secret prod/token --prefix A_ -- sh -c 'echo ${#A_TOKEN}'
       TOKEN=s1crets s1crets exec --strict --path prod -- env
     """
     selected = Selection(**selection)
@@ -94,7 +94,7 @@ def export(provider: Any, form: str, **selection: Any) -> None:
       s1crets export --provider aws.ps --path /prod/db --format dotenv > .env
       eval "$(s1crets export --secret prod/token --format shell)"
       s1crets export --path prod --format json
-      s1crets export --path prod --names relative --keep-case --format tfvars > secrets.tfvars
+      s1crets export --path prod --keep-case --format tfvars > secrets.tfvars
       s1crets export --secret prod/db --keys --format github >> github.env
     """
     selected = Selection(**selection)

@@ -22,13 +22,13 @@ Exit codes:
 
 \b
 Environment:
-  AWS_PROFILE, AWS_ACCESS_KEY_ID, …  credentials, as for any AWS tool
-  AWS_DEFAULT_REGION, AWS_REGION     the region, if --region is not given
-  AWS_ENDPOINT_URL                   an endpoint other than AWS's own
-  NO_COLOR                           if it is not empty: no colours
-  S1CRETS_CACHE_KEY                  encrypts the files in --cache-dir
-  S1CRETS_FILES                      folder of `-p files`; default: /run/secrets
-  S1CRETS_PROVIDER                   the provider, if --provider is not given
+  AWS_PROFILE, AWS_…              credentials, as for any AWS tool
+  AWS_DEFAULT_REGION, AWS_REGION  the region, if --region is not given
+  AWS_ENDPOINT_URL                an endpoint other than AWS's own
+  NO_COLOR                        if it is not empty: no colours
+  S1CRETS_CACHE_KEY               encrypts the files in --cache-dir
+  S1CRETS_FILES                   folder of `-p files`; default: /run/secrets
+  S1CRETS_PROVIDER                the provider, if --provider is not given
 """
 
 

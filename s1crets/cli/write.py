@@ -118,7 +118,7 @@ def put(provider: Any, path: str, value: Redacted, *, raw: bool, **settings: Any
     Examples:
       echo fake-new | s1crets put prod/other-token -
       s1crets put -p aws.ps /prod/hosts --type StringList fake-a,fake-b
-      s1crets put prod/tagged --tag team=web --description "for the demo" - < url.txt
+      s1crets put prod/tagged --tag team=web --description "a demo" - < url.txt
     """
     call(provider, "put", path, value, **settings)
 
