@@ -14,16 +14,9 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 
 import anyio
 
+from s1crets._fork import import_lock, lent, new_lock, on_fork
 from s1crets._redaction import Redacted, redact
-from s1crets._runtime import (
-    callers_level,
-    check_can_start_thread,
-    import_lock,
-    lent,
-    new_lock,
-    on_fork,
-    spawn_task,
-)
+from s1crets._runtime import callers_level, check_can_start_thread, spawn_task
 from s1crets._sentinels import MISSING
 from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers

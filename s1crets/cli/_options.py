@@ -24,7 +24,7 @@ from s1crets.providers import is_provider, provider_class, provider_names
 _MORE_HELP = "Exit codes and environment variables: s1crets help exit-codes"
 
 
-def _not_empty(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
+def not_empty(_context: click.Context, _option: click.Parameter, value: Any) -> Any:
     """Reject empty text: an unset variable of a script must not select another account."""
     if value == "" or (isinstance(value, tuple) and "" in value):
         raise click.BadParameter("it is empty")
@@ -43,7 +43,7 @@ def complete_provider(_context: click.Context, _option: click.Parameter, start: 
     return [name for name in provider_names() if name.startswith(start)]
 
 
-_text_option = functools.partial(click.Option, callback=_not_empty)
+_text_option = functools.partial(click.Option, callback=not_empty)
 _PROVIDER_OPTIONS = [
     click.Option(
         ["-p", "--provider"],
@@ -198,7 +198,7 @@ def call(provider: Any, verb: str, *args: Any, **options: Any) -> Any:
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select secrets: --path and --secret."""
-    option = functools.partial(click.option, multiple=True, callback=_not_empty)
+    option = functools.partial(click.option, multiple=True, callback=not_empty)
     path = option("--path", "paths", metavar="PATH", help="All secrets under PATH; repeatable.")
     secret = option("--secret", "secrets", metavar="NAME", help="The secret NAME; repeatable.")
     return path(secret(command))

@@ -56,6 +56,7 @@ def write(data: bytes) -> None:
 
 def _write(data: bytes) -> None:
     """Write to stdout. Exit if that fails, without a message if nobody reads any more."""
+    clear_bars()
     if sys.stdout is None:
         report("can't write to stdout: it is closed")
         sys.exit(OTHER)

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from s1crets._redaction import redact
-from s1crets.cli._options import another_provider, complete_provider, provider_command
+from s1crets.cli._options import another_provider, complete_provider, not_empty, provider_command
 from s1crets.cli._output import report
 from s1crets.cli._reader import relative_name
 from s1crets.cli._store_all import store_all
-from s1crets.errors import AccessDeniedError
+from s1crets.errors import AccessDeniedError, InvalidNameError
 
 _TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
+
+_option = functools.partial(click.option, callback=not_empty)
 
 
 @provider_command("get_many", has_output=True)
 @click.argument("source", metavar="A")
 @click.argument("target", metavar="B")
-@click.option(
-    "--to-provider", shell_complete=complete_provider, help="The provider of B; default: A's."
-)
-@click.option("--to-region", help="The region of B; default: A's.")
-@click.option("--to-profile", help="The profile for B; default: A's, and its role.")
+@_option("--to-provider", shell_complete=complete_provider, help="The provider of B; default: A's.")
+@_option("--to-region", help="The region of B; default: A's.")
+@_option("--to-profile", help="The profile for B; default: A's, and its role.")
 @click.option("--overwrite", is_flag=True, help="Replace other values of existing secrets.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 def copy(
@@ -54,8 +56,8 @@ def copy(
       s1crets copy prod/token prod/token --to-region eu-south-1
     """
     values = _values(provider, source)
-    names = {name: _renamed(name, source, target) for name in values}
-    wanted = {names[name]: redact(value) for name, value in values.items()}
+    names = {name: _renamed(name, source, target) for name in sorted(values)}
+    wanted = {new: redact(values[name]) for name, new in names.items()}
     changes = {"provider": to_provider, "region": to_region, "profile": to_profile}
     with another_provider("create", "update", **changes) as other:
         own = _settings(provider, other, source)
@@ -72,8 +74,10 @@ def copy(
 
 def _values(provider: Any, source: str) -> Mapping[str, Any]:
     """Return the secrets under a path, or the secret of this name."""
-    under: Mapping[str, Any] = provider.get_by_path(source, cached=False, raw=True)
-    return under or provider.get_many([source], cached=False, raw=True)
+    found: dict[str, Any] = {}
+    with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
+        found = provider.get_by_path(source, cached=False, raw=True)
+    return found or provider.get_many([source], cached=False, raw=True)
 
 
 def _renamed(name: str, source: str, target: str) -> str:

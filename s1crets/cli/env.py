@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -104,6 +103,8 @@ def export(provider: Any, form: str, **selection: Any) -> None:
 
 
 def _replace_process(command: tuple[str, ...], environment: dict[str, str]) -> NoReturn:
+    import shutil  # takes 5 ms, which --help does not need
+
     program: str | None = command[0]
     if "/" not in command[0]:  # an empty or relative entry would find the current directory's
         folders = filter(os.path.isabs, os.environ.get("PATH", os.defpath).split(os.pathsep))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -76,17 +75,17 @@ _UNITS = (
 def _cell(value: str | datetime | None, *, short: bool) -> str:
     """Return a field of a secret's metadata as text."""
     if isinstance(value, datetime):
-        return age(value, datetime.now(UTC)) if short else f"{value.astimezone(UTC):%FT%TZ}"
+        return age(value, datetime.now(UTC)) if short else f"{value.astimezone(UTC):%Y-%m-%dT%XZ}"
     text = value or ""
     return _ID.sub(lambda match: match[0][:8], text.rpartition(":key/")[2]) if short else text
 
 
 def age(when: datetime, now: datetime) -> str:
     """Return how long ago something was: the number of the largest unit."""
-    seconds = (now - when).total_seconds()
+    seconds = max((now - when).total_seconds(), 0)  # another clock may be ahead
     for unit, size in _UNITS:
         if number := int(seconds // size):
-            return f"{number} {unit}{'s' * (number > 1)} ago" if number > 0 else "in the future"
+            return f"{number} {unit}{'s' * (number > 1)} ago"
     return "just now"
 
 
@@ -225,6 +224,8 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
       s1crets diff --provider aws.ps /staging/db /prod/db
       s1crets diff staging prod --show --output json
     """
+    from concurrent.futures import ThreadPoolExecutor  # takes 5 ms, which --help does not need
+
     with ThreadPoolExecutor(2) as threads:
         in_a, in_b = threads.map(lambda path: _relative(provider, path), (a, b))
     names = sorted({*in_a, *in_b})

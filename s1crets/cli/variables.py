@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -15,7 +14,7 @@ from s1crets.cli._options import source_options
 from s1crets.cli._reader import Reader
 from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
 
-_SPECIAL = re.compile(
+_SPECIAL = (  # compiled when it is needed, since that takes 5 ms
     # what runs, and where it is found
     r"PATH|PWD|OLDPWD|HOME|SHELL|TMPDIR|TEMP|TMP|XDG_\w+|CDPATH|FPATH|COMSPEC|PATHEXT"
     r"|EDITOR|\w*_EDITOR|VISUAL|\w*PAGER|BROWSER|LESS(OPEN|CLOSE|EDIT)?|\w*_?ASKPASS|\w+_WRAPPER"
@@ -32,8 +31,7 @@ _SPECIAL = re.compile(
     r"|GO(FLAGS|DEBUG|PROXY)|RUST(C|FLAGS|DOC)|CARGO_\w+|MAKEFLAGS|GNUMAKEFLAGS|R_(HOME|PROFILE\w*|LIBS\w*)"
     # the network, and whom to trust
     r"|\w+_PROXY|SSL_CERT_\w+|SSLKEYLOGFILE|OPENSSL_\w+|\w+_CA_BUNDLE|CURL_HOME|KRB5_\w+"
-    r"|DOCKER_(HOST|CONFIG)|KUBECONFIG|AWS_\w+|S1CRETS_\w+",
-    re.IGNORECASE,
+    r"|DOCKER_(HOST|CONFIG)|KUBECONFIG|AWS_\w+|S1CRETS_\w+"
 )
 _ARN = re.compile(r"arn:[^:]+:(ssm|secretsmanager):[^:]*:[^:]*:(parameter/?|secret:)")
 _REFERENCE = "/aws/reference/secretsmanager/"
@@ -93,8 +91,7 @@ _OPTIONS = (
 )
 
 
-@dataclass(frozen=True)
-class Selection:
+class Selection(NamedTuple):
     """The options that select secrets and name variables; see `_OPTIONS`."""
 
     paths: Sequence[str]
@@ -127,7 +124,8 @@ class Selection:
 
     def check_special(self, variables: Iterable[str]) -> None:
         """Reject variables that change how programs run, unless they are allowed."""
-        special = [name for name in sorted(variables) if _SPECIAL.fullmatch(name)]
+        pattern = re.compile(_SPECIAL, re.IGNORECASE)
+        special = [name for name in sorted(variables) if pattern.fullmatch(name)]
         if special and not self.allow_special:
             names = ", ".join(special)
             message = (

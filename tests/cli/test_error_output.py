@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -123,6 +124,35 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
+
+
+INTERRUPTED = """
+import os, signal, sys
+from importlib.machinery import PathFinder
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *args):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+sys.argv[1:] = ["get", "name"]
+from s1crets.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "s1crets.cli.variables", "aiobotocore.session"])
+def test_an_interrupted_import_shows_no_traceback(scripted: Wire, module: str) -> None:
+    """Ctrl-C has the same exit code at any time, and no message."""
+    script = INTERRUPTED.format(module=module)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert not scripted.calls
 
 
 def test_an_interrupted_exists_has_not_answered_no(scripted: Wire) -> None:

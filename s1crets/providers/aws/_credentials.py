@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._runtime import check_can_start_thread, on_fork, run_in_thread
+from s1crets._fork import on_fork
+from s1crets._runtime import check_can_start_thread, run_in_thread
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.providers.aws._credential_chain import CLOCK, EXPIRED, of_session, resolve
 from s1crets.providers.aws._errors import Unresolved
