@@ -182,7 +182,8 @@ def call(provider: Any, verb: str, *args: Any, **options: Any) -> Any:
     given = {name: value for name, value in options.items() if value is not None}
     method = getattr(provider, verb)
     accepted = inspect.signature(method).parameters
-    if "options" not in accepted and (unknown := given.keys() - accepted.keys()):
+    accepts_any = any(one.kind is one.VAR_KEYWORD for one in accepted.values())
+    if (unknown := given.keys() - accepted.keys()) and not accepts_any:
         context = click.get_current_context()
         names = [one.opts[-1] for one in context.command.params if one.name in unknown]
         message = f"{context.params['provider']} does not accept {', '.join(names)}"
