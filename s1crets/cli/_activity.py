@@ -92,14 +92,10 @@ class _Debug(Observer):
         """Report that the service throttled a request."""
         self.line("request throttled")
 
-    def stale(self) -> None:
-        """Report that an expired value is served."""
-        self.line("answered by the cache with an expired value")
-
     def sum_up(self, stats: Stats, region: str | None) -> None:
         """Report numbers at the end."""
         sent = ", ".join(f"{number} {name}" for name, number in sorted(stats.requests.items()))
-        self.line(f"cache: {stats.hits} hits, {stats.misses} misses, {stats.stale} expired")
+        self.line(f"cache: {stats.hits} hits, {stats.misses} misses")
         self.line(
             f"requests: {sent or 'none'}; {stats.retried} retries, {stats.throttled} throttled"
         )
