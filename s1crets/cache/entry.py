@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
 
+_BYTE_ORDER_MARK = "\ufeff"  # of a file that became a secret
+_IGNORED = _BYTE_ORDER_MARK + " \t\r\n"  # before JSON
+
 VALUE, PATH, EXISTS = "value", "path", "exists"
 
 
@@ -66,15 +69,20 @@ Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 def decode(raw: Raw) -> Any:
     """Parse `raw` if it is a JSON object or array; leave any other text unchanged."""
     if isinstance(raw, str):
-        if raw.lstrip(" \t\r\n")[:1] in ("{", "["):
+        if raw.lstrip(_IGNORED)[:1] in ("{", "["):
             try:
-                return json.loads(raw)
+                return json.loads(without_byte_order_mark(raw))
             except (ValueError, RecursionError):
                 return raw
         return raw
     if isinstance(raw, bytes):
         return raw
     return {name: decode(member) for name, member in raw.items()}
+
+
+def without_byte_order_mark(text: str) -> str:
+    """Return the text that follows a byte order mark, with which files may begin."""
+    return text.removeprefix(_BYTE_ORDER_MARK)
 
 
 def deep_copy(value: Any) -> Any:

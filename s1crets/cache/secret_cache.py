@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -21,7 +22,7 @@ from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.cache.single_flight import SingleFlight
-from s1crets.errors import S1cretsError
+from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
     from s1crets.cache.entry import CacheKey, FetchToken
@@ -73,6 +74,7 @@ class SecretCache:
         tiers = build_tiers(args, self._refresh_due, timer, clock)
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
+        self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
         self._timer = timer
         # `peek` for primary keys alone, and faster.
@@ -140,29 +142,25 @@ class SecretCache:
         if not self._scope.is_known:
             await self._scope.resolve()
         if cached and max_age is not None:
-            keys = await self._read_younger(keys, found, self._timer() - max_age)
+            keys, oldest = list(keys), self._timer() - max_age
+            ids = [(key, (key, self._epoch, max_age)) for key in keys]
+            await self._flights.join_many(ids, partial(self._get_younger, max_age), found)
+            # A fetch that began before this call may be too old as well.
+            keys = [key for key in keys if _was_read_before(oldest, found[key])]
             cached = False
         fetch = self._get if cached else self._fetch
         wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
 
-    async def _read_younger(
-        self,
-        keys: Iterable[CacheKey],
-        found: dict[CacheKey, CachedValue | S1cretsError],
-        oldest: float,
-    ) -> Sequence[CacheKey]:
-        """Do as `read_many`; return the keys of values that were read before `oldest`.
-
-        Callers who find the same entry too old share a fetch. One that began before `oldest` does
-        not count either.
-        """
-        left = list(keys)
-        for fetch, kind in ((self._get, "any"), (self._fetch, "young")):
-            wanted = [(key, (key, self._epoch, kind)) for key in left]
-            await self._flights.join_many(wanted, fetch, found)
-            left = [key for key in left if _was_read_before(oldest, found[key])]
-        return left
+    async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
+        oldest = self._timer() - max_age
+        found, token = await self._tier(key).look_up(key)
+        if found is not None and not _was_read_before(oldest, found):
+            return found
+        try:  # a token that came with an entry is not one of a fetch
+            return await self._fetch(key, token if found is None else None)
+        except S1cretsError as error:
+            return await self.stale_or_raise(key, error, max_age)
 
     def _flight(
         self, key: CacheKey, *, cached: bool
@@ -172,15 +170,20 @@ class SecretCache:
         A fetch from before an invalidation is not joined by callers from after it, and a fetch
         that must not come from a cache is not joined at all.
         """
-        return ((key, self._epoch, "any"), self._get) if cached else (object(), self._fetch)
+        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
 
     async def _get(self, key: CacheKey) -> CachedValue:
+        negative = self._negative
         if not self._freshness.ttl:
+            if negative is not None:
+                await negative.check(key)
             return await self._fetch(key)
         tier = self._tier(key)
         found, token = await tier.look_up(key)
         if found is not None:
             return found
+        if negative is not None:
+            await negative.check(key)
         locked = await tier.lock(key)
         if locked is None:
             return await self._fetch_or_stale(key, token)
@@ -245,13 +248,19 @@ class SecretCache:
         # The secrets under a path are stored under their own names too, in the other tier.
         fill_token = await self._keys.begin(key) if key.kind == PATH else token
         began = self._timer()
+        negative = self._negative
+        absent_token = None if negative is None else await negative.begin(key)
         try:
             fetched = await self._source.fetch(key)
         except S1cretsError as error:
             if self._freshness.on_error(error) is OnError.DROP:
                 self._backoff.succeeded(key)
                 await self._refused(key)
+            if negative and absent_token and isinstance(error, SecretNotFoundError):
+                await negative.remember(error, absent_token)
             raise
+        if negative is not None:
+            await negative.forget(key)
         if key in self._backoff.failed_keys:
             self._backoff.succeeded(key)
         value = CachedValue(fetched.value, fetched.version, token.fetch, began)
@@ -305,7 +314,7 @@ class SecretCache:
         A caller that is cancelled leaves the work running: half of it would be worse than none.
         """
         self._epoch += 1
-        self._tokens.void(secrets, paths=True)  # before the scope is resolved, which may wait
+        self._void(secrets)  # before the scope is resolved, which may wait
         task = asyncio.get_running_loop().create_task(self._invalidate(secrets))
         self._invalidations.add(task)
         task.add_done_callback(self._invalidated)
@@ -321,10 +330,16 @@ class SecretCache:
             await self._scope.resolve()
         await self._drop(secrets)
 
-    async def _drop(self, secrets: Collection[str] | None) -> None:
+    def _void(self, secrets: Collection[str] | None) -> None:
         self._tokens.void(secrets, paths=True)
-        # At once, so that neither tier answers while the other's backend is slow.
-        await asyncio.gather(self._keys.invalidate(secrets), self._derived.invalidate(secrets))
+        if self._negative is not None:
+            self._negative.void(secrets)
+
+    async def _drop(self, secrets: Collection[str] | None) -> None:
+        self._void(secrets)
+        tiers = [self._keys, self._derived, *([self._negative] if self._negative else [])]
+        # At once, so that no tier answers while another's backend is slow.
+        await asyncio.gather(*(tier.invalidate(secrets) for tier in tiers))
 
     async def aclose(self) -> None:
         """Close what the tiers have open, after the invalidations under way, if they end."""
@@ -335,6 +350,8 @@ class SecretCache:
             await cancel_and_wait(task)  # the tiers remember what it should drop
         await self._keys.aclose()
         await self._derived.aclose()
+        if self._negative is not None:
+            await self._negative.aclose()
 
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
@@ -16,13 +24,18 @@ from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
+from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
 from s1crets.cache.options import CacheArgs
 from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
-from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
+from s1crets.errors import (
+    BatchError,
+    DeadlineExceededError,
+    S1cretsError,
+    SecretNotFoundError,
+)
 from s1crets.providers.instrumentation import Counters, Stats
-from s1crets.providers.rotation import Injected, Rotation
+from s1crets.providers.rotation import Injected, KeyPaths, Rotation
 from s1crets.providers.store import (
     SecretMetadata,
     SecretVersion,
@@ -306,12 +319,22 @@ class AsyncProvider:
 
     # Rotation
 
+    @overload
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Injected[P, Coroutine[Any, Any, R]],
-    ]:
+    ]: ...
+
+    @overload
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: Mapping[str, KeyPath]
+    ) -> Callable[
+        [Callable[..., Coroutine[Any, Any, R]]], Injected[..., Coroutine[Any, Any, R]]
+    ]: ...
+
+    def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
         In a method the secret follows `self` or `cls`. Callers leave it out. When the function
@@ -321,7 +344,8 @@ class AsyncProvider:
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            keypath: a key, or a sequence of keys, to look up in a JSON value. A mapping passes
+                several keyword arguments instead: `{"user": "user", "password": ("db", "pw")}`.
 
         Raises:
             TypeError: not exception classes, or the function is not a coroutine function.
@@ -475,7 +499,11 @@ class AsyncProvider:
         found = self._hit_path(path, **local, **options)
         if found is MISSING:
             key = self._store.key(path, PATH, **options)
-            held = await self.read(key, cached=cached, max_age=max_age)
+            try:
+                held = await self.read(key, cached=cached, max_age=max_age)
+            except BatchError as error:
+                error.values = error.values if raw else decode(error.values)
+                raise
             found = held.stored() if raw else held.value()
             found = relative_to(key.name, found) if relative else found
         return dict(found)

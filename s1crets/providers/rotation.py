@@ -9,8 +9,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._runtime import check_asyncio
@@ -23,6 +24,9 @@ from s1crets.errors import S1cretsError
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+KeyPaths: TypeAlias = KeyPath | Mapping[str, KeyPath]
+"""Where the secret of `refresh_on` is in a JSON value; a mapping says so for several arguments."""
 
 _log = logging.getLogger("s1crets")
 _RECEIVERS = ("self", "cls", "mcs", "this")  # names of the argument before a method's secret
@@ -61,33 +65,25 @@ class Rotation:
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
     def refresh_on(
-        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
-    ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Injected[P, Coroutine[Any, Any, R]],
-    ]:
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
+    ) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], Any]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
             _check_function(function, is_async=True)
-            position = _position(function)
+            inject = _injector(function, keypath)
 
             @functools.wraps(function)
             async def call(*args: Any, **kwargs: Any) -> Any:
-                before, after = args[:position], args[position:]
                 held = await self._current(key)
                 try:
-                    return await function(
-                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
-                    )
+                    return await inject(self._picker(held, path), args, kwargs)()
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(
-                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
-                )
+                return await inject(self._picker(newer, path), args, kwargs)()
 
             return call
 
@@ -97,35 +93,33 @@ class Rotation:
         self,
         exceptions: tuple[type[Exception], ...],
         path: str,
-        keypath: KeyPath,
+        keypath: KeyPaths,
         run: Callable[..., Any],
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+    ) -> Callable[[Callable[..., R]], Any]:
         """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Any]) -> Any:
             _check_function(function, is_async=False)
-            position = _position(function)
+            inject = _injector(function, keypath)
 
             @functools.wraps(function)
             def call(*args: Any, **kwargs: Any) -> Any:
-                before, after = args[:position], args[position:]
                 held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(
-                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
-                    )
+                    return inject(self._picker(held, path), args, kwargs)()
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(
-                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
-                )
+                return inject(self._picker(newer, path), args, kwargs)()
 
             return call
 
         return _through_descriptors(decorate)
+
+    def _picker(self, held: CachedValue, path: str) -> Callable[[KeyPath], Any]:
+        return partial(self._reader.answer, held, path)
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
@@ -186,7 +180,7 @@ class Rotation:
         return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
 
     def _checked(
-        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
     ) -> CacheKey:
         """Return the key of the secret, all arguments checked."""
         if not exceptions or not all(
@@ -194,7 +188,14 @@ class Rotation:
         ):
             message = "refresh_on needs the exception classes that an outdated secret leads to"
             raise TypeError(message)
-        keys_of(keypath)
+        if isinstance(keypath, Mapping):
+            if not keypath or not all(isinstance(name, str) for name in keypath):
+                raise TypeError("a mapping as keypath has names of arguments as its keys")
+            keypaths = list(keypath.values())
+        else:
+            keypaths = [keypath]
+        for keys in keypaths:
+            keys_of(keys)
         return self._reader.key_of(path)
 
 
@@ -205,6 +206,31 @@ def _check_function(function: object, *, is_async: bool) -> None:
         name = getattr(function, "__qualname__", type(function).__name__)
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         raise TypeError(f"refresh_on can't decorate {name}: {takes}")
+
+
+def _injector(function: Callable[..., R], keypath: KeyPaths) -> Callable[..., Callable[[], R]]:
+    """Return what binds a function's arguments, and the secret that `pick` returns for a keypath.
+
+    Then no frame that calls the function has the secret.
+    """
+    if isinstance(keypath, Mapping):
+
+        def by_name(
+            pick: Callable[[KeyPath], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        ) -> Callable[[], R]:
+            secrets = {name: pick(keys) for name, keys in keypath.items()}
+            return partial(function, *args, **kwargs, **secrets)
+
+        return by_name
+    position = _position(function)
+
+    def by_position(
+        pick: Callable[[KeyPath], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Callable[[], R]:
+        before, after = args[:position], args[position:]
+        return partial(function, *before, pick(keypath), *after, **kwargs)
+
+    return by_position
 
 
 def _position(function: Callable[..., object]) -> int:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from s1crets._redaction import Redacted
-from s1crets.cache.entry import CacheKey, Fetched, decode
+from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
@@ -150,11 +150,13 @@ async def fetch_each(
 
 
 def fetched_path(title: str, found: Mapping[str, Fetched | S1cretsError]) -> Fetched:
-    """Return the secrets under a path, or raise a `BatchError` if some could not be read."""
+    """Return the secrets under a path; if some could not be read, raise a `BatchError`.
+
+    It has the values as they are stored.
+    """
     read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
     if len(read) < len(found):
-        decoded = {name: decode(one.value) for name, one in read.items()}
-        raise batch_error(title, {**found, **decoded})
+        raise batch_error(title, {**found, **{name: one.value for name, one in read.items()}})
     also = {CacheKey.of_secret(name): one for name, one in read.items()}
     values: Any = {name: one.value for name, one in read.items()}
     return Fetched(values, sum(one.version for one in read.values()), also)

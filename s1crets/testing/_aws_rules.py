@@ -51,6 +51,10 @@ def check(call: Call, backend: Any) -> None:
         if not body["Path"].startswith("/"):
             raise invalid(_BAD_PATH)
         _check_name(body["Path"].rstrip("/") or "/a")
+        # moto's filter finds the label of the newest version only: see `corrected`.
+        filters = body.get("ParameterFilters", [])
+        body["Labels"] = [one["Values"][0] for one in filters if one["Key"] == "Label"]
+        body["ParameterFilters"] = [one for one in filters if one["Key"] != "Label"]
     elif call.operation == "PutParameter":
         _check_put(body, backend)
 
@@ -74,6 +78,16 @@ def check_token(body: dict[str, Any], code: str) -> None:
 
 def corrected(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:
     """Return moto's response with selectors, and with encrypted values unless decryption is on."""
+    for label in call.body.get("Labels", []):
+        versions = [
+            (parameter, backend.get_parameter(f"{parameter['Name']}:{label}"))
+            for parameter in response["Parameters"]
+        ]
+        response["Parameters"] = [
+            {**parameter, "Value": labelled.decrypt(labelled.value), "Version": labelled.version,
+             "LastModifiedDate": labelled.last_modified_date.timestamp()}
+            for parameter, labelled in versions if labelled
+        ]  # fmt: skip
     found = response["Parameters"] if "Parameters" in response else [response["Parameter"]]
     if not call.body.get("WithDecryption"):
         for parameter in found:

@@ -91,6 +91,8 @@ def respond(
         return _value(call.body, backend)
     if call.operation == "BatchGetSecretValue":
         return _values(call.body, backend, denied)
+    if call.operation == "PutSecretValue":
+        return _repeated(call.body, backend)
     if call.operation == "ListSecretVersionIds":
         return _version_ids(call.body, backend)
     if call.operation == "UpdateSecretVersionStage":
@@ -248,6 +250,24 @@ def _values(
         except AwsError as failed:
             errors.append({"SecretId": name, "ErrorCode": failed.code, "Message": failed.message})
     return {"SecretValues": values, "Errors": errors, "NextToken": token}
+
+
+def _repeated(body: dict[str, Any], backend: Any) -> dict[str, Any] | None:
+    """Return the response to a `PutSecretValue` whose version exists already, otherwise None."""
+    secret = _active(body["SecretId"], backend)
+    token = body["ClientRequestToken"]
+    members = {"secret_string": "SecretString", "secret_binary": "SecretBinary"}
+    version = secret.versions.get(token, {})
+    there = {member: version.get(name) for name, member in members.items()}
+    if not any(there.values()):  # there is none, or `RotateSecret` has made it without a value
+        return None
+    if there != {member: body.get(member) for member in there}:
+        message = f"You can't use ClientRequestToken {token} because that value is already in use"
+        raise AwsError(
+            "ResourceExistsException", f"{message} for a version of secret {secret.arn}."
+        )
+    described = {"VersionId": token, "VersionStages": version["version_stages"]}
+    return {"ARN": secret.arn, "Name": secret.name, **described}
 
 
 def _version_ids(body: dict[str, Any], backend: Any) -> dict[str, Any]:

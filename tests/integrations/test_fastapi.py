@@ -226,7 +226,7 @@ class TestDependency:
 
     def test_repr(self) -> None:
         """It shows the arguments, but not the reference to itself that `Depends` would show."""
-        assert repr(Secret(NAME)) == "Secret('/prod/db', provider='aws.ps')"
+        assert repr(Secret(NAME)) == "Secret('/prod/db')"
         assert (
             repr(Secret("x", keypath="a", provider="aws.sm"))
             == "Secret('x', keypath=('a',), provider='aws.sm')"

@@ -309,12 +309,11 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
     ("options", "words"),
     [
         ({"retries": 4}, "did you mean retry"),
-        ({"region": "eu-west-1"}, "sts_args={'aws_region'"),
         ({"aws_region": "eu-west-1"}, "belongs in sts_args"),
         ({"stale_for": 3}, "belongs in cache_args"),
         ({"ttl": 5}, re.escape("did you mean cache_args={'cache_ttl': ...}?")),
         ({"role_arn": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
-        ({"xyzzy": 3}, "known are sts_args, cache_args"),
+        ({"xyzzy": 3}, "known are region, profile, sts_args"),
     ],
 )
 @pytest.mark.parametrize("kind", [AsyncParameterStore, AsyncSecretsManager, ParameterStore])

@@ -336,12 +336,10 @@ def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
 
 
 def _version(listed: Mapping[str, Any]) -> SecretVersion:
-    version, changed = listed.get("Version"), listed.get("LastModifiedDate")
-    labels = listed.get("Labels") or []
-    if not isinstance(version, int) or not isinstance(labels, list):
-        raise malformed()
+    expect(listed, "Version", int)
+    changed = listed.get("LastModifiedDate")
     created = changed if isinstance(changed, datetime) else None
-    return SecretVersion(str(version), tuple(map(str, labels)), created)
+    return SecretVersion(str(listed["Version"]), tuple(listed.get("Labels") or ()), created)
 
 
 async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, R]:

@@ -205,7 +205,7 @@ class SecretsManagerStore(AwsStore):
         answer = await self.clients.call(operation, path, parse, {**arguments, field: raw})
         version, attached = answer
         wanted = arguments.get("VersionStages", ())
-        if isinstance(attached, list) and not set(wanted).issubset(attached):
+        if attached is not None and not set(wanted).issubset(attached):
             # AWS ignores a request for a version that exists already, stages included.
             await self._move_stages(path, version, [one for one in wanted if one not in attached])
 
@@ -291,12 +291,10 @@ def _metadata(secret: Mapping[str, Any]) -> SecretMetadata:
 
 
 def _version(listed: Mapping[str, Any]) -> SecretVersion:
-    version, created = listed.get("VersionId"), listed.get("CreatedDate")
-    stages = listed.get("VersionStages") or []
-    if not isinstance(version, str) or not isinstance(stages, list):
-        raise malformed()
+    expect(listed, "VersionId", str)
+    created = listed.get("CreatedDate")
     created = created if isinstance(created, datetime) else None
-    return SecretVersion(version, tuple(map(str, stages)), created)
+    return SecretVersion(listed["VersionId"], tuple(listed.get("VersionStages") or ()), created)
 
 
 class AsyncSecretsManager(AwsProvider):
