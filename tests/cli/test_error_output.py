@@ -90,6 +90,7 @@ def test_each_name_of_a_batch_is_reported(s1crets_aws: LoopbackAws, top: str) ->
     [
         (KeyboardInterrupt(), 130, ""),
         (RuntimeError(CANARY), 7, UNEXPECTED),
+        (TypeError(CANARY), 7, UNEXPECTED.replace("Runtime", "Type")),
         (OSError(24, "Too many open files"), 7, "s1crets: Too many open files [OSError]\n"),
         (OSError(), 7, "s1crets: the operation failed [OSError]\n"),
         (PermissionError("only on\nMondays; wait"), 7, "s1crets: only on Mondays\n  hint: wait\n"),
@@ -124,6 +125,18 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
+
+
+def test_an_interrupted_value_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while it is typed has the same exit code as at any other time."""
+
+    def interrupted(**_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s1crets.cli.write.read_stdin", interrupted)
+    done = run("put", "name", "-")
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
 
 
 INTERRUPTED = """

@@ -156,3 +156,23 @@ def test_the_command_is_also_a_module() -> None:
     )
 
     assert done.stdout == f"s1crets, version {__version__}\n"
+
+
+CHAMBER = [
+    "write", "read", "list", "list-services", "exec", "env", "export", "import", "history", "find",
+    "delete",
+]  # fmt: skip
+
+
+def test_the_readme_maps_each_command_of_chamber() -> None:
+    """To commands and options that exist."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Moving from chamber")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)[^|]*\| (.*) \|$", table, re.MULTILINE)
+
+    assert [theirs for theirs, _ in rows] == CHAMBER
+    for _, ours in rows:
+        (verb,) = set(re.findall(r"`s1crets ([\w-]+)", ours)) - {"get-by-path"}
+        options = {name for one in main.commands[verb].params for name in one.opts}
+        named = set(re.findall(r"`[^`]*?(--[\w-]+)", ours.replace("--path /service -- CMD", "--path")))
+        assert named - options <= {"--quiet", "--version", "--expand", "--by-value"}  # chamber's

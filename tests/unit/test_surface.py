@@ -28,6 +28,7 @@ MODULES = [
 LAYERS = [
     ["s1crets.errors", "s1crets._sentinels", "s1crets._version", "s1crets._aliases"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
+    ["s1crets._fork"],
     ["s1crets._runtime", "s1crets._batcher"],
     ["s1crets.cache.entry", "s1crets.cache.freshness"],
     ["s1crets.cache.single_flight", "s1crets.cache.encryption", "s1crets.cache.refresh"],
