@@ -337,9 +337,11 @@ class SecretCache:
 
     async def _drop(self, secrets: Collection[str] | None) -> None:
         self._void(secrets)
-        tiers = [self._keys, self._derived, *([self._negative] if self._negative else [])]
+        work = [self._keys.invalidate(secrets), self._derived.invalidate(secrets)]
+        if self._negative is not None:
+            work.append(self._negative.invalidate(secrets))
         # At once, so that no tier answers while another's backend is slow.
-        await asyncio.gather(*(tier.invalidate(secrets) for tier in tiers))
+        await asyncio.gather(*work)
 
     async def aclose(self) -> None:
         """Close what the tiers have open, after the invalidations under way, if they end."""

@@ -12,13 +12,13 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, is_type
 import pydantic
 
 from s1crets._json_source import items
-from s1crets._keypath import KeyPath, keys_of, pick
-from s1crets._sentinels import MISSING
+from s1crets._keypath import MISSING, KeyPath, keys_of, pick
 from s1crets.cache.entry import decode, without_byte_order_mark
 from s1crets.errors import S1cretsError
 from s1crets.integrations._settings_redaction import hide
 
 _TEXTS = (str, bytes, pydantic.SecretStr, pydantic.SecretBytes)
+_JSON: Any = pydantic.Json  # for checkers it is `Annotated`
 _LISTS = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set)
 
 
@@ -32,12 +32,12 @@ class Shape(Enum):
 
 def shape_of(annotation: Any, metadata: list[Any]) -> Shape:
     """Return the form that a field with this type and metadata takes."""
-    if any(isinstance(one, pydantic.Json) or one is pydantic.Json for one in metadata):
+    if any(isinstance(one, _JSON) or one is _JSON for one in metadata):
         return Shape.TEXT
     types = list(_leaves(annotation))
     if any(map(_is_structure, types)):
         return Shape.JSON
-    if any(issubclass(one, (*_TEXTS, pydantic.Json)) for one in types):
+    if any(issubclass(one, (*_TEXTS, _JSON)) for one in types):
         return Shape.TEXT
     return Shape.LIST if any(issubclass(one, _LISTS) for one in types) else Shape.JSON
 
@@ -48,8 +48,8 @@ def _leaves(annotation: Any) -> Iterator[Any]:
     if hasattr(annotation, "__value__"):  # type X = ...
         yield from _leaves(annotation.__value__)
     elif origin is Annotated:
-        is_json = any(isinstance(one, pydantic.Json) for one in annotation.__metadata__)
-        yield from [pydantic.Json] if is_json else _leaves(annotation.__origin__)
+        is_json = any(isinstance(one, _JSON) for one in annotation.__metadata__)
+        yield from [_JSON] if is_json else _leaves(annotation.__origin__)
     elif origin in (Union, UnionType) or origin is pydantic.Secret:
         for one in get_args(annotation):
             yield from _leaves(one)

@@ -66,24 +66,23 @@ class Rotation:
 
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
-    ) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], Any]:
+    ) -> Callable[[Any], Any]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
-            _check_function(function, is_async=True)
-            inject = _injector(function, keypath)
+            injected = self._injector(function, path, keypath, is_async=True)
 
             @functools.wraps(function)
             async def call(*args: Any, **kwargs: Any) -> Any:
                 held = await self._current(key)
                 try:
-                    return await inject(self._picker(held, path), args, kwargs)()
+                    return await injected(held, args, kwargs)()
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await inject(self._picker(newer, path), args, kwargs)()
+                return await injected(newer, args, kwargs)()
 
             return call
 
@@ -95,31 +94,55 @@ class Rotation:
         path: str,
         keypath: KeyPaths,
         run: Callable[..., Any],
-    ) -> Callable[[Callable[..., R]], Any]:
+    ) -> Callable[[Any], Any]:
         """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Any]) -> Any:
-            _check_function(function, is_async=False)
-            inject = _injector(function, keypath)
+            injected = self._injector(function, path, keypath, is_async=False)
 
             @functools.wraps(function)
             def call(*args: Any, **kwargs: Any) -> Any:
                 held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return inject(self._picker(held, path), args, kwargs)()
+                    return injected(held, args, kwargs)()
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return inject(self._picker(newer, path), args, kwargs)()
+                return injected(newer, args, kwargs)()
 
             return call
 
         return _through_descriptors(decorate)
 
-    def _picker(self, held: CachedValue, path: str) -> Callable[[KeyPath], Any]:
-        return partial(self._reader.answer, held, path)
+    def _injector(
+        self, function: Callable[..., R], path: str, keypath: KeyPaths, *, is_async: bool
+    ) -> Callable[[CachedValue, tuple[Any, ...], Mapping[str, Any]], Callable[[], R]]:
+        """Check the function; return what binds a call's arguments and the secret to it.
+
+        So no frame that calls the function has the secret.
+        """
+        _check_function(function, is_async=is_async)
+        answer = self._reader.answer
+        if isinstance(keypath, Mapping):
+
+            def named(
+                held: CachedValue, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+            ) -> Callable[[], R]:
+                secrets = {name: answer(held, path, keys) for name, keys in keypath.items()}
+                return partial(function, *args, **kwargs, **secrets)
+
+            return named
+        position = _position(function)
+
+        def injected(
+            held: CachedValue, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        ) -> Callable[[], R]:
+            before, after = args[:position], args[position:]
+            return partial(function, *before, answer(held, path, keypath), *after, **kwargs)
+
+        return injected
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""
@@ -206,31 +229,6 @@ def _check_function(function: object, *, is_async: bool) -> None:
         name = getattr(function, "__qualname__", type(function).__name__)
         takes = "an async provider takes `async def`" if is_async else "a blocking one takes `def`"
         raise TypeError(f"refresh_on can't decorate {name}: {takes}")
-
-
-def _injector(function: Callable[..., R], keypath: KeyPaths) -> Callable[..., Callable[[], R]]:
-    """Return what binds a function's arguments, and the secret that `pick` returns for a keypath.
-
-    Then no frame that calls the function has the secret.
-    """
-    if isinstance(keypath, Mapping):
-
-        def by_name(
-            pick: Callable[[KeyPath], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-        ) -> Callable[[], R]:
-            secrets = {name: pick(keys) for name, keys in keypath.items()}
-            return partial(function, *args, **kwargs, **secrets)
-
-        return by_name
-    position = _position(function)
-
-    def by_position(
-        pick: Callable[[KeyPath], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Callable[[], R]:
-        before, after = args[:position], args[position:]
-        return partial(function, *before, pick(keypath), *after, **kwargs)
-
-    return by_position
 
 
 def _position(function: Callable[..., object]) -> int:

@@ -132,9 +132,7 @@ def from_tfvars(text: str) -> dict[str, str]:
 
 def from_rows(dialect: str) -> Callable[[str], dict[str, str]]:
     """Return a reader of separated values."""
-    return lambda text: {
-        name: value for name, value in csv.reader(io.StringIO(text, newline=""), dialect)
-    }
+    return lambda text: dict(csv.reader(io.StringIO(text, newline=""), dialect))
 
 
 READ: dict[str, Any] = {
@@ -273,9 +271,10 @@ def test_terraform_reads_the_same_variables(tmp_path: Path) -> None:
     (tmp_path / "main.tf").write_text(declared)
     (tmp_path / "a.tfvars").write_text(FORMATS["tfvars"](variables))
     fields = ", ".join(f"{name} = var.{name}" for name in variables)
+    command = [TERRAFORM or "", "console", "-var-file=a.tfvars"]
+    expression = f"base64encode(jsonencode({{{fields}}}))\n"
     done = subprocess.run(
-        [TERRAFORM, "console", "-var-file=a.tfvars"], input=f"base64encode(jsonencode({{{fields}}}))\n",
-        cwd=tmp_path, stdout=-1, text=True, timeout=60, check=True,
-    )  # fmt: skip
+        command, input=expression, cwd=tmp_path, stdout=-1, text=True, timeout=60, check=True
+    )
 
     assert json.loads(base64.b64decode(json.loads(done.stdout))) == variables

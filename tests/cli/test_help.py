@@ -174,5 +174,7 @@ def test_the_readme_maps_each_command_of_chamber() -> None:
     for _, ours in rows:
         (verb,) = set(re.findall(r"`s1crets ([\w-]+)", ours)) - {"get-by-path"}
         options = {name for one in main.commands[verb].params for name in one.opts}
-        named = set(re.findall(r"`[^`]*?(--[\w-]+)", ours.replace("--path /service -- CMD", "--path")))
+        named = set(
+            re.findall(r"`[^`]*?(--[\w-]+)", ours.replace("--path /service -- CMD", "--path"))
+        )
         assert named - options <= {"--quiet", "--version", "--expand", "--by-value"}  # chamber's

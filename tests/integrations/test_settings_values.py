@@ -79,11 +79,10 @@ def secrets() -> Iterator[dict[str, str | bytes]]:
 
 def read(annotation: Any, keypath: Any = (), path: str = "doc") -> Any:
     """Return the value of a field of this type, which comes from a secret."""
-
-    class Settings(Base):
-        field: Annotated[annotation, FromSecret("m", path, keypath)]  # type: ignore[valid-type]
-
-    return Settings().field  # type: ignore[call-arg]
+    annotated: Any = Annotated
+    field = annotated[annotation, FromSecret("m", path, keypath)]
+    settings: Any = type("Settings", (Base,), {"__annotations__": {"field": field}})
+    return settings().field
 
 
 def shown(value: Any) -> Any:

@@ -11,6 +11,7 @@ from _support.wire import Wire, parameter, refusal
 import s1crets
 from s1crets import aio
 from s1crets.errors import AccessDeniedError, BatchError, InvalidNameError
+from s1crets.providers import provider as shared
 from s1crets.providers.files import Files
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ async def module_level(provider: str, path: str, **options: Any) -> Any:
     try:
         return await aio.get(provider, path, **options)
     finally:
-        await s1crets.providers.provider(provider).awaited.aclose()
+        await shared(provider).awaited.aclose()
 
 
 class TestMaxAge:

@@ -13,6 +13,7 @@ import s1crets
 from s1crets import aio
 from s1crets.errors import BadResponseError, ConfigurationError, SecretNotFoundError
 from s1crets.providers import provider
+from s1crets.providers.aws import SecretsManager
 from s1crets.providers.files import AsyncFiles, Files
 from s1crets.providers.store import SecretVersion
 
@@ -24,13 +25,12 @@ if TYPE_CHECKING:
         AsyncParameterStore,
         AsyncSecretsManager,
         ParameterStore,
-        SecretsManager,
     )
 
 CANARY = "canary-4f11"
 TOKENS = ["00000000-0000-4000-8000-00000000000" + digit for digit in "0123"]
 WHEN = datetime(2026, 11, 26, tzinfo=UTC)
-ANSWERS = {
+ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
     "GetParameterHistory": ("Parameters", {"Name": "/a", "Version": 3, "Value": CANARY}),
     "ListSecretVersionIds": ("Versions", {"VersionId": "v"}),
 }
@@ -156,7 +156,7 @@ class TestRestore:
         """With `missing_ttl`, and in all three forms."""
         asm.create_secret(Name=top, SecretString="v")
         cache: Any = {"missing_ttl": 1000}
-        with s1crets.providers.aws.SecretsManager(cache_args=cache) as sm:
+        with SecretsManager(cache_args=cache) as sm:
             for restore in (sm.restore, lambda name: asm.restore_secret(SecretId=name)):
                 sm.delete(top)
                 assert [sm.get(top, default=None) for _ in range(2)] == [None, None]

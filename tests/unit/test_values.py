@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1crets._keypath import keys_of
+from s1crets._keypath import MISSING, UNSET, keys_of
 from s1crets._redaction import redact
-from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import CachedValue, dump, load
 from s1crets.errors import InvalidValueError
 from s1crets.providers.store import encode
@@ -207,3 +206,14 @@ def test_sentinels_say_what_they_are() -> None:
     assert repr(UNSET) == "UNSET"
     assert "fake-secret" not in repr(box)
     assert redact(box) is box
+
+
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}', "\ufeff [1]"])
+def test_json_with_a_byte_order_mark_is_parsed(text: str) -> None:
+    """As editors on Windows write it; the stored text keeps it, and text that is not JSON too."""
+    held = CachedValue(text)
+
+    assert held.value() == json.loads(text[1:])
+    assert held.stored() == text
+    assert CachedValue("\ufefftext").value() == "\ufefftext"
+    assert CachedValue("\ufeff\ufeff{}").value() == "\ufeff\ufeff{}"

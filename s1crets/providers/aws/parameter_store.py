@@ -14,10 +14,9 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from s1crets._keypath import KeyPath, keys_of
+from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
 from s1crets._runtime import not_asyncio
-from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import Rule, check_value
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
@@ -100,8 +99,9 @@ class SsmStore(AwsStore):
         """Return the keys of all paths whose entries may contain the parameter."""
         parts = path.split("/")
         for above in ["/", *("/".join(parts[:end]) for end in range(2, len(parts)))]:
-            for decrypt, recursive, label in product(*[(True, False)] * 2, (None, *self._labels)):
-                yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
+            for decrypt, recursive in product((True, False), repeat=2):
+                for label in (None, *self._labels):
+                    yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
 
     async def fetch(self, key: CacheKey) -> Fetched:
         """Request a value, all parameters under a path, or whether there are any."""
@@ -379,6 +379,7 @@ class AsyncParameterStore(AwsProvider):
     """
 
     service = PARAMETER_STORE.title
+    registered_as = "aws.ps"
     _store_type = SsmStore
 
     @cached_property

@@ -11,10 +11,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from s1crets._keypath import KeyPath
+from s1crets._keypath import MISSING, UNSET, KeyPath
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import not_asyncio
-from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
@@ -314,6 +313,7 @@ class AsyncSecretsManager(AwsProvider):
     """
 
     service = SECRETS_MANAGER.title
+    registered_as = "aws.sm"
     _store_type = SecretsManagerStore
 
     async def get(
@@ -371,7 +371,7 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        is_plain = cached and version_id is version_stage is max_age is None and not raw
+        is_plain = cached and version_id is None is version_stage and max_age is None and not raw
         if is_plain:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
