@@ -264,7 +264,7 @@ def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     holding.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(50)  # it would hang
+        signal.alarm(250)  # it would hang
         assert ps.get("/b") == "v"
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
