@@ -47,7 +47,7 @@ def main(context: click.Context, /, **given: Any) -> None:
       s1crets COMMAND --help
     """
     defaults = {name: value for name, value in given.items() if value}
-    context.default_map = {context.invoked_subcommand: defaults}
+    context.default_map = {str(context.invoked_subcommand): defaults}
 
 
 global_options(main)

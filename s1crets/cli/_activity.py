@@ -6,7 +6,7 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from s1crets.cli._output import one_line, write_line
@@ -23,9 +23,14 @@ _log = logging.getLogger("s1crets")
 @contextmanager
 def observed(provider: Any, *, debug: bool) -> Iterator[None]:
     """Report on stderr what a provider does."""
-    with _debugged(provider) if debug else Bar("requests") as reporter:
-        provider.awaited.counters.observer = reporter if debug else _Requests(reporter)
-        yield
+    counters = provider.awaited.counters
+    if debug:
+        with _debugged(provider) as counters.observer:
+            yield
+    else:
+        with Bar("requests") as bar:
+            counters.observer = _Requests(bar)
+            yield
 
 
 @contextmanager
@@ -42,25 +47,36 @@ def _debugged(provider: Any) -> Iterator[_Debug]:
         reporter.sum_up(provider.stats, provider.awaited.counters.region)
 
 
-class _Requests(Observer):
+class _Silent(Observer):
+    """Ignores everything."""
+
+    def call(self, *_: Any) -> AbstractContextManager[None]:
+        """Ignore a call."""
+        return nullcontext()
+
+    def request(self, *_: Any) -> AbstractContextManager[None]:
+        """Ignore an operation."""
+        return nullcontext()
+
+    def throttled(self) -> None:
+        """Ignore it."""
+
+    def stale(self) -> None:
+        """Ignore it: no option of the command leads to it."""
+
+
+class _Requests(_Silent):
     """A bar that counts requests: how many there will be is not known."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-
-    @contextmanager
-    def call(self, *_: Any) -> Iterator[None]:
-        """Ignore a call."""
-        yield
-
-    request = call
 
     def sent(self, *, again: bool) -> None:  # noqa: ARG002  # retries count too
         """Count a request."""
         self._bar.step()
 
 
-class _Debug(Observer):
+class _Debug(_Silent):
     """A line for everything that happens, with the seconds since the start."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:

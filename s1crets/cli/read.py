@@ -17,7 +17,7 @@ from s1crets.cli._reader import Reader, relative_name
 from s1crets.errors import S1cretsError
 
 
-def _reading_options(command: Callable[..., None]) -> Callable[..., None]:
+def _reading_options(command: Callable[..., None]) -> Any:
     """Add the options of reading verbs."""
     max_age = click.option(
         "--max-age",

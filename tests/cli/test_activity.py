@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 CANARY = "canary-77e0"
 
 
-def debugged(*args: str, **env: str) -> list[str]:
+def debugged(*args: str) -> list[str]:
     """Return what --debug reports, without times; it has no value."""
-    done = run(*args, "--debug", **env)
+    done = run(*args, "--debug")
     lines = done.stderr.decode().splitlines()
     assert CANARY not in done.stderr.decode()
     assert all(

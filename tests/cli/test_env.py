@@ -153,9 +153,9 @@ NAMED = {"db/url": "fake-1", "db/api-key": "fake-2", "cache/url": "fake-3", "log
 JSON = '{"user": "fäke", "port": 5432.0, "tls": true, "o": {"x":1}, "n": null, "a b": "x"}'
 
 
-def variables(*args: str, **env: str) -> dict[str, str]:
+def variables(*args: str) -> dict[str, str]:
     """Return what `export` prints, which must succeed silently."""
-    done = run("export", "--format", "json", *args, **env)
+    done = run("export", "--format", "json", *args)
     assert (done.returncode, done.stderr) == (0, b"")
     found: dict[str, str] = json.loads(done.stdout)
     return found
