@@ -10,8 +10,12 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Protocol
+
+with suppress(RuntimeError):  # it can't be imported any more while the interpreter shuts down
+    # asyncio would import it to look up a host; a fork hook added during a fork runs only half.
+    import concurrent.futures.thread  # noqa: F401
 
 
 class Forkable(Protocol):

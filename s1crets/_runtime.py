@@ -7,7 +7,6 @@ import sys
 import threading
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 import anyio
@@ -15,10 +14,6 @@ import anyio.to_thread
 
 from s1crets._redaction import Redacted
 from s1crets.errors import UnavailableError
-
-with suppress(RuntimeError):  # it can't be imported any more while the interpreter shuts down
-    # asyncio would import it to look up a host; a fork hook added during a fork runs only half.
-    import concurrent.futures.thread  # noqa: F401
 
 R = TypeVar("R")
 Args = TypeVarTuple("Args")
