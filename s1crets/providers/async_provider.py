@@ -118,8 +118,12 @@ class AsyncProvider:
         """
         if _get_running_loop() is None:
             raise not_asyncio(self)
+        if cached and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
-        found = self.get_local(path, keypath=keypath, default=default, **options)
+        found = self._hit_other(path, keypath, default, **options)
         if found is MISSING:
             found = await self._get(path, keypath, default, **options)
         return found
@@ -137,8 +141,8 @@ class AsyncProvider:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
         if cached and max_age is None and not raw:
             return self._hit(path, keypath, default)
-        key = self._store.key(path)
-        return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(self, path: str, *, keypath: KeyPath = (), default: Any = None) -> Any:
         """Return the value in a local cache, or `default`. Sends no request and never waits."""
@@ -415,6 +419,23 @@ class AsyncProvider:
             return MISSING
         self.counters.hits += 1
         return held.value() if keypath == () else self.answer(held, name, keypath, default)
+
+    def _hit_other(
+        self,
+        path: str,
+        keypath: KeyPath,
+        default: Any,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        **options: Any,
+    ) -> Any:
+        """Return the value of a name that `_hit` does not find, or need not look for."""
+        key = self._store.key(path, **options)
+        if key.is_primary and cached and max_age is None and not raw:
+            return MISSING
+        return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
 
     def _hit_key(
         self,

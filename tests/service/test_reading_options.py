@@ -290,6 +290,19 @@ class TestLabel:
 
         assert scripted.count("GetParametersByPath") == 2
 
+    async def test_many_labels(self, ps: AsyncParameterStore, scripted: Wire) -> None:
+        """Those of long ago are forgotten; the latest is not."""
+        scripted.answers["GetParametersByPath"] = page(one("/p/a"))
+        scripted.answers["GetParameter"] = refusal("AccessDeniedException")
+        for number in range(101):
+            ps.get_by_path_local("/p", label=f"l{number}")
+        await ps.get_by_path("/p", label="l100")
+        with pytest.raises(AccessDeniedError):
+            await ps.get("/p/a")
+        await ps.get_by_path("/p", label="l100")
+
+        assert scripted.count("GetParametersByPath") == 2
+
     @pytest.mark.parametrize(("label", "error"), [("", ValueError), (5, TypeError)])
     async def test_bad_labels(
         self, ps: AsyncParameterStore, scripted: Wire, label: Any, error: Any

@@ -49,7 +49,7 @@ R = TypeVar("R")
 
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
-_REMEMBERED = 1000  # references
+_REMEMBERED, _LABELS = 1000, 100  # references, and labels of paths
 
 
 class SsmStore(AwsStore):
@@ -78,6 +78,8 @@ class SsmStore(AwsStore):
         if label is not None:
             check_value("label", label, Rule((str,), not_empty=True))
             options["label"] = label
+            if len(self._labels) >= _LABELS:
+                self._labels.clear()
             self._labels.add(label)
         if kind == PATH:
             if not checked_name(path).startswith("/"):
@@ -420,8 +422,12 @@ class AsyncParameterStore(AwsProvider):
         """
         if _get_running_loop() is None:
             raise not_asyncio(self)
+        if cached and decrypt and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
-        found = self.get_local(path, keypath=keypath, default=default, **options)
+        found = self._hit_other(path, keypath, default, **options)
         if found is not MISSING:
             return found
         read = self._get_reference if path.startswith(_REFERENCE) else self._get
@@ -439,15 +445,12 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        is_plain = cached and decrypt and max_age is None and not raw
-        if is_plain:
+        if cached and decrypt and max_age is None and not raw:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = self._store.key(path, decrypt=decrypt)
-        if is_plain and key.is_primary:
-            return MISSING
-        return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True

@@ -349,11 +349,16 @@ class AsyncSecretsManager(AwsProvider):
                 is scheduled for deletion.
             S1cretsError: any other failure, as its own subclass.
         """
-        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
-        options |= {"cached": cached, "max_age": max_age, "raw": raw}
         if _get_running_loop() is None:
             raise not_asyncio(self)
-        found = self.get_local(path, keypath=keypath, default=default, **options)
+        is_current = version_id is None is version_stage
+        if cached and is_current and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
+        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw}
+        found = self._hit_other(path, keypath, default, **options)
         if found is MISSING:
             found = await self._get(path, keypath, default, **options)
         return found
@@ -371,15 +376,14 @@ class AsyncSecretsManager(AwsProvider):
         version_stage: str | None = None,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        is_plain = cached and version_id is None is version_stage and max_age is None and not raw
-        if is_plain:
+        is_current = version_id is None is version_stage
+        if cached and is_current and max_age is None and not raw:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = self._store.key(path, version_id=version_id, version_stage=version_stage)
-        if is_plain and key.is_primary:
-            return MISSING
-        return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
+        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(
         self,
