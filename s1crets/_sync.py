@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 import anyio
@@ -18,7 +17,6 @@ from s1crets._fork import import_lock, lent, new_lock, on_fork
 from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import callers_level, check_can_start_thread, spawn_task
-from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -195,9 +193,7 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            _portal.run(_Call(provider.invalidate))
-        _portal.run(_Call(provider.aclose))
+        _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):

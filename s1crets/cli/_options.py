@@ -210,7 +210,12 @@ def read_stdin(*, raw: bool) -> str | bytes:
 
     Unless it is `raw`, it loses a byte order mark, and a single line its line ending.
     """
-    data = sys.stdin.buffer.read()
+    if sys.stdin is None:  # closed before the command was started
+        raise ConfigurationError("stdin can't be read: it is closed")
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise ConfigurationError(f"stdin can't be read: {error.strerror}") from None
     try:
         text = data.decode()
     except UnicodeDecodeError:

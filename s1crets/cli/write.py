@@ -31,7 +31,8 @@ class _RedactingCommand(click.Command):
 
 
 def _redacted(context: click.Context, _argument: click.Parameter, value: str) -> Redacted:
-    return redact(read_stdin(raw=context.params["raw"]) if value == "-" else value)
+    with reported():
+        return redact(read_stdin(raw=context.params["raw"]) if value == "-" else value)
 
 
 def _tags(_context: click.Context, _option: click.Parameter, tags: tuple[str, ...]) -> Any:
