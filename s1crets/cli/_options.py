@@ -210,12 +210,7 @@ def read_stdin(*, raw: bool) -> str | bytes:
 
     Unless it is `raw`, it loses a byte order mark, and a single line its line ending.
     """
-    if sys.stdin is None:  # closed before the command was started
-        raise ConfigurationError("stdin can't be read: it is closed")
-    try:
-        data = sys.stdin.buffer.read()
-    except OSError as error:
-        raise ConfigurationError(f"stdin can't be read: {error.strerror}") from None
+    data = _stdin()
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -227,11 +222,21 @@ def read_stdin(*, raw: bool) -> str | bytes:
     return text if "\n" in line else line
 
 
+def _stdin() -> bytes:
+    if sys.stdin is None:  # closed before the command was started
+        raise ConfigurationError("stdin can't be read: it is closed")
+    try:
+        return sys.stdin.buffer.read()
+    except OSError as error:
+        problem = error.strerror
+    raise ConfigurationError(f"stdin can't be read: {problem}")
+
+
 def read_file(file: str) -> Redacted:
     """Return the text of a file, or of stdin if `file` is `-`; fail if it is not UTF-8."""
     problem: str | None = "it is not UTF-8"
     try:
-        data = redact(sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes())
+        data = redact(_stdin() if file == "-" else Path(file).read_bytes())
         return redact(data.reveal().decode("utf-8-sig"))
     except UnicodeDecodeError:
         pass  # the error contains the text
