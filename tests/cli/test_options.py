@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from _support.command import PS, error_of, run, run_process
+from _support.command import PS, error_of, run, run_here, run_process
 from _support.wire import Wire, assumed
+
+from s1crets.cli import main
+from s1crets.providers.aws import ParameterStore, SecretsManager
 
 if TYPE_CHECKING:
     from _support.command import FakeProvider
@@ -47,21 +52,33 @@ def test_invalid_names_and_settings_are_usage_errors(args: tuple[str, ...]) -> N
             for command in (("exec", "true"), ("export", "--format", "json"), ("check",))
             for option in ("--path", "--secret")
         ],
-        ((), "Commands:"),
-        (("get",), "Missing argument"),
-        (("nothing", "x"), "No such command"),
+        (("get",), "missing argument 'PATH'"),
+        (("nothing", "x"), "no such command"),
         (("get", "name", "--provider", "aws"), "known are aws.ps, aws.sm, files"),
-        (("get", "name", "--nope"), "No such option"),
+        (("get", "name", "--nope"), "no such option"),
+        (("--nope", "get", "name"), "no such option"),
+        (("get", "name", "--region"), "requires an argument"),
+        (("export", "--format", "xml"), "'xml' is not one of"),
     ],
 )
 def test_a_wrong_command_line_is_a_usage_error(args: tuple[str, ...], words: str) -> None:
-    """Exit code 2 with click's usage. An empty text comes from an unset variable in a script."""
-    command, *others = args or ("",)
-    done = run(*([command, *others[1:], others[0]] if command == "exec" else args))
+    """Exit code 2; cause and hint as of all errors. Empty text comes from an unset variable."""
+    command, *others = args
+    done = run_here(*([command, *others[1:], others[0]] if command == "exec" else args))
 
     assert done.returncode == 2
+    cause, hint = error_of(done).splitlines()
+    assert words in cause + hint
+    assert "known are" in hint or re.fullmatch(r"  hint: try s1crets (\w+ )?--help", hint)
+
+
+def test_without_a_command_there_is_help() -> None:
+    """On stderr, with the exit code of a usage error."""
+    done = run()
+
+    assert (done.returncode, done.stdout) == (2, b"")
     assert b"Usage: s1crets" in done.stderr
-    assert words in done.stderr.decode()
+    assert b"Commands:" in done.stderr
 
 
 def test_region_role_and_profile_are_used_for_requests(
@@ -87,6 +104,101 @@ def test_region_role_and_profile_are_used_for_requests(
     assert "fake-profile-key" in sts.headers["Authorization"]
     assert "fake-role-key" in sm.headers["Authorization"]
     assert "/eu-south-1/" in sm.headers["Authorization"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("-p", "aws.ps", "-r", "eu-south-1", "-o", "json", "list"),
+        ("list", "-p", "aws.ps", "-r", "eu-south-1", "-o", "json"),
+        ("--provider", "aws.ps", "list", "--region", "eu-south-1", "--output", "json"),
+        ("-p", "aws.sm", "-r", "eu-west-1", "-o", "text",
+         "list", "-p", "aws.ps", "-r", "eu-south-1", "-o", "json"),
+    ],
+)  # fmt: skip
+def test_options_may_come_before_the_verb(scripted: Wire, args: tuple[str, ...]) -> None:
+    """And after it, where they win."""
+    scripted.answers["DescribeParameters"] = {"Parameters": [{"Name": "/a"}]}
+    done = run(*args)
+
+    assert done.stdout.startswith(b'[\n  {\n    "name": "/a"'), done.stderr
+    assert "/eu-south-1/" in scripted.asked[0].headers["Authorization"]
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_the_profile_may_come_before_the_verb(
+    scripted: Wire, environment: dict[str, str], place: str
+) -> None:
+    """It replaces credentials of the environment."""
+    folder = Path(environment["HOME"], ".aws")
+    folder.mkdir()
+    (folder / "credentials").write_text(
+        "[mine]\naws_access_key_id = fake-profile-key\naws_secret_access_key = fake\n"
+    )
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    option, verb = ["--profile", "mine"], ["get", "name"]
+    done = run(*(option + verb if place == "before" else verb + option))
+
+    assert done.stdout == b"v\n", done.stderr
+    assert "fake-profile-key" in scripted.asked[0].headers["Authorization"]
+
+
+@pytest.mark.parametrize(
+    ("args", "store"),
+    [
+        (("get", "a"), "Parameter Store"),
+        (("get", "a", "-p", "aws.sm"), "Secrets Manager"),
+        (("-p", "aws.sm", "get", "a"), "Secrets Manager"),
+    ],
+)
+def test_the_environment_selects_the_provider(args: tuple[str, ...], store: str) -> None:
+    """Unless an option does."""
+    assert store in error_of(run(*args, S1CRETS_PROVIDER="aws.ps"))
+
+
+def test_an_unknown_provider_of_the_environment_is_an_error() -> None:
+    """As one of the option; an empty one does not count."""
+    done = run("get", "a", S1CRETS_PROVIDER="nope")
+
+    assert done.returncode == 2
+    assert "there is no provider 'nope'" in error_of(done)
+    assert "Secrets Manager" in error_of(run("get", "a", S1CRETS_PROVIDER=""))
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_options_before_a_verb_that_has_no_use_for_them_are_ignored(name: str) -> None:
+    """As `--output` for a verb that prints no rows."""
+    args = ("-p", "aws.ps", "-r", "eu-west-1", "--profile", "x", "-o", "json", "--debug")
+
+    assert run(*args, name, "--help").returncode == 0
+
+
+PYTHON = {
+    "get": "get", "get_by_path": "get-by-path", "path_exists": "exists", "describe": "list",
+    "history": "history", "create": "create", "put": "put", "update": "update",
+    "delete": "delete", "restore": "restore", "invalidate": "invalidate",
+}  # fmt: skip
+NO_OPTIONS = {
+    "path": "PATH", "value": "VALUE", "keypath": "KEY",
+    "cached": "--max-age 0", "fail_on_error": "--skip-unreadable", "raw": "always",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("cls", [ParameterStore, SecretsManager])
+@pytest.mark.parametrize("verb", PYTHON)
+def test_the_command_can_do_what_a_python_verb_can(verb: str, cls: type) -> None:
+    """Each argument is an option, or has an equivalent."""
+    options = {option.name for option in main.commands[PYTHON[verb]].params}
+    arguments = inspect.signature(getattr(cls, verb)).parameters.keys() - {"self"}
+
+    assert arguments - NO_OPTIONS.keys() - options == set()
+
+
+def test_every_python_verb_has_a_command() -> None:
+    """Those that need no command are listed."""
+    public = {name for name in vars(ParameterStore) | vars(SecretsManager) if name[0] != "_"}
+
+    assert public - PYTHON.keys() == {"get_many", "peek"}  # `export`, `check`; a cache in memory
 
 
 def test_a_warm_cache_folder_answers_without_aws(scripted: Wire, tmp_path: Path) -> None:

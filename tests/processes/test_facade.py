@@ -156,11 +156,11 @@ def test_a_blocking_call_on_the_portals_own_thread_is_refused(blocking_ps: Param
 
 def test_threads_that_start_the_portal_at_once() -> None:
     """Start one."""
-    from s1crets import _runtime, _sync
+    from s1crets import _fork, _sync
 
     portal = _sync._Portal()
     with ThreadPoolExecutor(3) as threads:
-        with _runtime.import_lock:  # which a start takes, so all of them are in it
+        with _fork.import_lock:  # which a start takes, so all of them are in it
             starting = [threads.submit(portal._running) for _ in range(3)]
             while portal._lock.acquire(blocking=False):
                 portal._lock.release()

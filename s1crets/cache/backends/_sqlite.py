@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 
 import diskcache
 
-from s1crets._runtime import hold_while_forking, new_lock, on_fork, run_in_thread
+from s1crets._fork import hold_while_forking, new_lock, on_fork
+from s1crets._runtime import run_in_thread
 from s1crets.errors import NotPrivateError
 
 A = TypeVar("A")
