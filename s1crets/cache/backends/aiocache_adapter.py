@@ -13,6 +13,7 @@ import sys
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -21,7 +22,7 @@ from aiocache.base import BaseCache
 
 from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
-from s1crets.cache.backends.base import KernelLocks, SyncReadable
+from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, pausing
 from s1crets.errors import NotPrivateError
 
 R = TypeVar("R")
@@ -74,6 +75,38 @@ class TimeBudget:
         self._left = self.LIMIT
 
 
+class _PausableLimit:
+    """The time limit of an operation, which does not count the time to open connections."""
+
+    OPENING = 3.0  # seconds that this may take
+
+    def __init__(self, timeout: asyncio.Timeout, timer: Callable[[], float]) -> None:
+        self._timeout, self._timer = timeout, timer
+        self._began, self._opening = 0.0, 0
+        self.pauses = 0.0  # seconds
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock; several connections may be opened at once."""
+        if not self._opening:
+            self._began = self._timer()
+            self._extend(self.OPENING - self.pauses)
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
+            if not self._opening:
+                pause = self._timer() - self._began
+                self._extend(pause + self.pauses - self.OPENING)
+                self.pauses += pause
+
+    def _extend(self, seconds: float) -> None:
+        when = self._timeout.when()
+        if when is not None and not self._timeout.expired():
+            self._timeout.reschedule(when + seconds)
+
+
 class AiocacheBackend:
     """An aiocache cache, used within time limits and on the event loops that it works on.
 
@@ -103,6 +136,7 @@ class AiocacheBackend:
             None if isinstance(cache, BaseCache) else PerLoop(partial(_lifetime, cache))
         )
         self._locks = cache if isinstance(cache, KernelLocks) else None
+        self._explain = cache.explain if isinstance(cache, CacheFactory) else None
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
@@ -232,17 +266,19 @@ class AiocacheBackend:
     async def _guarded(self, breaker: CircuitBreaker, work: Awaitable[R]) -> R | None:
         began, busy = self._timer(), time.thread_time()
         try:
-            async with asyncio.timeout(self._budget.left() if self._budget else None):
+            async with asyncio.timeout(self._budget.left() if self._budget else None) as timeout:
+                limit = _PausableLimit(timeout, self._timer)
+                pausing.set(limit.paused)
                 result = await work
         except NotPrivateError:
             raise
         except ValueError as error:
-            self._warn(type(error).__name__)  # an unreadable row says nothing about other rows
+            self._warn(self._described(error))  # an unreadable row says nothing about other rows
         except Exception as error:  # noqa: BLE001  # the cache is optional
             # Slow writes mean slow reads: one call must not wait for a budget of each.
             self._failed(self._reads if isinstance(error, TimeoutError) else breaker, error)
         else:
-            if self._budget and not self._budget.spend(began, time.thread_time() - busy):
+            if self._budget and not self._budget.spend(began + limit.pauses, time.thread_time() - busy):
                 self._failed(self._reads, TimeoutError("too slow"))
             return result
         return None
@@ -265,9 +301,14 @@ class AiocacheBackend:
             self._deletes.failed()
         if self._budget:
             self._budget.reset()
+        self._warn(self._described(error))
+
+    def _described(self, error: Exception) -> str:
         # Messages about files contain no secrets; those of other caches might.
-        words = "" if self.sync is None else f": {error}"
-        self._warn(f"{type(error).__name__}{words}")
+        words = str(error) if self.sync is not None else ""
+        if self._explain:
+            words = self._explain(error)
+        return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
     def _warn(self, problem: str) -> None:
         if not self._warned:
@@ -303,20 +344,11 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
 
 
 def _create(factory: Callable[[], BaseCache]) -> BaseCache:
-    """Create a cache. Blocks: redis-py reads its own version from files for each connection."""
+    """Create a cache. Blocks."""
     made: object = factory()
     if not isinstance(made, BaseCache):
         raise TypeError("the function must return an aiocache cache")
-    cache = cast("Any", made)
-    if _is_redis(cache):
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        options = cache.client.connection_pool.connection_kwargs
-        options.setdefault("retry", Retry(NoBackoff(), 1))  # a server closes idle connections
-        about = getattr(cache.client.connection_pool.make_connection(), "driver_info", None)
-        options.update({} if about is None else {"driver_info": about})
-    return cache
+    return made
 
 
 async def _close(cache: Any) -> None:
