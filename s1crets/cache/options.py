@@ -119,10 +119,10 @@ def _cache(backend: Any) -> Any:
         TypeError: it is of another type.
         ConfigurationError: a `ValueError`: it is a URL that is not valid.
     """
-    if isinstance(backend, Redacted):  # a URL: see `redact_options`
+    if isinstance(backend, (str, Redacted)):
         from s1crets.cache.backends.server_url import cache_server
 
-        return cache_server(backend, TOMBSTONES)
+        return cache_server(redact(backend), TOMBSTONES)
     from aiocache.base import BaseCache  # takes a while
 
     if not isinstance(backend, BaseCache) and not callable(backend):

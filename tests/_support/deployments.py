@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import shutil
 import ssl
-import subprocess
-import tempfile
-import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -17,7 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.servers import RedisServer, free_port
+from _support.memcached import InstalledMemcached, MemcachedServer
+from _support.servers import LoopServer, RedisServer, free_port, time_budget
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -95,56 +94,33 @@ class Authority:
         return builder.sign(signer, hashes.SHA256())
 
 
-class TlsProxy:
-    """Ends TLS in front of a server that has none, in a thread of its own.
+class TlsProxy(LoopServer):
+    """Ends TLS in front of a server that has none.
 
     Attributes:
-        port: where it listens.
         handshakes: how many connections it has taken.
         delay: seconds before each handshake.
     """
 
-    def __init__(self, target: int, authority: Authority, port: int = 0) -> None:
-        self.port, self.handshakes, self.delay = port, 0, 0.0
+    def __init__(self, target: int, authority: Authority) -> None:
+        self.handshakes, self.delay = 0, 0.0
         self._target = target
         self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self._context.load_cert_chain(authority.certificate, authority.key)
-        self._loop = asyncio.new_event_loop()
-        started = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(started,), daemon=True)
-        self._thread.start()
-        started.wait()
+        super().__init__()
 
-    def _run(self, started: threading.Event) -> None:
-        asyncio.set_event_loop(self._loop)
-        run = self._loop.run_until_complete
-        inner = run(asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context))
+    async def listen(self) -> list[asyncio.Server]:
+        inner = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
         self._inner = inner.sockets[0].getsockname()[1]
-        outer = run(asyncio.start_server(self._accept, "127.0.0.1", self.port))
-        self.port = outer.sockets[0].getsockname()[1]
-        started.set()
-        self._loop.run_forever()
-        outer.close()
-        inner.close()
-        tasks = asyncio.all_tasks(self._loop)
-        for task in tasks:
-            task.cancel()
-        run(asyncio.gather(*tasks, return_exceptions=True))
-        run(asyncio.sleep(0))  # connections close
-        self._loop.close()
+        return [inner, *await super().listen()]
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(self.delay)
         self.handshakes += 1
         await _connect(reader, writer, self._inner)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _connect(reader, writer, self._target)
-
-    def close(self) -> None:
-        """End it and its connections."""
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
 
 
 async def _connect(
@@ -230,7 +206,12 @@ class RedisCluster:
         for node in self.nodes:
             node.stop()
         for proxy in self.proxies:
-            proxy.close()
+            proxy.stop()
+
+    def reset(self) -> None:
+        for node in self.nodes:
+            if b"role:master" in node.command("INFO", "replication"):
+                ok(node, "FLUSHALL")
 
     def primary_of(self, slot: int) -> RedisServer:
         """Return the node that has a slot, according to the cluster."""
@@ -290,9 +271,147 @@ class SentinelGroup:
         self.sentinel.start()
         wait_until(lambda: b"num-slaves\r\n$1\r\n1" in self._about())
 
+    def reset(self) -> None:
+        for server in (self.primary, self.replica):
+            if b"role:master" in server.command("INFO", "replication"):
+                ok(server, "FLUSHALL")
+
     def _about(self) -> bytes:
         return self.sentinel.command("SENTINEL", "MASTER", "mymaster")
 
     def stop(self) -> None:
         for server in (self.sentinel, self.replica, self.primary):
             server.stop()
+
+
+@dataclass
+class Deployment:
+    """Servers behind a URL, and what makes them empty."""
+
+    url: str
+    reset: Callable[[], None]
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@contextmanager
+def started(thing: Any) -> Iterator[Any]:
+    """Start servers, and end them."""
+    try:
+        thing.start()
+        yield thing
+    finally:
+        thing.stop()
+
+
+@pytest.fixture(scope="session")
+def deployment_of(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Deployment]]:
+    """Yield what returns the servers of a form; they are started when a test first wants them."""
+    with ExitStack() as stack:
+        makers = Deployments(stack, request, tmp_path_factory.mktemp("deployments"))
+        yield functools.cache(makers.make)
+
+
+class Deployments:
+    """The forms of servers that a URL may lead to."""
+
+    def __init__(self, stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> None:
+        self._stack, self._request, self._folder = stack, request, folder
+
+    def make(self, form: str) -> Deployment:
+        """Start the servers of a form."""
+        made: Deployment = getattr(self, form.replace(" ", "_"))()
+        return made
+
+    @property
+    def _authority(self) -> Authority:
+        authority: Authority = self._request.getfixturevalue("authority")
+        return authority
+
+    @property
+    def _redis(self) -> RedisServer:
+        redis: RedisServer = self._request.getfixturevalue("_redis")
+        return redis
+
+    def _sub(self, name: str) -> Path:
+        folder = self._folder / name
+        folder.mkdir()
+        return folder
+
+    def server(self) -> Deployment:
+        return Deployment(f"{self._redis.url}/3", self._redis.reset)
+
+    def socket(self) -> Deployment:
+        return Deployment(self._redis.socket_url, self._redis.reset)
+
+    def user(self) -> Deployment:
+        users = self._sub("users") / "acl"
+        users.write_text("user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n")
+        settings = {"aclfile": str(users)}
+        redis = self._stack.enter_context(
+            started(RedisServer(users.parent, free_port(), settings))
+        )
+        return Deployment(f"redis://app:fake%2Fp%40ss%3A@127.0.0.1:{redis.port}", redis.reset)
+
+    def tls(self) -> Deployment:
+        proxy = TlsProxy(self._redis.port, self._authority)
+        self._stack.callback(proxy.stop)
+        url = f"rediss://localhost:{proxy.port}?ssl_ca_certs={self._authority.ca}"
+        return Deployment(url, self._redis.reset)
+
+    def installed_tls(self) -> Deployment:
+        if (program := shutil.which("redis-server")) is None:
+            pytest.skip("redis-server is not installed")
+        port, own = free_port(), self._authority
+        settings = {
+            "tls-port": str(port), "tls-cert-file": str(own.certificate),
+            "tls-key-file": str(own.key), "tls-ca-cert-file": str(own.ca), "tls-auth-clients": "no",
+        }  # fmt: skip
+        server = RedisServer(self._sub("tls"), free_port(), settings, program)
+        redis = self._stack.enter_context(started(server))
+        return Deployment(f"rediss://localhost:{port}?ssl_ca_certs={own.ca}", redis.reset)
+
+    def cluster(self) -> Deployment:
+        cluster = self._stack.enter_context(started(RedisCluster(self._sub("cluster"))))
+        return Deployment(cluster.url, cluster.reset)
+
+    def tls_cluster(self) -> Deployment:
+        servers = RedisCluster(self._sub("tls-cluster"), primaries=2, authority=self._authority)
+        cluster = self._stack.enter_context(started(servers))
+        return Deployment(cluster.url, cluster.reset)
+
+    def sentinel(self) -> Deployment:
+        group = self._stack.enter_context(started(SentinelGroup(self._sub("sentinel"))))
+        return Deployment(group.url, group.reset)
+
+    def memcached(self) -> Deployment:
+        server = MemcachedServer()
+        self._stack.callback(server.stop)
+        return Deployment(server.url, server.reset)
+
+    def installed_memcached(self) -> Deployment:
+        if InstalledMemcached.program is None:
+            pytest.skip("memcached is not installed")
+        server = InstalledMemcached()
+        self._stack.callback(server.stop)
+        return Deployment(server.url, server.reset)
+
+
+FORMS = [name.replace("_", " ") for name in vars(Deployments) if name[0] != "_" and name != "make"]
+"""The forms of servers that a URL may lead to."""
+
+
+@pytest.fixture
+def deployment(
+    request: pytest.FixtureRequest, deployment_of: Callable[[str], Deployment]
+) -> Iterator[Deployment]:
+    """Yield the servers of the form that the test is parametrised with, empty."""
+    with time_budget(_STARTS):
+        deployment = deployment_of(request.param)
+        yield deployment
+    deployment.reset()
