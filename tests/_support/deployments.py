@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.memcached import InstalledMemcached, MemcachedServer
-from _support.servers import LoopServer, RedisServer, free_port, time_budget
+from _support.servers import LoopServer, RedisServer, free_port
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -408,10 +408,9 @@ FORMS = [name.replace("_", " ") for name in vars(Deployments) if name[0] != "_" 
 
 @pytest.fixture
 def deployment(
-    request: pytest.FixtureRequest, deployment_of: Callable[[str], Deployment]
+    request: pytest.FixtureRequest, deployment_of: Callable[[str], Deployment], patient: None
 ) -> Iterator[Deployment]:
     """Yield the servers of the form that the test is parametrised with, empty."""
-    with time_budget(_STARTS):
-        deployment = deployment_of(request.param)
-        yield deployment
+    deployment = deployment_of(request.param)
+    yield deployment
     deployment.reset()
