@@ -154,6 +154,7 @@ class RedisCluster:
     folder: Path
     primaries: int = 3
     replicas: bool = False
+    timeout: int = 60_000  # milliseconds after which a node counts as failed
     authority: Authority | None = None
     nodes: list[RedisServer] = field(default_factory=list)
     proxies: list[TlsProxy] = field(default_factory=list)
@@ -171,7 +172,7 @@ class RedisCluster:
             folder, port = self.folder / str(number), free_port()
             folder.mkdir()
             settings = {
-                "cluster-enabled": "yes", "cluster-node-timeout": "1000",
+                "cluster-enabled": "yes", "cluster-node-timeout": str(self.timeout),
                 "cluster-port": str(free_port()), "cluster-config-file": "nodes.conf",
                 "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0",
             }  # fmt: skip
@@ -242,6 +243,7 @@ class SentinelGroup:
     """A primary, its replica, and a Sentinel that watches them."""
 
     folder: Path
+    timeout: int = 60_000  # milliseconds after which the primary counts as failed
     primary: RedisServer = field(init=False)
     replica: RedisServer = field(init=False)
     sentinel: RedisServer = field(init=False)
@@ -264,7 +266,7 @@ class SentinelGroup:
         file, port = folders[2] / "sentinel.conf", free_port()
         file.write_text(
             f"port {port}\nsentinel monitor mymaster 127.0.0.1 {self.primary.port} 1\n"
-            "sentinel down-after-milliseconds mymaster 500\n"
+            f"sentinel down-after-milliseconds mymaster {self.timeout}\n"
             "sentinel failover-timeout mymaster 2000\n"
         )
         self.sentinel = RedisServer(folders[2], port, mode=(str(file), "--sentinel"))

@@ -41,6 +41,8 @@ _REPLICATION = 100  # milliseconds that replicas may take
 _SENTINEL = 0.5  # seconds that a Sentinel may take, before the next one is asked
 _CONNECT = 3.0  # seconds
 
+_DRIVER = DriverInfo()  # or each connection reads redis-py's version from a file
+
 _IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) else return 0 end"
 _RELEASE = _IF_EQUAL.format("'del', KEYS[1]")
 _REPLACE = _IF_EQUAL.format("'set', KEYS[1], unpack(ARGV, 2)")
@@ -64,7 +66,13 @@ class RedisServer(CacheFactory):
         chain = [error]
         while cause := chain[-1].__cause__ or chain[-1].__context__:
             chain.append(cause)
-        return next(filter(None, map(_meaning, reversed(chain))), "")
+        if words := next(filter(None, map(_meaning, reversed(chain))), ""):
+            return words
+        if isinstance(error, TimeoutError | exceptions.TimeoutError) and self._address.is_tls:
+            return "it does not answer in time: does it use TLS?"
+        if isinstance(error, exceptions.ConnectionError) and not self._address.is_tls:
+            return "it closes connections: does it demand TLS, as of rediss://?"
+        return ""
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -78,7 +86,7 @@ class RedisServer(CacheFactory):
         options: dict[str, Any] = {
             "protocol": 2,  # since servers before version 6 have no other
             "socket_connect_timeout": _CONNECT,
-            "driver_info": DriverInfo(),  # or each connection reads redis-py's version from a file
+            "driver_info": _DRIVER,
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
         is_cluster = address.form == "cluster"
@@ -97,8 +105,7 @@ class RedisServer(CacheFactory):
         else:
             place = dict(zip(("host", "port"), *address.hosts)) if address.hosts else {}
             place = place or {"path": address.path}
-            once = Retry(NoBackoff(), 1)  # a server closes idle connections
-            pool = ConnectionPool(connection_class=connection, retry=once, **place, **options)
+            pool = ConnectionPool(connection_class=connection, retry=_once(), **place, **options)
             client = Redis.from_pool(pool)
         return RedisBackend(client, calls, self._replicated_prefix)
 
@@ -124,12 +131,15 @@ def _primary(address: Address, connection: type, options: dict[str, Any]) -> Red
     limits = {name: _SENTINEL for name in ("socket_timeout", "socket_connect_timeout")}
     own = {**limits, "driver_info": options["driver_info"], "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(address.hosts, sentinel_kwargs={"protocol": 2, **own})
-    once = Retry(NoBackoff(), 1)
     client: Redis = sentinel.master_for(
-        address.path, connection_class=connection, retry=once, **options
+        address.path, connection_class=connection, retry=_once(), **options
     )
-    client.connection_pool.sentinel_manager = sentinel
     return client
+
+
+def _once() -> Retry:
+    """A server closes idle connections. A server that does not answer is not asked twice."""
+    return Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
 
 
 class _Bounded:
@@ -353,6 +363,10 @@ def _expiry(ttl: float | None) -> dict[str, int]:
 def _meaning(error: BaseException) -> str:
     """Return what one error means, without its text, which may have values; "" if unknown."""
     text = str(error)
+    if (words := next((words for part, words in _TEXTS.items() if part in text), "")) and (
+        isinstance(error, exceptions.ResponseError)
+    ):
+        return words
     if isinstance(error, exceptions.NoPermissionError):
         denied = re.search(r"permissions? to (?:run|execute) the '([a-z|]+)' command", text)
         what = f"run {denied[1].upper()}" if denied else "access s1crets' keys (s1crets:*)"
@@ -364,6 +378,10 @@ def _meaning(error: BaseException) -> str:
     return next((words for kinds, words in _MEANINGS if isinstance(error, kinds)), "")
 
 
+_TEXTS = {  # parts of Redis' own messages, for which redis-py has no class
+    "DB index is out of range": "the server has no such database",
+    "cluster support disabled": "the server is no cluster: the scheme is redis, or rediss",
+}
 _MEANINGS: list[tuple[Any, str]] = [
     (exceptions.AuthenticationError, "the server rejects the user or the password, or needs one"),
     (exceptions.MovedError, "the server belongs to a cluster: the scheme is redis+cluster"),
@@ -375,5 +393,5 @@ _MEANINGS: list[tuple[Any, str]] = [
     (ssl.SSLError, "the TLS handshake fails: does the server use TLS?"),
     (socket.gaierror, "its host is not known"),
     (ConnectionRefusedError, "nobody listens on its port"),
-    (FileNotFoundError, "a file of ssl_ca_certs, ssl_certfile or ssl_keyfile does not exist"),
+    (FileNotFoundError, "a file or socket that its URL names does not exist"),
 ]
