@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from aiocache.base import BaseCache
@@ -41,11 +41,15 @@ _REPLICATION = 100  # milliseconds that replicas may take
 _SENTINEL = 0.5  # seconds that a Sentinel may take, before the next one is asked
 _CONNECT = 3.0  # seconds
 
-_DRIVER = DriverInfo()  # or each connection reads redis-py's version from a file
-
 _IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) else return 0 end"
 _RELEASE = _IF_EQUAL.format("'del', KEYS[1]")
 _REPLACE = _IF_EQUAL.format("'set', KEYS[1], unpack(ARGV, 2)")
+
+
+@cache
+def driver_info() -> DriverInfo:
+    """Return what connections say about redis-py; or each would read its version from a file."""
+    return DriverInfo()
 
 
 class RedisServer(CacheFactory):
@@ -86,7 +90,7 @@ class RedisServer(CacheFactory):
         options: dict[str, Any] = {
             "protocol": 2,  # since servers before version 6 have no other
             "socket_connect_timeout": _CONNECT,
-            "driver_info": _DRIVER,
+            "driver_info": driver_info(),
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
         is_cluster = address.form == "cluster"
