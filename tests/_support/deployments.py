@@ -214,8 +214,8 @@ class RedisCluster:
             if b"role:master" in node.command("INFO", "replication"):
                 ok(node, "FLUSHALL")
 
-    def primary_of(self, slot: int) -> RedisServer:
-        """Return the node that has a slot, according to the cluster."""
+    def primary_of(self, slot: int) -> RedisServer | None:
+        """Return the node that has a slot, according to itself."""
         for node in self.nodes:
             if node.process and b"role:master" in node.command("INFO", "replication"):
                 own = node.command("CLUSTER", "NODES").decode()
@@ -224,7 +224,7 @@ class RedisCluster:
                     first, _, last = part.partition("-")
                     if first.isdecimal() and int(first) <= slot <= int(last or first):
                         return node
-        raise LookupError(slot)
+        return None
 
 
 def ok(server: RedisServer, *words: str) -> None:
