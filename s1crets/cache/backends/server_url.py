@@ -223,8 +223,8 @@ def _place(
         if not path or "/" in path:
             raise _invalid("must end with /SERVICE: the name that Sentinel monitors")
         return tuple(hosts), path
-    if path and (scheme.form != "server" or not path.isdecimal()):
-        wanted = "only the number of a database" if scheme.form == "server" else "nothing"
+    if path and (scheme.form == "memcached" or not path.isdecimal()):
+        wanted = "nothing" if scheme.form == "memcached" else "only the number of a database"
         raise _invalid(f"must have {wanted} after {name}://HOST:PORT/")
     if path:
         options["db"] = int(path)
