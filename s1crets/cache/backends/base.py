@@ -38,8 +38,15 @@ class KernelLocks(ABC):
     """A backend with fetch locks that the operating system frees when a process dies."""
 
     @abstractmethod
-    def acquire_lock(self, key: str) -> bool:
-        """Lock `key` for this process unless another has; return whether it did. Never waits."""
+    def acquire_lock(self, key: str) -> bool | None:
+        """Lock `key` for this process; return whether it did. Never waits.
+
+        It returns False if another process has it, and None if that process seems to be stopped.
+        """
+
+    @abstractmethod
+    def renew_lock(self, key: str) -> None:
+        """Show other processes that the one which has locked `key` is not stopped."""
 
     @abstractmethod
     def release_lock(self, key: str) -> None:
