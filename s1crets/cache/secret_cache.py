@@ -10,7 +10,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -30,9 +31,7 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
-_LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
-_SLOW_LOCK = 60.0  # seconds during which a lock that took longer than that is not waited for
-_POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
+_POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
 
@@ -79,7 +78,6 @@ class SecretCache:
         self._refresher = Refresher(self._refresh, timer)
         self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
-        self._slow_locks = Backoff(_SLOW_LOCK, _SLOW_LOCK, timer=timer)
         self._epoch = 0
         self._invalidations: set[asyncio.Task[None]] = set()
         self._spawn: Spawn = spawn_task
@@ -110,7 +108,12 @@ class SecretCache:
         """
         if not self._scope.is_known:
             await self._scope.resolve()
-        return await self._flights.join(key, *self._flight(key, cached=cached))
+        if not cached:
+            return await self._flights.join(key, object(), self._fetch)
+        found = await self._tier(key).look_up(key) if self._freshness.ttl else None
+        if isinstance(found, CachedValue):
+            return found
+        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=found))
 
     async def read_many(
         self,
@@ -122,56 +125,41 @@ class SecretCache:
         """Put what `read` returns or raises for each key into `found`, as the results arrive."""
         if not self._scope.is_known:
             await self._scope.resolve()
+        # A fetch from before an invalidation is not joined by callers from after it, and a fetch
+        # that must not come from a cache is not joined at all.
         fetch = self._get if cached else self._fetch
-        wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
+        wanted = [(key, (key, self._epoch) if cached else object()) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
 
-    def _flight(
-        self, key: CacheKey, *, cached: bool
-    ) -> tuple[Hashable, Callable[[CacheKey], Coroutine[Any, Any, CachedValue]]]:
-        """Return a flight id and what starts the flight.
-
-        A fetch from before an invalidation is not joined by callers from after it, and a fetch
-        that must not come from a cache is not joined at all.
-        """
-        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
-
-    async def _get(self, key: CacheKey) -> CachedValue:
+    async def _get(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
         if not self._freshness.ttl:
             return await self._fetch(key)
         tier = self._tier(key)
-        found, token = await tier.look_up(key)
-        if found is not None:
+        found = token or await tier.look_up(key)
+        if isinstance(found, CachedValue):
             return found
         locked = await tier.lock(key)
         if locked is None:
-            return await self._fetch_or_stale(key, token)
+            return await self._fetch_or_stale(key, found)
         try:
-            if not locked and not self._slow_locks.is_waiting(key):
-                found, locked = await self._wait_for_lock(key)
+            pause = _POLL
+            while locked is False:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _POLL_LONGEST)
+                if await tier.is_locked(key):
+                    continue  # for as long as its holder lives
+                found = await tier.look_up(key)
+                if isinstance(found, CachedValue):
+                    return found
+                locked = await tier.lock(key)
             # The previous holder of the lock may have stored the value.
-            if found is None:
-                found, token = await tier.look_up(key)
-            return found or await self._fetch_or_stale(key, token)
+            found = await tier.look_up(key)
+            if isinstance(found, CachedValue):
+                return found
+            return await self._fetch_or_stale(key, found)
         finally:
             if locked:
                 await tier.unlock(key)
-
-    async def _wait_for_lock(self, key: CacheKey) -> tuple[CachedValue | None, bool | None]:
-        """Wait until another process has stored the value, gives up, or takes too long."""
-        tier, pause = self._tier(key), _POLL
-        until = time.monotonic() + _LOCK_WAIT
-        while time.monotonic() < until:
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _POLL_LONGEST)
-            found, _ = await tier.look_up(key)
-            if found is not None:
-                return found, False
-            locked = await tier.lock(key)
-            if locked is not False:
-                return None, locked
-        self._slow_locks.failed(key)  # whoever has it may be stopped
-        return None, False
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
         """Fetch; during an outage, return an expired entry, with few requests to the service."""

@@ -22,7 +22,7 @@ from aiocache.base import BaseCache
 
 from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
-from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, pausing
+from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, opening
 from s1crets.errors import NotPrivateError
 
 R = TypeVar("R")
@@ -35,76 +35,116 @@ _CALLS = 8  # calls at a time: more would wait for the CPU, or for the pool of c
 _CLOSING = 1.0  # seconds that connections may take to close
 
 
+class Operation:
+    """An operation under way, whose time does not count while it opens connections.
+
+    Args:
+        limit: ends it.
+        timer: the seconds that count.
+        began: when it began.
+        until: when it has to end.
+    """
+
+    OPENING = 3.0  # seconds that opening connections may take
+
+    def __init__(
+        self, limit: asyncio.Timeout, timer: Callable[[], float], began: float, until: float
+    ) -> None:
+        self.limit, self.began, self.until = limit, began, until
+        self._timer = timer
+        self._connections, self._since, self._left = 0, 0.0, self.OPENING
+
+    @contextmanager
+    def opening(self) -> Iterator[None]:
+        """Open a connection; there may be several at once."""
+        if not self._connections:
+            self._since = self._timer()
+            self.until += self._left
+        self._connections += 1
+        try:
+            yield
+        finally:
+            self._connections -= 1
+            if not self._connections:
+                pause = self._timer() - self._since
+                self.began += pause
+                self.until += pause - self._left
+                self._left -= pause
+
+
 class TimeBudget:
-    """A time limit for one operation, and for several slow operations in a row.
+    """A time limit for each operation on an event loop, and for several slow ones in a row.
 
     A public call takes several operations. The time of slow ones is subtracted from one budget,
     which recovers with time; when it is used up the backend counts as failed.
+
+    A process that gets no CPU reads answers late, which does not make the backend slow. So time
+    counts as far as the loop could have noticed an answer: neither while it was late, nor while it
+    worked itself. It is measured in ticks of the loop while operations are under way.
     """
 
     LIMIT = 1.0  # seconds
     _QUICK = 0.1  # seconds that an operation may take without being slow
+    _TICK = 0.1  # seconds
 
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._left, self._updated = self.LIMIT, float("-inf")
         self._slow_until = float("-inf")
+        self._under_way: set[Operation] = set()
+        self._is_ticking = False
+        self._due = self._worked = self._uncounted = 0.0
 
-    def left(self) -> float:
-        """Return the seconds that the next operation may take."""
-        now = self._timer()
+    def _now(self) -> float:
+        return self._timer() - self._uncounted - (time.thread_time() - self._worked)
+
+    def begin(self, limit: asyncio.Timeout) -> Operation:
+        """Return the operation that begins now, and end it when it has taken too long."""
+        if not self._is_ticking:
+            self._tick_later()
+        began = self._now()
+        operation = Operation(limit, self._now, began, began + self._left_at(began))
+        self._under_way.add(operation)
+        return operation
+
+    def end(self, operation: Operation) -> bool:
+        """Subtract the time of an operation, if it was slow; return whether there is some left."""
+        self._under_way.discard(operation)
+        now = self._now()
+        if now - operation.began > self._QUICK:
+            # The time that several callers waited at once is counted once.
+            since = max(operation.began, self._slow_until)
+            self._left = self._left_at(now) - max(now - since, 0)
+            self._slow_until = now
+        return self._left > 0
+
+    def _left_at(self, now: float) -> float:
         left = self._left + (now - self._updated) * self.LIMIT / _REST
         self._left, self._updated = min(self.LIMIT, left), now
         return self._left
-
-    def spend(self, began: float, busy: float) -> bool:
-        """Subtract the time of an operation, without the `busy` seconds that this thread worked.
-
-        Returns whether there is some left.
-        """
-        now = self._timer()
-        if now - began - busy > self._QUICK:
-            # The time that several callers waited at once is counted once.
-            since = max(began + busy, self._slow_until)
-            self._left = self.left() - max(now - since, 0)
-            self._slow_until = now
-        return self._left > 0
 
     def reset(self) -> None:
         """Forget the slow operations."""
         self._left = self.LIMIT
 
+    def _tick_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._is_ticking, self._worked = True, time.thread_time()
+        self._due = loop.time() + self._TICK
+        loop.call_at(self._due, self._tick)
 
-class _PausableLimit:
-    """The time limit of an operation, which does not count the time to open connections."""
-
-    OPENING = 3.0  # seconds that this may take
-
-    def __init__(self, timeout: asyncio.Timeout, timer: Callable[[], float]) -> None:
-        self._timeout, self._timer = timeout, timer
-        self._began, self._opening = 0.0, 0
-        self.pauses = 0.0  # seconds
-
-    @contextmanager
-    def paused(self) -> Iterator[None]:
-        """Stop the clock; several connections may be opened at once."""
-        if not self._opening:
-            self._began = self._timer()
-            self._extend(self.OPENING - self.pauses)
-        self._opening += 1
-        try:
-            yield
-        finally:
-            self._opening -= 1
-            if not self._opening:
-                pause = self._timer() - self._began
-                self._extend(pause + self.pauses - self.OPENING)
-                self.pauses += pause
-
-    def _extend(self, seconds: float) -> None:
-        when = self._timeout.when()
-        if when is not None and not self._timeout.expired():
-            self._timeout.reschedule(when + seconds)
+    def _tick(self) -> None:
+        late = asyncio.get_running_loop().time() - self._due
+        self._uncounted += max(late, time.thread_time() - self._worked)
+        self._is_ticking = False
+        if not self._under_way:
+            return
+        self._tick_later()
+        now = self._now()
+        for operation in list(self._under_way):
+            if operation.until <= now:
+                self._under_way.discard(operation)
+                operation.limit.reschedule(0)
 
 
 class AiocacheBackend:
@@ -140,12 +180,12 @@ class AiocacheBackend:
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
         self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
+        self._budgets = LoopLocal(partial(TimeBudget, timer))
         self._warned = warned
         self._timer = timer
         self._reads = CircuitBreaker(_REST, timer)
         self._writes = CircuitBreaker(_REST, timer)
         self._deletes = CircuitBreaker(_REST, timer)  # a full backend still deletes
-        self._budget = None if self.sync is not None else TimeBudget(timer)
 
     @property
     def is_available(self) -> bool:
@@ -213,18 +253,41 @@ class AiocacheBackend:
         if self.sync is not None:
             await self._guarded(self._writes, self.sync.purge(prefix))
 
-    async def lock_many(self, keys: Sequence[str], ttl: float) -> dict[str, bool | None]:
-        """Take fetch locks: False if another process has one, None if that is unknown."""
+    async def lock_many(
+        self, keys: Sequence[str], holder: str, ttl: float
+    ) -> dict[str, bool | None]:
+        """Take fetch locks: False if another process has it, None if that is unknown."""
         if self._locks is not None:
             return {key: self._guarded_sync(self._locks.acquire_lock, key) for key in keys}
-        return await self.add_many(dict.fromkeys(keys, "1"), ttl)
+        return await self.add_many(dict.fromkeys(keys, holder), ttl)
 
-    async def unlock_many(self, keys: Sequence[str]) -> None:
-        """Release fetch locks."""
-        if self._locks is None:
-            await self.delete_many(keys)
+    async def lock_holders(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Return who has fetch locks; nothing of locks that can be taken without a question."""
+        found = None if self._locks is not None else await self.get_many(keys)
+        return dict(zip(keys, found or (), strict=False))
+
+    async def renew_locks(self, keys: Sequence[str], holder: str, ttl: float) -> None:
+        """Keep the fetch locks that the holder still has."""
+        if self._locks is not None:
+            for key in keys:
+                self._guarded_sync(self._locks.renew_lock, key)
             return
-        for key in keys:
+        holders = await self.lock_holders(keys)
+        if own := [key for key in keys if holders.get(key) == holder]:
+            await self.set_many(dict.fromkeys(own, holder), ttl)
+
+    async def unlock_many(self, keys: Sequence[str], holder: str) -> None:
+        """Release the fetch locks that the holder still has."""
+        if self._locks is not None:
+            for key in keys:
+                self.abandon_lock(key)
+            return
+        holders = await self.lock_holders(keys)
+        await self.delete_many([key for key in keys if holders.get(key) == holder])
+
+    def abandon_lock(self, key: str) -> None:
+        """Release a fetch lock at once if it does not expire."""
+        if self._locks is not None:
             self._guarded_sync(self._locks.release_lock, key)
 
     async def aclose(self) -> None:
@@ -264,12 +327,20 @@ class AiocacheBackend:
         return self._cache
 
     async def _guarded(self, breaker: CircuitBreaker, work: Awaitable[R]) -> R | None:
-        began, busy = self._timer(), time.thread_time()
+        """Return the result of `work`, or None if it fails or takes too long."""
         try:
-            async with asyncio.timeout(self._budget.left() if self._budget else None) as timeout:
-                limit = _PausableLimit(timeout, self._timer)
-                pausing.set(limit.paused)
-                result = await work
+            if self.sync is not None:
+                return await work
+            budget = self._budgets.get(asyncio.get_running_loop()) or self._budgets.here()
+            async with asyncio.timeout(None) as limit:
+                operation = budget.begin(limit)
+                opening.set(operation.opening)
+                try:
+                    result = await work
+                finally:
+                    is_left = budget.end(operation)
+            if not is_left:
+                self._failed(self._reads, TimeoutError("too slow"))
         except NotPrivateError:
             raise
         except ValueError as error:
@@ -278,8 +349,6 @@ class AiocacheBackend:
             # Slow writes mean slow reads: one call must not wait for a budget of each.
             self._failed(self._reads if isinstance(error, TimeoutError) else breaker, error)
         else:
-            if self._budget and not self._budget.spend(began + limit.pauses, time.thread_time() - busy):
-                self._failed(self._reads, TimeoutError("too slow"))
             return result
         return None
 
@@ -299,8 +368,8 @@ class AiocacheBackend:
         if breaker is self._reads or isinstance(error, TimeoutError):
             self._writes.failed()  # storing what can't be read again is useless
             self._deletes.failed()
-        if self._budget:
-            self._budget.reset()
+        for budget in self._budgets.values():
+            budget.reset()
         self._warn(self._described(error))
 
     def _described(self, error: Exception) -> str:

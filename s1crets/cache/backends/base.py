@@ -14,10 +14,10 @@ R = TypeVar("R")
 
 INFINITY = float("inf")
 
-pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
-    "pausing", default=nullcontext
+opening: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
+    "opening", default=nullcontext
 )
-"""What pauses the time limit of the running operation, while a connection is opened for it."""
+"""What stops the clock of the running operation while a connection is opened for it."""
 
 
 class SyncReadable(ABC):
@@ -44,8 +44,15 @@ class KernelLocks(ABC):
     """A backend with fetch locks that the operating system frees when a process dies."""
 
     @abstractmethod
-    def acquire_lock(self, key: str) -> bool:
-        """Lock `key` for this process unless another has; return whether it did. Never waits."""
+    def acquire_lock(self, key: str) -> bool | None:
+        """Lock `key` for this process; return whether it did. Never waits.
+
+        It returns False if another process has it, and None if that process seems to be stopped.
+        """
+
+    @abstractmethod
+    def renew_lock(self, key: str) -> None:
+        """Show other processes that the one which has locked `key` is not stopped."""
 
     @abstractmethod
     def release_lock(self, key: str) -> None:

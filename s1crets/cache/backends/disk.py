@@ -102,10 +102,15 @@ class DiskCache(StorageCache, KernelLocks):
         now = self._clock()
         return [text if stored <= now < expires else None for text, stored, expires in found]
 
-    def acquire_lock(self, key: str) -> bool:
+    def acquire_lock(self, key: str) -> bool | None:
         """Lock `key` unless another has. Nothing is locked, and it is True, before the opening."""
         locks = self._database.locks
         return locks is None or locks.acquire(key)
+
+    def renew_lock(self, key: str) -> None:
+        """Show that this process, which has locked `key`, is not stopped."""
+        if self._database.locks is not None:
+            self._database.locks.renew(key)
 
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""

@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 
 from s1crets._redaction import Redacted
-from s1crets.cache.backends.base import CacheFactory, OversizedError, pausing
+from s1crets.cache.backends.base import CacheFactory, OversizedError, opening
 
 if TYPE_CHECKING:
     from s1crets.cache.backends.server_url import Address
@@ -179,7 +179,7 @@ def _connection_class(base: Any, context: ssl.SSLContext | None, protocol: int) 
             async with AsyncExitStack() as stack:
                 if context is not None and not self.is_connected:
                     # A handshake says nothing about how long operations take.
-                    stack.enter_context(pausing.get()())
+                    stack.enter_context(opening.get()())
                     await stack.enter_async_context(connecting)
                 await super().connect_check_health(*args, **kwargs)
 
