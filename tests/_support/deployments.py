@@ -39,16 +39,17 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 @dataclass
 class Authority:
-    """A certificate authority of the tests, and a certificate of it for `localhost`."""
+    """A certificate authority of the tests, and a certificate of it for a host."""
 
     folder: Path
+    host: str = "localhost"
 
     def __post_init__(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests of s1crets")])
         ca = self._certificate(name, name, key.public_key(), key, is_ca=True)
         own = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.host)])
         certificate = self._certificate(subject, name, own.public_key(), key, is_ca=False)
         pem = serialization.Encoding.PEM
         self.ca.write_bytes(ca.public_bytes(pem))
@@ -72,7 +73,9 @@ class Authority:
         self, subject: x509.Name, issuer: x509.Name, key: Any, signer: Any, *, is_ca: bool
     ) -> x509.Certificate:
         now = datetime.now(UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(self.host)]
+        if self.host == "localhost":  # redis-py looks up the addresses of a cluster's nodes
+            names.append(x509.IPAddress(IPv4Address("127.0.0.1")))
         usage = x509.KeyUsage(
             digital_signature=True, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, key_cert_sign=is_ca, crl_sign=is_ca,
@@ -292,6 +295,7 @@ class Deployment:
 
     url: str
     reset: Callable[[], None]
+    servers: Any = None
 
 
 @pytest.fixture(scope="session")
@@ -380,7 +384,7 @@ class Deployments:
 
     def cluster(self) -> Deployment:
         cluster = self._stack.enter_context(started(RedisCluster(self._sub("cluster"))))
-        return Deployment(cluster.url, cluster.reset)
+        return Deployment(cluster.url, cluster.reset, cluster)
 
     def tls_cluster(self) -> Deployment:
         servers = RedisCluster(self._sub("tls-cluster"), primaries=2, authority=self._authority)

@@ -40,6 +40,11 @@ class MemcachedServer(LoopServer):
     def url(self) -> str:
         return f"memcached://127.0.0.1:{self.port}"
 
+    def start(self) -> None:
+        """Listen, with no items."""
+        self._items.clear()
+        super().start()
+
     def reset(self) -> None:
         self._items.clear()
         self.silent = False

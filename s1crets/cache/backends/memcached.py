@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ class MemcachedServer(CacheFactory):
         meanings: dict[type[BaseException], str] = {
             OversizedError: "an entry is larger than the server accepts",
             ConnectionRefusedError: "nobody listens on its port",
+            socket.gaierror: "its host is not known",
             OSError: "the connection failed",
         }
         return next((words for kind, words in meanings.items() if isinstance(error, kind)), "")

@@ -208,7 +208,8 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     def _by_slot(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Return keys in groups that one command may have."""
         if self._cluster is None:
-            yield list(keys)
+            if group := list(keys):  # no command has no keys
+                yield group
             return
         slots: dict[int, list[str]] = {}
         for key in keys:
@@ -239,6 +240,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         _cas_token: Any = None,
         _conn: object = None,
     ) -> Any:
+        _check_size(value)
         if _cas_token is not None:
             args = [word for item in _expiry(ttl).items() for word in item]
             return await self._raw("eval", _REPLACE, 1, key, _cas_token, value, *args)
@@ -248,10 +250,13 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     async def _multi_set(
         self, pairs: Iterable[tuple[str, Any]], ttl: float | None = None, _conn: object = None
     ) -> bool:
-        values = dict(pairs)
+        given = dict(pairs)
+        values = {key: value for key, value in given.items() if len(value) <= _LARGEST}
         async with self._calls:
             for group in self._by_slot(values):
                 await self._set_group({key: values[key] for key in group}, _expiry(ttl))
+        for value in given.values():
+            _check_size(value)  # the others are stored
         return True
 
     async def _set_group(self, values: Mapping[str, Any], expiry: dict[str, int]) -> None:
@@ -351,6 +356,11 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         sentinel = getattr(getattr(self.client, "connection_pool", None), "sentinel_manager", None)
         if sentinel is not None:
             await sentinel.aclose()
+
+
+def _check_size(value: Any) -> None:
+    if len(value) > _LARGEST:
+        raise OversizedError(f"the value is longer than {_LARGEST} bytes")
 
 
 def _decoded(value: Any, encoding: str | None) -> Any:
