@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
 
-pytest_plugins = ["_support.servers"]  # the fixture `redis`
+pytest_plugins = ["_support.servers", "_support.deployments"]  # fixtures of servers
 
 NO_AWS = "http://127.0.0.1:9"  # connections to it are refused
 

@@ -148,8 +148,8 @@ class SharedTier:
         self._locks: Batcher[str, bool | None] = Batcher(
             self._lock_all, size=_BATCH, calls=_CALLS
         )
-        self._lock_looks: Batcher[str, bool] = Batcher(
-            self._are_locked, size=_BATCH, calls=_CALLS
+        self._pulses: Batcher[str, str | None] = Batcher(
+            self._pulses_of, size=_BATCH, calls=_CALLS
         )
         self._unlocks: Batcher[str, None] = Batcher(
             self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
@@ -196,7 +196,7 @@ class SharedTier:
 
     def _make_rows(self, key: CacheKey, scope: Scope) -> Rows:
         context = framed(scope.place, scope.owner, self._kind, key.text)
-        entries = [(c.prefix + c.name(context), context, c) for c in self._ring]
+        entries = [(_row(c.prefix, c, scope, context), context, c) for c in self._ring]
         names = [*(key.secrets or (_PATHS,)), _ALL]
         tombstones = [row for name in names for row in self._tombstone_rows(name, scope)]
         digests = [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in tombstones]
@@ -205,7 +205,7 @@ class SharedTier:
 
     def _tombstone_rows(self, name: str, scope: Scope) -> list[str]:
         context = framed(scope.place, self._kind, name)
-        return [f"{TOMBSTONES}{cipher.name(context)}" for cipher in self._ring]
+        return [_row(TOMBSTONES, cipher, scope, context) for cipher in self._ring]
 
     # Reading
 
@@ -500,14 +500,13 @@ class SharedTier:
             locked |= await self.backend.lock_many(chunk, holder, _LOCK_TTL)
         return locked
 
-    async def is_locked(self, key: CacheKey) -> bool:
-        """Return whether another process is known to have the fetch lock of a key."""
+    async def lock_pulse(self, key: CacheKey) -> str | None:
+        """Return what changes as long as another process works on a key; None if none does."""
         assert self._scope is not None
-        return await self._lock_looks.submit(self._rows_of(key, self._scope).lock)
+        return await self._pulses.submit(self._rows_of(key, self._scope).lock)
 
-    async def _are_locked(self, rows: Sequence[str], _group: object) -> Mapping[str, bool]:
-        holders = await self.backend.lock_holders(rows)
-        return {row: holders.get(row) is not None for row in rows}
+    async def _pulses_of(self, rows: Sequence[str], _group: object) -> Mapping[str, str | None]:
+        return await self.backend.lock_pulses(rows)
 
     def _renew_later(self, held: _HeldLocks) -> None:
         """Renew the locks for as long as their fetches run; those of a process that dies expire."""
@@ -543,6 +542,15 @@ class SharedTier:
         if self._undelivered:
             await self._deliver()
         await self.backend.aclose()
+
+
+def _row(prefix: str, cipher: Cipher, scope: Scope, context: bytes) -> str:
+    """Return the name of a row. Those of a place and cipher have one hash tag.
+
+    So they are in one slot of a Redis cluster: one command reads an entry with its tombstones, or
+    hundreds of them. Its price is that one node answers for all secrets of a service and region.
+    """
+    return f"{prefix}{{{cipher.name(framed(scope.place))[:8]}}}{cipher.name(context)}"
 
 
 def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:

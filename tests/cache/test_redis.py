@@ -327,7 +327,7 @@ async def test_namespaces_that_a_cache_leaves_out(
     s1crets_aws.seed({"aws.ps": {"/a": "fake-parameter"}, "aws.sm": {"/a": "fake-secret"}})
 
     def bare() -> Any:
-        return redis.cache(key_builder=lambda key, namespace: f"app:{key}")  # noqa: ARG005
+        return redis.aiocache(key_builder=lambda key, namespace: f"app:{key}")  # noqa: ARG005
 
     async with (
         AsyncParameterStore(cache_args={"backend": bare}) as ps,
