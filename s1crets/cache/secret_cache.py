@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
+_STOPPED = 5.0  # seconds after which the holder of a fetch lock that does not renew it is stopped
+_SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
 _POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
@@ -78,6 +80,7 @@ class SecretCache:
         self._refresher = Refresher(self._refresh, timer)
         self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
+        self._slow_locks = Backoff(_SLOW_LOCK, _SLOW_LOCK, timer=timer)
         self._epoch = 0
         self._invalidations: set[asyncio.Task[None]] = set()
         self._spawn: Spawn = spawn_task
@@ -142,17 +145,9 @@ class SecretCache:
         if locked is None:
             return await self._fetch_or_stale(key, found)
         try:
-            pause = _POLL
-            while locked is False:
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _POLL_LONGEST)
-                if await tier.is_locked(key):
-                    continue  # for as long as its holder lives
-                found = await tier.look_up(key)
-                if isinstance(found, CachedValue):
-                    return found
-                locked = await tier.lock(key)
-            # The previous holder of the lock may have stored the value.
+            if not locked and not self._slow_locks.is_waiting(key):
+                locked = await self._wait_for_lock(key)
+            # Whoever had the lock before may have stored the value.
             found = await tier.look_up(key)
             if isinstance(found, CachedValue):
                 return found
@@ -160,6 +155,28 @@ class SecretCache:
         finally:
             if locked:
                 await tier.unlock(key)
+
+    async def _wait_for_lock(self, key: CacheKey) -> bool | None:
+        """Wait until another process has stored the value, or does not work on it any more.
+
+        Returns whether this process has the lock then.
+        """
+        tier, pause, before, same = self._tier(key), _POLL, None, 0.0
+        while same < _STOPPED:
+            await asyncio.sleep(pause)
+            pulse = await tier.lock_pulse(key)
+            if pulse is None:
+                if isinstance(await tier.look_up(key), CachedValue):
+                    return None
+                locked = await tier.lock(key)
+                if locked is not False:
+                    return locked
+            # Not by the clock, since this process may have got no CPU itself.
+            same = same + pause if pulse == before else 0.0
+            before = pulse
+            pause = min(2 * pause, _POLL_LONGEST)
+        self._slow_locks.failed(key)  # whoever has it may be stopped
+        return False
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
         """Fetch; during an outage, return an expired entry, with few requests to the service."""

@@ -148,8 +148,8 @@ class SharedTier:
         self._locks: Batcher[str, bool | None] = Batcher(
             self._lock_all, size=_BATCH, calls=_CALLS
         )
-        self._lock_looks: Batcher[str, bool] = Batcher(
-            self._are_locked, size=_BATCH, calls=_CALLS
+        self._pulses: Batcher[str, str | None] = Batcher(
+            self._pulses_of, size=_BATCH, calls=_CALLS
         )
         self._unlocks: Batcher[str, None] = Batcher(
             self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
@@ -500,14 +500,13 @@ class SharedTier:
             locked |= await self.backend.lock_many(chunk, holder, _LOCK_TTL)
         return locked
 
-    async def is_locked(self, key: CacheKey) -> bool:
-        """Return whether another process is known to have the fetch lock of a key."""
+    async def lock_pulse(self, key: CacheKey) -> str | None:
+        """Return what changes as long as another process works on a key; None if none does."""
         assert self._scope is not None
-        return await self._lock_looks.submit(self._rows_of(key, self._scope).lock)
+        return await self._pulses.submit(self._rows_of(key, self._scope).lock)
 
-    async def _are_locked(self, rows: Sequence[str], _group: object) -> Mapping[str, bool]:
-        holders = await self.backend.lock_holders(rows)
-        return {row: holders.get(row) is not None for row in rows}
+    async def _pulses_of(self, rows: Sequence[str], _group: object) -> Mapping[str, str | None]:
+        return await self.backend.lock_pulses(rows)
 
     def _renew_later(self, held: _HeldLocks) -> None:
         """Renew the locks for as long as their fetches run; those of a process that dies expire."""

@@ -47,8 +47,8 @@ class Tier(Protocol):
         """Take the fetch lock of a key: False if another process has it, None without locks."""
         ...
 
-    async def is_locked(self, key: CacheKey) -> bool:
-        """Return whether another process is known to have the fetch lock."""
+    async def lock_pulse(self, key: CacheKey) -> str | None:
+        """Return what changes as long as another process works on a key; None if none does."""
         ...
 
     async def unlock(self, key: CacheKey) -> None:
@@ -136,9 +136,9 @@ class MemoryTier:
         """Return None: no other process has this memory."""
         return
 
-    async def is_locked(self, key: CacheKey) -> bool:  # noqa: ARG002
-        """Return False."""
-        return False
+    async def lock_pulse(self, key: CacheKey) -> None:  # noqa: ARG002
+        """Return None."""
+        return
 
     async def unlock(self, key: CacheKey) -> None:
         """Do nothing: there are no locks."""
@@ -187,7 +187,7 @@ class TieredCache:
         self._timer = timer
         self.peek_id = memory.peek_id
         self.find, self.has_entries = shared.find, shared.has_entries
-        self.lock, self.is_locked, self.unlock = shared.lock, shared.is_locked, shared.unlock
+        self.lock, self.unlock, self.lock_pulse = shared.lock, shared.unlock, shared.lock_pulse
 
     async def begin(self, key: CacheKey) -> FetchToken:
         """Return a token with the tombstones of the shared tier."""

@@ -144,6 +144,30 @@ async def test_a_primary_of_a_cluster_is_replaced(
     assert caplog.text.count(FAILS) <= len(machines)
 
 
+async def test_a_primary_of_a_cluster_that_freezes(
+    cluster: RedisCluster, machine: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It neither answers nor hangs up; the replica that replaces it is found."""
+    machines = [machine(cluster.url), machine(cluster.url)]
+    slot = await place_of(machines[0])
+    primary = cluster.primary_of(slot)
+    assert primary is not None
+    replica = next(one for one in cluster.nodes if replicates(one, primary))
+    with primary.frozen():
+        await under_load(machines, lambda: wait_until(lambda: is_primary(replica)))
+        for one in machines:  # the nodes are asked in random order, the frozen one too
+            while not one.cache._keys.backend.is_available:
+                one.wait(5)
+                await one.check(A)
+        await works_again(machines)
+
+    assert caplog.text.count(FAILS) <= len(machines)
+
+
+def is_primary(node: RedisServer) -> bool:
+    return b"role:master" in node.command("INFO", "replication")
+
+
 def replicates(node: RedisServer, primary: RedisServer) -> bool:
     return f"master_port:{primary.port}".encode() in node.command("INFO", "replication")
 

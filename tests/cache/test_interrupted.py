@@ -68,14 +68,3 @@ def test_a_cancelled_call_of_the_facade_ends() -> None:
 
     with pytest.raises(CancelledError):
         _sync._portal.run(_sync._Call(cancelled))
-
-
-async def test_locks_that_nobody_releases_are_not_remembered_forever() -> None:
-    """Those of event loops that were stopped."""
-    world = World(backend=MemoryCache(), cache_ttl=100)
-    await world.get()
-    (tier, _) = world.cache._shared
-    for number in range(1001):
-        assert await tier.lock(CacheKey.of_secret(f"/{number}"))
-
-    assert len(tier._locked) == 1

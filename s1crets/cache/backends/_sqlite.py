@@ -14,7 +14,6 @@ import os
 import sqlite3
 import stat
 import threading
-import time
 import weakref
 import zlib
 from asyncio import _get_running_loop
@@ -40,9 +39,7 @@ _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader wait
 _TRIES = 3  # times that, for a writer
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
 _REMEMBERED = 1000  # results per thread
-_PULSE, _PULSES = 8, 1024  # bytes that show that the holder of a fetch lock works; several share
-_STOPPED = 5.0  # seconds after which a holder of a fetch lock that does not renew it is stopped
-_LOOKS = 0.5  # seconds at most between two looks at a fetch lock
+_PULSE, _PULSES = 8, 1024  # bytes of the pulse of a fetch lock; their number: several share one
 _CHUNK = 50  # keys per SELECT: a longer statement takes longer to compile than it saves
 _VALUE = f"(SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {_RAW})"  # noqa: S608
 _SETTINGS = {
@@ -379,9 +376,8 @@ class FetchLocks:
     """Single flight across processes: to fetch an entry of a shared folder is to lock a byte.
 
     The kernel frees the locks of a process that dies, so there is nothing to clean up. One that is
-    stopped keeps them; so whoever has a lock writes random bytes from time to time, and nobody
-    waits for a lock whose bytes stay the same. Where file locks do not work, two processes fetch
-    the same entry, and nothing else is lost.
+    stopped keeps them, so whoever has a lock writes a random pulse from time to time. Where file
+    locks do not work, two processes fetch the same entry, and nothing else is lost.
     """
 
     def __init__(self, file: int) -> None:
@@ -394,11 +390,9 @@ class FetchLocks:
         """Hold nothing: locks belong to the process that took them."""
         self._lock = new_lock()
         self._held: dict[asyncio.AbstractEventLoop | None, set[int]] = {}
-        # By slot: the bytes, the seconds that they have been the same, and until when.
-        self._waiting: dict[int, tuple[bytes, float, float]] = {}
 
-    def acquire(self, key: str) -> bool | None:
-        """Lock `key` and return True; False if somebody has it, None if they seem to be stopped.
+    def acquire(self, key: str) -> bool:
+        """Lock `key`, unless this or another process has; return whether it did. Never waits.
 
         The locks of event loops that were stopped are released: their fetches may never end.
         """
@@ -412,28 +406,23 @@ class FetchLocks:
             try:
                 fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, slot)
             except (BlockingIOError, PermissionError):
-                return None if self._is_stopped(slot) else False
+                return False
             except OSError:
                 pass  # no locks in this file system
-            self._waiting.pop(slot, None)
             self._held.setdefault(_get_running_loop(), set()).add(slot)
             return True
 
     def renew(self, key: str) -> None:
-        """Show that this process still works on `key`."""
+        """Write another pulse for `key`, which this process has locked."""
         with contextlib.suppress(OSError):  # the disk is full
-            os.pwrite(self._file, os.urandom(_PULSE), _place(_slot(key)))
+            os.pwrite(self._file, os.urandom(_PULSE), _place(key))
 
-    def _is_stopped(self, slot: int) -> bool:
-        """Return whether whoever has locked a slot has not renewed it for a while."""
-        pulse, now = os.pread(self._file, _PULSE, _place(slot)), time.monotonic()
-        before, same, looked = self._waiting.get(slot, (b"", 0.0, now))
-        # Time in which this process did not look does not count: it may have been stopped itself.
-        same = same + min(now - looked, _LOOKS) if pulse == before else 0.0
-        if len(self._waiting) >= _REMEMBERED:
-            self._waiting.clear()
-        self._waiting[slot] = pulse, same, now
-        return same >= _STOPPED
+    def pulse(self, key: str) -> str | None:
+        """Return the last pulse of `key`, or None if it is not locked."""
+        if self.acquire(key):
+            self.release(key)
+            return None
+        return os.pread(self._file, _PULSE, _place(key)).hex()
 
     def release(self, key: str) -> None:
         """Unlock `key`, if the running event loop has locked it."""
@@ -472,8 +461,8 @@ def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _place(slot: int) -> int:
-    return slot % _PULSES * _PULSE
+def _place(key: str) -> int:
+    return _slot(key) % _PULSES * _PULSE
 
 
 def _slot(key: str) -> int:

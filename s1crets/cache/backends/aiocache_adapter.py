@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import sys
 import time
 import weakref
@@ -22,7 +23,7 @@ from aiocache.base import BaseCache
 
 from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
-from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, opening
+from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, pausing
 from s1crets.errors import NotPrivateError
 
 R = TypeVar("R")
@@ -35,41 +36,30 @@ _CALLS = 8  # calls at a time: more would wait for the CPU, or for the pool of c
 _CLOSING = 1.0  # seconds that connections may take to close
 
 
-class Operation:
-    """An operation under way, whose time does not count while it opens connections.
+class _Operation:
+    """An operation under way: when it began, and how many ticks it may last."""
 
-    Args:
-        limit: ends it.
-        timer: the seconds that count.
-        began: when it began.
-        until: when it has to end.
-    """
+    __slots__ = ("_before", "_budget", "_opening", "_paused", "began", "limit", "ticks")
 
-    OPENING = 3.0  # seconds that opening connections may take
-
-    def __init__(
-        self, limit: asyncio.Timeout, timer: Callable[[], float], began: float, until: float
-    ) -> None:
-        self.limit, self.began, self.until = limit, began, until
-        self._timer = timer
-        self._connections, self._since, self._left = 0, 0.0, self.OPENING
+    def __init__(self, budget: TimeBudget, limit: asyncio.Timeout, ticks: int) -> None:
+        self._budget, self.limit, self.ticks = budget, limit, ticks
+        self.began = budget.now()
+        self._opening = 0
 
     @contextmanager
-    def opening(self) -> Iterator[None]:
-        """Open a connection; there may be several at once."""
-        if not self._connections:
-            self._since = self._timer()
-            self.until += self._left
-        self._connections += 1
+    def paused(self) -> Iterator[None]:
+        """Count no time, but only so long: connections are opened for the operation."""
+        if not self._opening:
+            self._paused, self._before = self._budget.now(), self.ticks
+            self.ticks = self._budget.ticks(TimeBudget.OPENING)
+        self._opening += 1
         try:
             yield
         finally:
-            self._connections -= 1
-            if not self._connections:
-                pause = self._timer() - self._since
-                self.began += pause
-                self.until += pause - self._left
-                self._left -= pause
+            self._opening -= 1
+            if not self._opening:
+                self.began += self._budget.now() - self._paused
+                self.ticks = self._before
 
 
 class TimeBudget:
@@ -80,10 +70,12 @@ class TimeBudget:
 
     A process that gets no CPU reads answers late, which does not make the backend slow. So time
     counts as far as the loop could have noticed an answer: neither while it was late, nor while it
-    worked itself. It is measured in ticks of the loop while operations are under way.
+    worked itself. While operations are under way the loop ticks; one that lasts for too many ticks
+    is cancelled.
     """
 
     LIMIT = 1.0  # seconds
+    OPENING = 3.0  # seconds that it may take to open connections
     _QUICK = 0.1  # seconds that an operation may take without being slow
     _TICK = 0.1  # seconds
 
@@ -91,34 +83,39 @@ class TimeBudget:
         self._timer = timer
         self._left, self._updated = self.LIMIT, float("-inf")
         self._slow_until = float("-inf")
-        self._under_way: set[Operation] = set()
+        self._under_way: set[_Operation] = set()
         self._is_ticking = False
         self._due = self._worked = self._uncounted = 0.0
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return seconds that count."""
         return self._timer() - self._uncounted - (time.thread_time() - self._worked)
 
-    def begin(self, limit: asyncio.Timeout) -> Operation:
-        """Return the operation that begins now, and end it when it has taken too long."""
+    def ticks(self, seconds: float) -> int:
+        """Return the number of ticks in so many seconds."""
+        return max(1, math.ceil(seconds / self._TICK))
+
+    def begin(self, limit: asyncio.Timeout) -> _Operation:
+        """Limit an operation that begins now."""
         if not self._is_ticking:
             self._tick_later()
-        began = self._now()
-        operation = Operation(limit, self._now, began, began + self._left_at(began))
+        operation = _Operation(self, limit, self.ticks(self._left_now()))
         self._under_way.add(operation)
         return operation
 
-    def end(self, operation: Operation) -> bool:
+    def end(self, operation: _Operation) -> bool:
         """Subtract the time of an operation, if it was slow; return whether there is some left."""
         self._under_way.discard(operation)
-        now = self._now()
+        now = self.now()
         if now - operation.began > self._QUICK:
             # The time that several callers waited at once is counted once.
             since = max(operation.began, self._slow_until)
-            self._left = self._left_at(now) - max(now - since, 0)
+            self._left = self._left_now() - max(now - since, 0)
             self._slow_until = now
         return self._left > 0
 
-    def _left_at(self, now: float) -> float:
+    def _left_now(self) -> float:
+        now = self.now()
         left = self._left + (now - self._updated) * self.LIMIT / _REST
         self._left, self._updated = min(self.LIMIT, left), now
         return self._left
@@ -140,10 +137,9 @@ class TimeBudget:
         if not self._under_way:
             return
         self._tick_later()
-        now = self._now()
         for operation in list(self._under_way):
-            if operation.until <= now:
-                self._under_way.discard(operation)
+            operation.ticks -= 1
+            if not operation.ticks:
                 operation.limit.reschedule(0)
 
 
@@ -261,29 +257,31 @@ class AiocacheBackend:
             return {key: self._guarded_sync(self._locks.acquire_lock, key) for key in keys}
         return await self.add_many(dict.fromkeys(keys, holder), ttl)
 
-    async def lock_holders(self, keys: Sequence[str]) -> dict[str, str | None]:
-        """Return who has fetch locks; nothing of locks that can be taken without a question."""
-        found = None if self._locks is not None else await self.get_many(keys)
-        return dict(zip(keys, found or (), strict=False))
+    async def lock_pulses(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Return what changes when a lock's holder renews it; None if it is free, or unknown."""
+        if self._locks is not None:
+            return {key: self._guarded_sync(self._locks.lock_pulse, key) for key in keys}
+        return dict(zip(keys, await self.get_many(keys) or [None] * len(keys), strict=True))
 
     async def renew_locks(self, keys: Sequence[str], holder: str, ttl: float) -> None:
-        """Keep the fetch locks that the holder still has."""
+        """Renew the fetch locks that the holder still has."""
         if self._locks is not None:
             for key in keys:
                 self._guarded_sync(self._locks.renew_lock, key)
-            return
-        holders = await self.lock_holders(keys)
-        if own := [key for key in keys if holders.get(key) == holder]:
-            await self.set_many(dict.fromkeys(own, holder), ttl)
+        elif own := await self._locks_of(holder, keys):
+            await self.set_many(dict.fromkeys(own, holder + os.urandom(4).hex()), ttl)
 
     async def unlock_many(self, keys: Sequence[str], holder: str) -> None:
         """Release the fetch locks that the holder still has."""
         if self._locks is not None:
             for key in keys:
                 self.abandon_lock(key)
-            return
-        holders = await self.lock_holders(keys)
-        await self.delete_many([key for key in keys if holders.get(key) == holder])
+        else:
+            await self.delete_many(await self._locks_of(holder, keys))
+
+    async def _locks_of(self, holder: str, keys: Sequence[str]) -> list[str]:
+        pulses = await self.lock_pulses(keys)
+        return [key for key, pulse in pulses.items() if pulse and pulse.startswith(holder)]
 
     def abandon_lock(self, key: str) -> None:
         """Release a fetch lock at once if it does not expire."""
@@ -308,8 +306,10 @@ class AiocacheBackend:
                 cache := await self._cache_here()
             ) is None:
                 return None
+            if (cache.timeout or 0) > TimeBudget.LIMIT:
+                kwargs["timeout"] = 0  # or a process that gets no CPU looks like a slow backend
             if verb == "_add":
-                return await self._guarded(breaker, _add(cache, *args))
+                return await self._guarded(breaker, _add(cache, *args, **kwargs))
             return await self._guarded(breaker, getattr(cache, verb)(*args, **kwargs))
 
     async def _cache_here(self) -> Any:
@@ -331,16 +331,7 @@ class AiocacheBackend:
         try:
             if self.sync is not None:
                 return await work
-            budget = self._budgets.get(asyncio.get_running_loop()) or self._budgets.here()
-            async with asyncio.timeout(None) as limit:
-                operation = budget.begin(limit)
-                opening.set(operation.opening)
-                try:
-                    result = await work
-                finally:
-                    is_left = budget.end(operation)
-            if not is_left:
-                self._failed(self._reads, TimeoutError("too slow"))
+            result, is_left = await self._limited(work)
         except NotPrivateError:
             raise
         except ValueError as error:
@@ -349,8 +340,22 @@ class AiocacheBackend:
             # Slow writes mean slow reads: one call must not wait for a budget of each.
             self._failed(self._reads if isinstance(error, TimeoutError) else breaker, error)
         else:
+            if not is_left:
+                self._failed(self._reads, TimeoutError("too slow"))
             return result
         return None
+
+    async def _limited(self, work: Awaitable[R]) -> tuple[R, bool]:
+        """Return the result of `work`, and whether there is time left for more."""
+        budget = self._budgets.get(asyncio.get_running_loop()) or self._budgets.here()
+        async with asyncio.timeout(None) as limit:
+            operation = budget.begin(limit)
+            pausing.set(operation.paused)
+            try:
+                result = await work
+            finally:
+                is_left = budget.end(operation)
+        return result, is_left
 
     def _guarded_sync(self, function: Callable[..., R], *args: Any) -> R | None:
         if not self.is_available:
@@ -385,9 +390,9 @@ class AiocacheBackend:
             _log.warning("the cache %s fails (%s); continuing without it", self.title, problem)
 
 
-async def _add(cache: Any, key: str, text: str, ttl: int) -> bool | None:
+async def _add(cache: Any, key: str, text: str, ttl: int, **options: Any) -> bool | None:
     try:
-        await cache.add(key, text, ttl=ttl)
+        await cache.add(key, text, ttl=ttl, **options)
     except ValueError:  # aiocache's error for a key that exists
         return False
     except NotImplementedError:

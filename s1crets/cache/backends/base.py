@@ -14,8 +14,8 @@ R = TypeVar("R")
 
 INFINITY = float("inf")
 
-opening: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
-    "opening", default=nullcontext
+pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
+    "pausing", default=nullcontext
 )
 """What stops the clock of the running operation while a connection is opened for it."""
 
@@ -44,15 +44,16 @@ class KernelLocks(ABC):
     """A backend with fetch locks that the operating system frees when a process dies."""
 
     @abstractmethod
-    def acquire_lock(self, key: str) -> bool | None:
-        """Lock `key` for this process; return whether it did. Never waits.
-
-        It returns False if another process has it, and None if that process seems to be stopped.
-        """
+    def acquire_lock(self, key: str) -> bool:
+        """Lock `key` for this process unless another has; return whether it did. Never waits."""
 
     @abstractmethod
     def renew_lock(self, key: str) -> None:
-        """Show other processes that the one which has locked `key` is not stopped."""
+        """Change the pulse of `key`, which this process has locked."""
+
+    @abstractmethod
+    def lock_pulse(self, key: str) -> str | None:
+        """Return what changes as long as the holder of `key` works; None if it is not locked."""
 
     @abstractmethod
     def release_lock(self, key: str) -> None:

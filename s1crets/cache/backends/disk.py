@@ -102,15 +102,20 @@ class DiskCache(StorageCache, KernelLocks):
         now = self._clock()
         return [text if stored <= now < expires else None for text, stored, expires in found]
 
-    def acquire_lock(self, key: str) -> bool | None:
+    def acquire_lock(self, key: str) -> bool:
         """Lock `key` unless another has. Nothing is locked, and it is True, before the opening."""
         locks = self._database.locks
         return locks is None or locks.acquire(key)
 
     def renew_lock(self, key: str) -> None:
-        """Show that this process, which has locked `key`, is not stopped."""
+        """Change the pulse of `key`, which this process has locked."""
         if self._database.locks is not None:
             self._database.locks.renew(key)
+
+    def lock_pulse(self, key: str) -> str | None:
+        """Return the pulse of `key`; None if it is not locked."""
+        locks = self._database.locks
+        return None if locks is None else locks.pulse(key)
 
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""

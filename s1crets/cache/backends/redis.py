@@ -12,8 +12,8 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, suppress
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +29,7 @@ from redis.backoff import NoBackoff
 from redis.driver_info import DriverInfo
 
 from s1crets._redaction import Redacted
-from s1crets.cache.backends.base import CacheFactory, OversizedError, opening
+from s1crets.cache.backends.base import CacheFactory, OversizedError, pausing
 
 if TYPE_CHECKING:
     from s1crets.cache.backends.server_url import Address
@@ -39,7 +39,6 @@ _CONNECTIONS = 8  # per event loop
 _CONNECTING = 2  # at a time: a handshake is work for the event loop
 _REPLICATION = 100  # milliseconds that replicas may take
 _SENTINEL = 0.5  # seconds that a Sentinel may take, before the next one is asked
-_CONNECT = 3.0  # seconds
 
 _IF_EQUAL = "if redis.call('get', KEYS[1]) == ARGV[1] then return redis.call({}) else return 0 end"
 _RELEASE = _IF_EQUAL.format("'del', KEYS[1]")
@@ -89,7 +88,9 @@ class RedisServer(CacheFactory):
         address = self._address
         options: dict[str, Any] = {
             "protocol": 2,  # since servers before version 6 have no other
-            "socket_connect_timeout": _CONNECT,
+            # An operation is limited as a whole, without the time in which this process got no CPU.
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
             "driver_info": driver_info(),
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
@@ -179,7 +180,7 @@ def _connection_class(base: Any, context: ssl.SSLContext | None, protocol: int) 
             async with AsyncExitStack() as stack:
                 if context is not None and not self.is_connected:
                     # A handshake says nothing about how long operations take.
-                    stack.enter_context(opening.get()())
+                    stack.enter_context(pausing.get()())
                     await stack.enter_async_context(connecting)
                 await super().connect_check_health(*args, **kwargs)
 
@@ -203,7 +204,24 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         self.client = client
         self._cluster = client if isinstance(client, RedisCluster) else None
         self._calls = asyncio.Semaphore(calls)
+        self._is_suspect = False
         self._replicated_prefix = replicated_prefix
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a connection; look for the nodes again after one that did not answer.
+
+        redis-py does so after an error, but a time limit cancels it.
+        """
+        async with self._calls:
+            if self._is_suspect:
+                self._is_suspect = False
+                await self.client.aclose()
+            try:
+                yield
+            except asyncio.CancelledError:
+                self._is_suspect = self._cluster is not None
+                raise
 
     def _by_slot(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Return keys in groups that one command may have."""
@@ -217,7 +235,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         yield from slots.values()
 
     async def _get(self, key: str, encoding: str | None = "utf-8", _conn: object = None) -> Any:
-        async with self._calls:
+        async with self._turn():
             return _decoded(await self.client.get(key), encoding)
 
     async def _gets(self, key: str, encoding: str | None = "utf-8", _conn: object = None) -> Any:
@@ -227,7 +245,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         self, keys: Sequence[str], encoding: str | None = "utf-8", _conn: object = None
     ) -> list[Any]:
         found: dict[str, Any] = {}
-        async with self._calls:
+        async with self._turn():
             for group in self._by_slot(keys):
                 found.update(zip(group, await self.client.mget(group), strict=True))
         return [_decoded(found[key], encoding) for key in keys]
@@ -244,7 +262,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         if _cas_token is not None:
             args = [word for item in _expiry(ttl).items() for word in item]
             return await self._raw("eval", _REPLACE, 1, key, _cas_token, value, *args)
-        async with self._calls:
+        async with self._turn():
             return await self.client.set(key, value, **_expiry(ttl))
 
     async def _multi_set(
@@ -252,7 +270,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     ) -> bool:
         given = dict(pairs)
         values = {key: value for key, value in given.items() if len(value) <= _LARGEST}
-        async with self._calls:
+        async with self._turn():
             for group in self._by_slot(values):
                 await self._set_group({key: values[key] for key in group}, _expiry(ttl))
         for value in given.values():
@@ -293,38 +311,38 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     async def _add(
         self, key: str, value: Any, ttl: float | None = None, _conn: object = None
     ) -> bool:
-        async with self._calls:
+        async with self._turn():
             stored = await self.client.set(key, value, nx=True, **_expiry(ttl))
         if not stored:  # the error is worded as aiocache's own
             raise ValueError(f"Key {key} already exists, use .set to update the value")
         return True
 
     async def _exists(self, key: str, _conn: object = None) -> bool:
-        async with self._calls:
+        async with self._turn():
             return bool(await self.client.exists(key))
 
     async def _increment(self, key: str, delta: int, _conn: object = None) -> int:
         try:
-            async with self._calls:
+            async with self._turn():
                 number: int = await self.client.incrby(key, delta)
         except exceptions.ResponseError:
             raise TypeError("Value is not an integer") from None
         return number
 
     async def _expire(self, key: str, ttl: float, _conn: object = None) -> bool:
-        async with self._calls:
+        async with self._turn():
             if ttl == 0:
                 return bool(await self.client.persist(key))
             return bool(await self.client.pexpire(key, math.ceil(ttl * 1000)))
 
     async def _delete(self, key: str, _conn: object = None) -> int:
-        async with self._calls:
+        async with self._turn():
             deleted: int = await self.client.delete(key)
         return deleted
 
     async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
         """Delete all keys that start with a namespace, or the database."""
-        async with self._calls:
+        async with self._turn():
             if not namespace:
                 return bool(await self.client.flushdb())
             pattern = re.sub(r"([*?\[\]\\])", r"\\\1", namespace) + "*"
@@ -342,7 +360,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         **kwargs: Any,
     ) -> Any:
         """Call a method of the client."""
-        async with self._calls:
+        async with self._turn():
             value = await getattr(self.client, command)(*args, **kwargs)
         if command in ("keys", "mget"):
             return [_decoded(one, encoding) for one in value]
