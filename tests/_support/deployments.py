@@ -281,6 +281,11 @@ class SentinelGroup:
             if b"role:master" in server.command("INFO", "replication"):
                 ok(server, "FLUSHALL")
 
+    def names(self, server: RedisServer) -> bool:
+        """Return whether the Sentinel names a server as the primary, and has no doubt."""
+        about = self._about()
+        return b"\r\n%d\r\n" % server.port in about and b"_down" not in about
+
     def _about(self) -> bytes:
         return self.sentinel.command("SENTINEL", "MASTER", "mymaster")
 

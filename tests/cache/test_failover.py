@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.deployments import RedisCluster, SentinelGroup, identifier, ok, started, wait_until
+from _support.scripts import LIMIT
 from _support.world import WORLDS, A, World, text_of
 from redis.crc import key_slot
 
@@ -140,6 +141,7 @@ async def test_a_primary_of_a_cluster_is_replaced(
         wait_until(lambda: cluster.primary_of(slot) is primary)
 
     await under_load(machines, fail)
+    await delivered(machines[0])
     await works_again(machines)
     assert caplog.text.count(FAILS) <= len(machines)
 
@@ -155,13 +157,21 @@ async def test_a_primary_of_a_cluster_that_freezes(
     replica = next(one for one in cluster.nodes if replicates(one, primary))
     with primary.frozen():
         await under_load(machines, lambda: wait_until(lambda: is_primary(replica)))
+        await delivered(machines[0])
         for one in machines:  # the nodes are asked in random order, the frozen one too
             while not one.cache._keys.backend.is_available:
                 one.wait(5)
-                await one.check(A)
+                await one.check(KEYS[0])
         await works_again(machines)
 
     assert caplog.text.count(FAILS) <= len(machines)
+
+
+async def delivered(machine: Machine) -> None:
+    """Wait until others know of a machine's updates, though it does not use the cache yet."""
+    async with asyncio.timeout(LIMIT):
+        while machine.cache._keys._undelivered or machine.cache._derived._undelivered:
+            await asyncio.sleep(0.01)
 
 
 def is_primary(node: RedisServer) -> bool:
@@ -211,12 +221,10 @@ async def test_a_primary_of_sentinel_is_replaced(
 
     def fail() -> None:
         sentinel.primary.stop()
-        wait_until(lambda: b"role:master" in sentinel.replica.command("INFO", "replication"))
-        port = str(sentinel.replica.port).encode()
-        wait_until(
-            lambda: port in sentinel.sentinel.command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")
-        )
+        wait_until(lambda: is_primary(sentinel.replica))
+        wait_until(lambda: sentinel.names(sentinel.replica))
 
     await under_load(machines, fail)
+    await delivered(machines[0])
     await works_again(machines)
     assert caplog.text.count(FAILS) <= len(machines)
