@@ -145,12 +145,8 @@ class SharedTier:
         self._creates: Batcher[str, bytes | None] = Batcher(
             self._create_all, size=_BATCH, calls=_CALLS, finishes=True
         )
-        self._locks: Batcher[str, bool | None] = Batcher(
-            self._lock_all, size=_BATCH, calls=_CALLS
-        )
-        self._pulses: Batcher[str, str | None] = Batcher(
-            self._pulses_of, size=_BATCH, calls=_CALLS
-        )
+        self._locks: Batcher[str, bool | None] = Batcher(self._lock_all, size=_BATCH, calls=_CALLS)
+        self._pulses: Batcher[str, str | None] = Batcher(self._pulses_of, size=_BATCH, calls=_CALLS)
         self._unlocks: Batcher[str, None] = Batcher(
             self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
         )

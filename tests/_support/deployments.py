@@ -126,9 +126,7 @@ class TlsProxy(LoopServer):
         await _connect(reader, writer, self._target)
 
 
-async def _connect(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int
-) -> None:
+async def _connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
     """Pass on what two sides say, until one of them ends."""
     with suppress(OSError, asyncio.CancelledError):
         there = await asyncio.open_connection("127.0.0.1", target)
@@ -362,11 +360,11 @@ class Deployments:
 
     def user(self) -> Deployment:
         users = self._sub("users") / "acl"
-        users.write_text("user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n")
-        settings = {"aclfile": str(users)}
-        redis = self._stack.enter_context(
-            started(RedisServer(users.parent, free_port(), settings))
+        users.write_text(
+            "user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n"
         )
+        settings = {"aclfile": str(users)}
+        redis = self._stack.enter_context(started(RedisServer(users.parent, free_port(), settings)))
         return Deployment(f"redis://app:fake%2Fp%40ss%3A@127.0.0.1:{redis.port}", redis.reset)
 
     def tls(self) -> Deployment:

@@ -72,7 +72,9 @@ class RedisServer:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            [self.program, *self.mode, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.program, *self.mode, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + _STARTS
         while not self._answers():

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from _support.deployments import FORMS, Deployment
 from _support.wire import Wire, parameter
 
-from s1crets.providers.aws import AsyncParameterStore, ParameterStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from s1crets.providers.aws import AsyncParameterStore
 
 NAMES = [f"/fleet/{i}" for i in range(30)]
 KEY = b"k" * 32

@@ -116,7 +116,11 @@ def shown(error: BaseException) -> str:
     """Return a traceback with the locals of our frames."""
     report = traceback.TracebackException.from_exception(error, capture_locals=True)
     report.stack = traceback.StackSummary.from_list(
-        [frame for frame in report.stack if "s1crets/" in frame.filename and "tests/" not in frame.filename]
+        [
+            frame
+            for frame in report.stack
+            if "s1crets/" in frame.filename and "tests/" not in frame.filename
+        ]
     )
     return "".join(report.format())
 
@@ -141,4 +145,6 @@ def test_a_password_is_not_shown() -> None:
     server = cache_server(redact(url))
 
     assert server.title == "rediss://h:1/2"
-    assert CANARY not in f"{vars(server)} {server!r} {ParameterStore(cache_args={'backend': url})!r}"
+    assert (
+        CANARY not in f"{vars(server)} {server!r} {ParameterStore(cache_args={'backend': url})!r}"
+    )

@@ -133,7 +133,7 @@ def _cluster(address: Address, connection: type, options: dict[str, Any]) -> Red
 
 def _primary(address: Address, connection: type, options: dict[str, Any]) -> Redis:
     """Return a client of the primary that Sentinel names."""
-    limits = {name: _SENTINEL for name in ("socket_timeout", "socket_connect_timeout")}
+    limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SENTINEL)
     own = {**limits, "driver_info": options["driver_info"], "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(address.hosts, sentinel_kwargs={"protocol": 2, **own})
     client: Redis = sentinel.master_for(

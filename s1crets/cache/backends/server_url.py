@@ -142,8 +142,7 @@ def _cache_server(address: Address, replicated_prefix: str) -> CacheFactory:
         from s1crets.cache.backends.redis import RedisServer
     except ImportError:
         raise _invalid(
-            f"needs the extra `{scheme.extra}`:"
-            f" pip install 's1crets[{scheme.extra}]'"
+            f"needs the extra `{scheme.extra}`: pip install 's1crets[{scheme.extra}]'"
         ) from None
     return RedisServer(address, replicated_prefix)
 
@@ -176,7 +175,9 @@ def _parsed(url: Redacted) -> Address:
         if value != ""
     }
     if scheme.form == "memcached" and options:
-        raise _invalid("must have nothing but a host, as all of memcached://: no user, password or parameters")
+        raise _invalid(
+            "must have nothing but a host, as all of memcached://: no user, password or parameters"
+        )
     title = f"{name}://{netloc}{path}"
     return Address(name, title, scheme.form, hosts, rest, scheme.is_tls, options)
 
