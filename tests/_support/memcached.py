@@ -94,10 +94,8 @@ class MemcachedServer(LoopServer):
         value = await self._read(reader, size) or b""
         return b"NOT_STORED\r\n" if self._find(key) else self._store(key, flags, life, value)
 
-    async def _append(
-        self, reader: Any, key: bytes, flags: bytes, life: bytes, size: bytes
-    ) -> bytes:
-        value = await self._read(reader, size) or b""
+    async def _append(self, reader: Any, key: bytes, *numbers: bytes) -> bytes:
+        value = await self._read(reader, numbers[-1]) or b""
         if (item := self._find(key)) is None:
             return b"NOT_STORED\r\n"
         self._items[key] = item._replace(value=item.value + value)

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.deployments import Deployment
 from aiocache.lock import OptimisticLock, OptimisticLockError, RedLock
 
 from s1crets._redaction import redact
@@ -14,6 +13,8 @@ from s1crets.cache.backends.server_url import cache_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    from _support.deployments import Deployment
 
 REDIS = ["server", "cluster", "sentinel"]
 every = pytest.mark.parametrize("deployment", [*REDIS, "memcached"], indirect=True)
@@ -56,7 +57,7 @@ async def test_several_keys(cache: Any) -> None:
 async def test_add(cache: Any) -> None:
     """Only what does not exist."""
     assert await cache.add("k", "1", ttl=9)
-    with pytest.raises(ValueError, match="Key b?'?k'? already exists, use .set to update"):
+    with pytest.raises(ValueError, match=r"Key b?'?k'? already exists, use .set to"):
         await cache.add("k", "2")
     assert await cache.get("k") == "1"
 

@@ -53,7 +53,7 @@ def parsed(url: str) -> tuple[Any, ...]:
             ),
         ),
         ("unix:///run/a%20b", ("socket", (), "/run/a b", False, {})),
-        ("unix://u:p@/s?db=1", ("socket", (), "/s", False, {"db": 1, "username": "u", "password": "p"})),
+        ("unix://u@/s?db=1", ("socket", (), "/s", False, {"db": 1, "username": "u"})),
         ("redis+cluster://a,b:2", ("cluster", (("a", 6379), ("b", 2)), "", False, {})),
         ("rediss+cluster://a/0", ("cluster", (("a", 6379),), "", True, {"db": 0})),
         ("redis+sentinel://a,b:2/s", ("sentinel", (("a", 26379), ("b", 2)), "s", False, {})),

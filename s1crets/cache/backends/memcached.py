@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import aiomcache
 from aiocache.backends.memcached import MemcachedCache
-from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 from aiomcache.pool import MemcachePool
 
 from s1crets.cache.backends.base import CacheFactory, OversizedError
 
 if TYPE_CHECKING:
+    from aiocache.base import BaseCache
+
     from s1crets.cache.backends.server_url import Address
 
 _LONGEST_TTL = 30 * 86400  # seconds: Memcached takes a larger number for a date

@@ -12,8 +12,8 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +71,8 @@ class RedisServer(CacheFactory):
             chain.append(cause)
         if words := next(filter(None, map(_meaning, reversed(chain))), ""):
             return words
-        if isinstance(error, TimeoutError | exceptions.TimeoutError) and self._address.is_tls:
+        if isinstance(error, (TimeoutError, exceptions.TimeoutError)) and self._address.is_tls:
             return "it does not answer in time: does it use TLS?"
-        if isinstance(error, exceptions.ConnectionError) and not self._address.is_tls:
-            return "it closes connections: does it demand TLS, as of rediss://?"
         return ""
 
     @cached_property
@@ -94,25 +92,24 @@ class RedisServer(CacheFactory):
             "driver_info": driver_info(),
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
-        is_cluster = address.form == "cluster"
         calls = options.pop("max_connections", _CONNECTIONS)
-        calls = 1 if is_cluster else calls  # see the module
         context = self._tls if address.is_tls else None
-        base = {
-            "socket": SocketConnection,
-            "sentinel": SentinelManagedConnection,
-        }.get(address.form, SSLConnection if context else Connection)
+        base = _BASES.get(address.form, SSLConnection if context else Connection)
         connection = _connection_class(base, context, options["protocol"])
-        if is_cluster:
-            client: Any = _cluster(address, connection, options)
-        elif address.form == "sentinel":
+        if address.form == "cluster":
+            return RedisBackend(_cluster(address, connection, options), 1, self._replicated_prefix)
+        if address.form == "sentinel":
             client = _primary(address, connection, options)
         else:
-            place = dict(zip(("host", "port"), *address.hosts)) if address.hosts else {}
-            place = place or {"path": address.path}
+            place: dict[str, Any] = {"path": address.path}
+            if address.form == "server":
+                place = dict(zip(("host", "port"), address.hosts[0], strict=True))
             pool = ConnectionPool(connection_class=connection, retry=_once(), **place, **options)
             client = Redis.from_pool(pool)
         return RedisBackend(client, calls, self._replicated_prefix)
+
+
+_BASES: Mapping[str, Any] = {"socket": SocketConnection, "sentinel": SentinelManagedConnection}
 
 
 def _revealed(address: Address) -> Iterator[tuple[str, Any]]:
@@ -187,6 +184,32 @@ def _connection_class(base: Any, context: ssl.SSLContext | None, protocol: int) 
     return BoundedConnection
 
 
+class _Calls(asyncio.Semaphore):
+    """Operations wait for their turn, and after one that was cancelled a cluster is found again.
+
+    redis-py looks for the nodes after an error; but a node that does not answer leads to none.
+    """
+
+    def __init__(self, value: int, cluster: RedisCluster | None) -> None:
+        super().__init__(value)
+        self._cluster = cluster
+        self._is_suspect = False
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        if self._is_suspect and self._cluster is not None:
+            self._is_suspect = False
+            try:
+                await self._cluster.aclose()
+            except BaseException:
+                self.release()
+                raise
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._is_suspect = self._is_suspect or raised[0] is asyncio.CancelledError
+        self.release()
+
+
 class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     """Implements the operations behind aiocache's public methods, on a client of redis-py.
 
@@ -203,25 +226,8 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         super().__init__(timeout=None)
         self.client = client
         self._cluster = client if isinstance(client, RedisCluster) else None
-        self._calls = asyncio.Semaphore(calls)
-        self._is_suspect = False
+        self._calls = _Calls(calls, self._cluster)
         self._replicated_prefix = replicated_prefix
-
-    @asynccontextmanager
-    async def _turn(self) -> AsyncIterator[None]:
-        """Wait for a connection; look for the nodes again after one that did not answer.
-
-        redis-py does so after an error, but a time limit cancels it.
-        """
-        async with self._calls:
-            if self._is_suspect:
-                self._is_suspect = False
-                await self.client.aclose()
-            try:
-                yield
-            except asyncio.CancelledError:
-                self._is_suspect = self._cluster is not None
-                raise
 
     def _by_slot(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Return keys in groups that one command may have."""
@@ -235,7 +241,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         yield from slots.values()
 
     async def _get(self, key: str, encoding: str | None = "utf-8", _conn: object = None) -> Any:
-        async with self._turn():
+        async with self._calls:
             return _decoded(await self.client.get(key), encoding)
 
     async def _gets(self, key: str, encoding: str | None = "utf-8", _conn: object = None) -> Any:
@@ -245,7 +251,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         self, keys: Sequence[str], encoding: str | None = "utf-8", _conn: object = None
     ) -> list[Any]:
         found: dict[str, Any] = {}
-        async with self._turn():
+        async with self._calls:
             for group in self._by_slot(keys):
                 found.update(zip(group, await self.client.mget(group), strict=True))
         return [_decoded(found[key], encoding) for key in keys]
@@ -262,7 +268,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         if _cas_token is not None:
             args = [word for item in _expiry(ttl).items() for word in item]
             return await self._raw("eval", _REPLACE, 1, key, _cas_token, value, *args)
-        async with self._turn():
+        async with self._calls:
             return await self.client.set(key, value, **_expiry(ttl))
 
     async def _multi_set(
@@ -270,7 +276,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     ) -> bool:
         given = dict(pairs)
         values = {key: value for key, value in given.items() if len(value) <= _LARGEST}
-        async with self._turn():
+        async with self._calls:
             for group in self._by_slot(values):
                 await self._set_group({key: values[key] for key in group}, _expiry(ttl))
         for value in given.values():
@@ -311,38 +317,38 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     async def _add(
         self, key: str, value: Any, ttl: float | None = None, _conn: object = None
     ) -> bool:
-        async with self._turn():
+        async with self._calls:
             stored = await self.client.set(key, value, nx=True, **_expiry(ttl))
         if not stored:  # the error is worded as aiocache's own
             raise ValueError(f"Key {key} already exists, use .set to update the value")
         return True
 
     async def _exists(self, key: str, _conn: object = None) -> bool:
-        async with self._turn():
+        async with self._calls:
             return bool(await self.client.exists(key))
 
     async def _increment(self, key: str, delta: int, _conn: object = None) -> int:
         try:
-            async with self._turn():
+            async with self._calls:
                 number: int = await self.client.incrby(key, delta)
         except exceptions.ResponseError:
             raise TypeError("Value is not an integer") from None
         return number
 
     async def _expire(self, key: str, ttl: float, _conn: object = None) -> bool:
-        async with self._turn():
+        async with self._calls:
             if ttl == 0:
                 return bool(await self.client.persist(key))
             return bool(await self.client.pexpire(key, math.ceil(ttl * 1000)))
 
     async def _delete(self, key: str, _conn: object = None) -> int:
-        async with self._turn():
+        async with self._calls:
             deleted: int = await self.client.delete(key)
         return deleted
 
     async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:
         """Delete all keys that start with a namespace, or the database."""
-        async with self._turn():
+        async with self._calls:
             if not namespace:
                 return bool(await self.client.flushdb())
             pattern = re.sub(r"([*?\[\]\\])", r"\\\1", namespace) + "*"
@@ -360,7 +366,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         **kwargs: Any,
     ) -> Any:
         """Call a method of the client."""
-        async with self._turn():
+        async with self._calls:
             value = await getattr(self.client, command)(*args, **kwargs)
         if command in ("keys", "mget"):
             return [_decoded(one, encoding) for one in value]
@@ -395,35 +401,44 @@ def _expiry(ttl: float | None) -> dict[str, int]:
 def _meaning(error: BaseException) -> str:
     """Return what one error means, without its text, which may have values; "" if unknown."""
     text = str(error)
-    if (words := next((words for part, words in _TEXTS.items() if part in text), "")) and (
-        isinstance(error, exceptions.ResponseError)
-    ):
-        return words
     if isinstance(error, exceptions.NoPermissionError):
         denied = re.search(r"permissions? to (?:run|execute) the '([a-z|]+)' command", text)
         what = f"run {denied[1].upper()}" if denied else "access s1crets' keys (s1crets:*)"
         return f"the user lacks the permission to {what}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in (62, 64):  # a name or an address that is not in the certificate
+        if error.verify_code in _OTHER_HOST:
             return "the server's certificate is for another host"
         return "the server's certificate is not trusted: is ssl_ca_certs the right CA?"
-    return next((words for kinds, words in _MEANINGS if isinstance(error, kinds)), "")
+    for kind, part, words in _MEANINGS:
+        if isinstance(error, kind) and part in text:
+            return words
+    return ""
 
 
-_TEXTS = {  # parts of Redis' own messages, for which redis-py has no class
-    "DB index is out of range": "the server has no such database",
-    "cluster support disabled": "the server is no cluster: the scheme is redis, or rediss",
-}
-_MEANINGS: list[tuple[Any, str]] = [
-    (exceptions.AuthenticationError, "the server rejects the user or the password, or needs one"),
-    (exceptions.MovedError, "the server belongs to a cluster: the scheme is redis+cluster"),
-    (exceptions.OutOfMemoryError, "the server has no memory left"),
-    (exceptions.ReadOnlyError, "the server is a replica"),
-    (exceptions.BusyLoadingError, "the server is starting"),
-    (OversizedError, f"a row is longer than {_LARGEST // 2**20} MiB"),
-    (MasterNotFoundError, "no Sentinel can be reached that knows the service"),
-    (ssl.SSLError, "the TLS handshake fails: does the server use TLS?"),
-    (socket.gaierror, "its host is not known"),
-    (ConnectionRefusedError, "nobody listens on its port"),
-    (FileNotFoundError, "a file or socket that its URL names does not exist"),
+_OTHER_HOST = (62, 64)  # OpenSSL's codes for a name or an address that is not in a certificate
+_MEANINGS: Sequence[tuple[type[BaseException], str, str]] = [
+    (
+        *(exceptions.AuthenticationError, ""),
+        "the server rejects the user or the password, or needs one",
+    ),
+    (exceptions.MovedError, "", "the server belongs to a cluster: the scheme is redis+cluster"),
+    (exceptions.OutOfMemoryError, "", "the server has no memory left"),
+    (exceptions.ReadOnlyError, "", "the server is a replica"),
+    (exceptions.BusyLoadingError, "", "the server is starting"),
+    (OversizedError, "", f"a row is longer than {_LARGEST // 2**20} MiB"),
+    (MasterNotFoundError, "", "no Sentinel can be reached that knows the service"),
+    (exceptions.ResponseError, "DB index is out", "the server has no such database"),
+    (
+        *(exceptions.ResponseError, "cluster support disabled"),
+        "the server is no cluster: the scheme is redis, or rediss",
+    ),
+    (exceptions.ConnectionError, "max number of clients", "the server has no connection left"),
+    (
+        *(exceptions.ConnectionError, "closed by server"),
+        "the server closes connections: it restarts, or demands TLS, as of rediss://",
+    ),
+    (ssl.SSLError, "", "the TLS handshake fails: does the server use TLS?"),
+    (socket.gaierror, "", "its host is not known"),
+    (ConnectionRefusedError, "", "nobody listens on its port"),
+    (FileNotFoundError, "", "a file or socket that its URL names does not exist"),
 ]
