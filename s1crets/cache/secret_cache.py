@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
-_STOPPED = 5.0  # seconds after which the holder of a fetch lock that does not renew it is stopped
+_STOPPED = 10.0  # seconds after which whoever does not renew a fetch lock is not waited for
 _SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
 _POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
