@@ -113,10 +113,14 @@ class SecretCache:
             await self._scope.resolve()
         if not cached:
             return await self._flights.join(key, object(), self._fetch)
-        found = await self._tier(key).look_up(key) if self._freshness.ttl else None
-        if isinstance(found, CachedValue):
-            return found
-        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=found))
+        token = None
+        if self._freshness.ttl:
+            found = await self._tier(key).look_up(key)  # without a flight, which takes a task
+            if isinstance(found, CachedValue):
+                return found
+            # What an invalidation under way has replaced since would make the fetch outdated.
+            token = None if self._invalidations else found
+        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=token))
 
     async def read_many(
         self,
