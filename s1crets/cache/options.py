@@ -206,7 +206,11 @@ def _shared_tiers(
 ) -> tuple[Sequence[SharedTier], SharedTier | None]:
     """Return the tiers, and the tier that remembers the scope."""
     warned: list[str] = []
-    caches = [_cache(args["backend"])] if "backend" in args else _folders(args, is_encrypted=is_encrypted)
+    caches = (
+        [_cache(args["backend"])]
+        if "backend" in args
+        else _folders(args, is_encrypted=is_encrypted)
+    )
     backends = [
         AiocacheBackend(
             cache,

@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import cancel_and_wait, spawn_task

@@ -145,12 +145,8 @@ class SharedTier:
         self._creates: Batcher[str, bytes | None] = Batcher(
             self._create_all, size=_BATCH, calls=_CALLS, finishes=True
         )
-        self._locks: Batcher[str, bool | None] = Batcher(
-            self._lock_all, size=_BATCH, calls=_CALLS
-        )
-        self._pulses: Batcher[str, str | None] = Batcher(
-            self._pulses_of, size=_BATCH, calls=_CALLS
-        )
+        self._locks: Batcher[str, bool | None] = Batcher(self._lock_all, size=_BATCH, calls=_CALLS)
+        self._pulses: Batcher[str, str | None] = Batcher(self._pulses_of, size=_BATCH, calls=_CALLS)
         self._unlocks: Batcher[str, None] = Batcher(
             self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
         )
@@ -437,15 +433,18 @@ class SharedTier:
         if not await self._deliver():
             self._deliver_later()
 
-    async def _deliver(self) -> bool:
-        """Replace the tombstones of what was invalidated; return whether that succeeded."""
+    async def _deliver(self, *, urgent: bool = False) -> bool:
+        """Replace the tombstones of what was invalidated; return whether that succeeded.
+
+        If it is urgent, also while the backend is left alone after a failure.
+        """
         # The tombstone of paths comes first, as its control character sorts first: see `fill`.
         names, scope = sorted(self._undelivered), self._scope
         if scope is None or not names:
             return not names
         rows = [row for name in names for row in self._tombstone_rows(name, scope)]
         texts = {row: _new_token(_REPLACED) for row in rows}
-        delivered = await self.backend.set_many(texts, self._tombstone_ttl)
+        delivered = await self.backend.set_many(texts, self._tombstone_ttl, urgent=urgent)
         if delivered:
             self._undelivered.difference_update(names)
             self._backoff.succeeded("deliver")
@@ -461,9 +460,13 @@ class SharedTier:
 
     async def _deliver_repeatedly(self) -> None:
         self._delivery = asyncio.current_task()
+        # After a failover others may use the backend again before this process does. Until then
+        # they do not know that their entries are outdated.
         pause = _RETRY
-        while self._undelivered and not await self._deliver():
+        while self._undelivered:
             await asyncio.sleep(pause)
+            if await self._deliver(urgent=True):
+                return
             pause = min(2 * pause, _RETRY_LONGEST)
 
     async def drop(self, key: CacheKey) -> None:

@@ -34,7 +34,8 @@ Environment:
   AWS_PROFILE, AWS_ACCESS_KEY_ID, …    credentials, as for any AWS tool
   AWS_DEFAULT_REGION, AWS_REGION       the region, if --region is not given
   AWS_ENDPOINT_URL                     an endpoint other than AWS's own
-  S1CRETS_CACHE_KEY                    encrypts the files in --cache-dir
+  S1CRETS_CACHE_KEY                    encrypts what --cache-dir and --cache-url store
+  S1CRETS_CACHE_URL                    as --cache-url, for a URL with a password
   S1CRETS_FILES                        the folder of `--provider files`; default: /run/secrets
 """
 
@@ -74,7 +75,14 @@ _PROVIDER_OPTIONS = [
         help="Cache secrets in this folder for 15 minutes. Only you can read it; it is encrypted"
         " if S1CRETS_CACHE_KEY is set (see new-key).",
     ),
+    _text_option(
+        ["--cache-url"],
+        help="Cache secrets for 15 minutes on this server, shared with other machines: redis://,"
+        " rediss:// (TLS), redis+cluster://, rediss+cluster://, redis+sentinel://, unix:// or"
+        " memcached://. Set S1CRETS_CACHE_KEY, or its users can read them.",
+    ),
 ]
+CACHE_URL = "S1CRETS_CACHE_URL"
 
 
 def provider_command(
@@ -109,9 +117,14 @@ def _open(verbs: tuple[str, ...], provider: str, profile: str | None, **options:
         os.environ["AWS_PROFILE"] = profile
     sts_args = {"aws_region": options["region"], "RoleArn": options["role_arn"]}
     args = {"sts_args": {name: value for name, value in sts_args.items() if value}}
-    if folder := options["cache_dir"]:
+    folder, url = options["cache_dir"], redact(options["cache_url"])
+    if folder and url.reveal():
+        raise ConfigurationError("--cache-dir and --cache-url exclude each other")
+    if folder:
         folders = {f"{kind}_cache_dir": str(Path(folder, f"{kind}s")) for kind in ("key", "path")}
         args["cache_args"] = {"cache_on_disk": True, **folders}
+    elif url.reveal() or os.environ.get(CACHE_URL):
+        args["cache_args"] = {"backend": redact(url.reveal() or os.environ[CACHE_URL])}
     warnings.simplefilter("ignore", InsecureCacheWarning)  # the help of --cache-dir has said it
     try:
         return cls(**{name: value for name, value in args.items() if value})

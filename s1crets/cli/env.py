@@ -14,13 +14,14 @@ from typing import Any, NoReturn
 import click
 
 from s1crets.cli._json import dump
-from s1crets.cli._options import provider_command, source_options
+from s1crets.cli._options import CACHE_URL, provider_command, source_options
 from s1crets.cli._output import report, write
 from s1crets.cli.formats import FORMATS
 from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
 
 _PLACEHOLDER = "s1crets"
-_CACHE_KEY = "S1CRETS_CACHE_KEY"  # not for the program: whoever has it can decrypt the cache
+# Not for the program: whoever has them can read the cache.
+_PRIVATE = ("S1CRETS_CACHE_KEY", CACHE_URL)
 _SPECIAL = re.compile(
     # what runs, and where it is found
     r"PATH|PWD|OLDPWD|HOME|SHELL|TMPDIR|TEMP|TMP|XDG_\w+|CDPATH|FPATH|COMSPEC|PATHEXT"
@@ -80,7 +81,7 @@ def exec_(
     variable name are an error. Text and JSON are passed exactly as stored.
 
     A program without a slash in its name is found in the absolute folders of PATH. It inherits the
-    environment, except S1CRETS_CACHE_KEY.
+    environment, except S1CRETS_CACHE_KEY and S1CRETS_CACHE_URL.
 
     CMD replaces this process: it receives the signals, and its exit code is returned; 127 if there
     is no such command, 126 if it can't be run.
@@ -101,7 +102,8 @@ def exec_(
         variables = {name: variables[name] for name in requested}
     _check_special(variables, allowed=allow_special)
     inherited = {} if pristine else dict(os.environ)
-    inherited.pop(_CACHE_KEY, None)
+    for name in _PRIVATE:
+        inherited.pop(name, None)
     _replace_process(command, {**inherited, **variables})
 
 

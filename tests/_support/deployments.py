@@ -39,16 +39,17 @@ def wait_until(is_so: Callable[[], object]) -> None:
 
 @dataclass
 class Authority:
-    """A certificate authority of the tests, and a certificate of it for `localhost`."""
+    """A certificate authority of the tests, and a certificate of it for a host."""
 
     folder: Path
+    host: str = "localhost"
 
     def __post_init__(self) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests of s1crets")])
         ca = self._certificate(name, name, key.public_key(), key, is_ca=True)
         own = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, self.host)])
         certificate = self._certificate(subject, name, own.public_key(), key, is_ca=False)
         pem = serialization.Encoding.PEM
         self.ca.write_bytes(ca.public_bytes(pem))
@@ -72,7 +73,9 @@ class Authority:
         self, subject: x509.Name, issuer: x509.Name, key: Any, signer: Any, *, is_ca: bool
     ) -> x509.Certificate:
         now = datetime.now(UTC)
-        names = [x509.DNSName("localhost"), x509.IPAddress(IPv4Address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(self.host)]
+        if self.host == "localhost":  # redis-py looks up the addresses of a cluster's nodes
+            names.append(x509.IPAddress(IPv4Address("127.0.0.1")))
         usage = x509.KeyUsage(
             digital_signature=True, content_commitment=False, key_encipherment=False,
             data_encipherment=False, key_agreement=False, key_cert_sign=is_ca, crl_sign=is_ca,
@@ -123,9 +126,7 @@ class TlsProxy(LoopServer):
         await _connect(reader, writer, self._target)
 
 
-async def _connect(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int
-) -> None:
+async def _connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:
     """Pass on what two sides say, until one of them ends."""
     with suppress(OSError, asyncio.CancelledError):
         there = await asyncio.open_connection("127.0.0.1", target)
@@ -154,6 +155,7 @@ class RedisCluster:
     folder: Path
     primaries: int = 3
     replicas: bool = False
+    timeout: int = 60_000  # milliseconds after which a node counts as failed
     authority: Authority | None = None
     nodes: list[RedisServer] = field(default_factory=list)
     proxies: list[TlsProxy] = field(default_factory=list)
@@ -171,7 +173,7 @@ class RedisCluster:
             folder, port = self.folder / str(number), free_port()
             folder.mkdir()
             settings = {
-                "cluster-enabled": "yes", "cluster-node-timeout": "1000",
+                "cluster-enabled": "yes", "cluster-node-timeout": str(self.timeout),
                 "cluster-port": str(free_port()), "cluster-config-file": "nodes.conf",
                 "cluster-replica-validity-factor": "0", "repl-diskless-sync-delay": "0",
             }  # fmt: skip
@@ -213,8 +215,8 @@ class RedisCluster:
             if b"role:master" in node.command("INFO", "replication"):
                 ok(node, "FLUSHALL")
 
-    def primary_of(self, slot: int) -> RedisServer:
-        """Return the node that has a slot, according to the cluster."""
+    def primary_of(self, slot: int) -> RedisServer | None:
+        """Return the node that has a slot, according to itself."""
         for node in self.nodes:
             if node.process and b"role:master" in node.command("INFO", "replication"):
                 own = node.command("CLUSTER", "NODES").decode()
@@ -223,7 +225,7 @@ class RedisCluster:
                     first, _, last = part.partition("-")
                     if first.isdecimal() and int(first) <= slot <= int(last or first):
                         return node
-        raise LookupError(slot)
+        return None
 
 
 def ok(server: RedisServer, *words: str) -> None:
@@ -242,6 +244,7 @@ class SentinelGroup:
     """A primary, its replica, and a Sentinel that watches them."""
 
     folder: Path
+    timeout: int = 60_000  # milliseconds after which the primary counts as failed
     primary: RedisServer = field(init=False)
     replica: RedisServer = field(init=False)
     sentinel: RedisServer = field(init=False)
@@ -264,7 +267,7 @@ class SentinelGroup:
         file, port = folders[2] / "sentinel.conf", free_port()
         file.write_text(
             f"port {port}\nsentinel monitor mymaster 127.0.0.1 {self.primary.port} 1\n"
-            "sentinel down-after-milliseconds mymaster 500\n"
+            f"sentinel down-after-milliseconds mymaster {self.timeout}\n"
             "sentinel failover-timeout mymaster 2000\n"
         )
         self.sentinel = RedisServer(folders[2], port, mode=(str(file), "--sentinel"))
@@ -275,6 +278,11 @@ class SentinelGroup:
         for server in (self.primary, self.replica):
             if b"role:master" in server.command("INFO", "replication"):
                 ok(server, "FLUSHALL")
+
+    def names(self, server: RedisServer) -> bool:
+        """Return whether the Sentinel names a server as the primary, and has no doubt."""
+        about = self._about()
+        return b"\r\n%d\r\n" % server.port in about and b"_down" not in about
 
     def _about(self) -> bytes:
         return self.sentinel.command("SENTINEL", "MASTER", "mymaster")
@@ -290,6 +298,7 @@ class Deployment:
 
     url: str
     reset: Callable[[], None]
+    servers: Any = None
 
 
 @pytest.fixture(scope="session")
@@ -351,11 +360,11 @@ class Deployments:
 
     def user(self) -> Deployment:
         users = self._sub("users") / "acl"
-        users.write_text("user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n")
-        settings = {"aclfile": str(users)}
-        redis = self._stack.enter_context(
-            started(RedisServer(users.parent, free_port(), settings))
+        users.write_text(
+            "user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n"
         )
+        settings = {"aclfile": str(users)}
+        redis = self._stack.enter_context(started(RedisServer(users.parent, free_port(), settings)))
         return Deployment(f"redis://app:fake%2Fp%40ss%3A@127.0.0.1:{redis.port}", redis.reset)
 
     def tls(self) -> Deployment:
@@ -378,7 +387,7 @@ class Deployments:
 
     def cluster(self) -> Deployment:
         cluster = self._stack.enter_context(started(RedisCluster(self._sub("cluster"))))
-        return Deployment(cluster.url, cluster.reset)
+        return Deployment(cluster.url, cluster.reset, cluster)
 
     def tls_cluster(self) -> Deployment:
         servers = RedisCluster(self._sub("tls-cluster"), primaries=2, authority=self._authority)

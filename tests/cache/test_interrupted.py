@@ -8,12 +8,12 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.world import A, World
+from _support.world import A
 
 from s1crets import _sync
 from s1crets.cache.backends._sqlite import FetchLocks
 from s1crets.cache.backends.memory import MemoryCache
-from s1crets.cache.entry import CachedValue, CacheKey, FetchToken, FetchTokens
+from s1crets.cache.entry import CachedValue, FetchToken, FetchTokens
 from s1crets.cache.tiers import MemoryTier
 
 if TYPE_CHECKING:

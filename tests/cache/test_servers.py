@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from _support.deployments import FORMS, Deployment
 from _support.wire import Wire, parameter
 
-from s1crets.providers.aws import AsyncParameterStore, ParameterStore
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from s1crets.providers.aws import AsyncParameterStore
 
 NAMES = [f"/fleet/{i}" for i in range(30)]
-KEY = b"k" * 32
 
 
 @pytest.fixture
@@ -35,15 +31,13 @@ def answering(scripted: Wire) -> Wire:
     return scripted
 
 
-@pytest.mark.parametrize("encrypted", [True, False])
+@pytest.mark.parametrize("key", [{}, {"cache_key": b"k" * 32}], ids=["plain", "encrypted"])
 @pytest.mark.parametrize("deployment", FORMS, indirect=True)
 async def test_what_one_has_read_another_need_not(
-    answering: Wire, deployment: Deployment, caplog: pytest.LogCaptureFixture, encrypted: bool
+    answering: Wire, deployment: Deployment, caplog: pytest.LogCaptureFixture, key: Any
 ) -> None:
     """Secrets, many at once, and paths; updates are seen; nothing is warned about."""
-    args: Any = {"backend": deployment.url, "namespace": "n"}
-    if encrypted:
-        args["cache_key"] = KEY
+    args: Any = {"backend": deployment.url, "namespace": "n", **key}
     async with AsyncParameterStore(cache_args=args) as one:
         assert list((await one.get_many(NAMES)).values()) == NAMES
         assert await one.get("/single") == "/single"

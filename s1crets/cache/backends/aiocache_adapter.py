@@ -16,7 +16,7 @@ import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from aiocache.backends.memory import SimpleMemoryBackend
 from aiocache.base import BaseCache
@@ -226,12 +226,13 @@ class AiocacheBackend:
             texts.append(text or None)
         return texts
 
-    async def set_many(self, texts: Mapping[str, str], ttl: float) -> bool:
-        """Store texts; return whether that succeeded."""
+    async def set_many(self, texts: Mapping[str, str], ttl: float, *, urgent: bool = False) -> bool:
+        """Store texts, if it is urgent also after a failure; return whether that succeeded."""
+        breaker = CircuitBreaker(0, self._timer) if urgent else self._writes
         # Whole seconds, since not every backend accepts fractions.
         return all(
             [
-                await self._call(self._writes, "multi_set", chunk, ttl=math.ceil(ttl))
+                await self._call(breaker, "multi_set", chunk, ttl=math.ceil(ttl))
                 for chunk in _chunks(list(texts.items()))
             ]
         )

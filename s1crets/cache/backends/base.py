@@ -17,7 +17,7 @@ INFINITY = float("inf")
 pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
     "pausing", default=nullcontext
 )
-"""What pauses the time limit of the running operation, while a connection is opened for it."""
+"""What stops the clock of the running operation while a connection is opened for it."""
 
 
 class SyncReadable(ABC):

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+import socket
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import aiomcache
 from aiocache.backends.memcached import MemcachedCache
-from aiocache.base import BaseCache
 from aiocache.serializers import StringSerializer
 from aiomcache.pool import MemcachePool
 
 from s1crets.cache.backends.base import CacheFactory, OversizedError
 
 if TYPE_CHECKING:
+    from aiocache.base import BaseCache
+
     from s1crets.cache.backends.server_url import Address
 
 _LONGEST_TTL = 30 * 86400  # seconds: Memcached takes a larger number for a date
@@ -43,6 +45,7 @@ class MemcachedServer(CacheFactory):
         meanings: dict[type[BaseException], str] = {
             OversizedError: "an entry is larger than the server accepts",
             ConnectionRefusedError: "nobody listens on its port",
+            socket.gaierror: "its host is not known",
             OSError: "the connection failed",
         }
         return next((words for kind, words in meanings.items() if isinstance(error, kind)), "")

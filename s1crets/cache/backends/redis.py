@@ -14,7 +14,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any
 
 from aiocache.base import BaseCache
@@ -45,6 +45,12 @@ _RELEASE = _IF_EQUAL.format("'del', KEYS[1]")
 _REPLACE = _IF_EQUAL.format("'set', KEYS[1], unpack(ARGV, 2)")
 
 
+@cache
+def driver_info() -> DriverInfo:
+    """Return what connections say about redis-py; or each would read its version from a file."""
+    return DriverInfo()
+
+
 class RedisServer(CacheFactory):
     """The address of a server, cluster or Sentinel; called, it returns a cache for a loop.
 
@@ -63,7 +69,11 @@ class RedisServer(CacheFactory):
         chain = [error]
         while cause := chain[-1].__cause__ or chain[-1].__context__:
             chain.append(cause)
-        return next(filter(None, map(_meaning, reversed(chain))), "")
+        if words := next(filter(None, map(_meaning, reversed(chain))), ""):
+            return words
+        if isinstance(error, (TimeoutError, exceptions.TimeoutError)) and self._address.is_tls:
+            return "it does not answer in time: does it use TLS?"
+        return ""
 
     @cached_property
     def _tls(self) -> ssl.SSLContext:
@@ -79,29 +89,27 @@ class RedisServer(CacheFactory):
             # An operation is limited as a whole, without the time in which this process got no CPU.
             "socket_timeout": None,
             "socket_connect_timeout": None,
-            "driver_info": DriverInfo(),  # or each connection reads redis-py's version from a file
+            "driver_info": driver_info(),
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
-        is_cluster = address.form == "cluster"
         calls = options.pop("max_connections", _CONNECTIONS)
-        calls = 1 if is_cluster else calls  # see the module
         context = self._tls if address.is_tls else None
-        base = {
-            "socket": SocketConnection,
-            "sentinel": SentinelManagedConnection,
-        }.get(address.form, SSLConnection if context else Connection)
+        base = _BASES.get(address.form, SSLConnection if context else Connection)
         connection = _connection_class(base, context, options["protocol"])
-        if is_cluster:
-            client: Any = _cluster(address, connection, options)
-        elif address.form == "sentinel":
+        if address.form == "cluster":
+            return RedisBackend(_cluster(address, connection, options), 1, self._replicated_prefix)
+        if address.form == "sentinel":
             client = _primary(address, connection, options)
         else:
-            place = dict(zip(("host", "port"), *address.hosts)) if address.hosts else {}
-            place = place or {"path": address.path}
-            once = Retry(NoBackoff(), 1)  # a server closes idle connections
-            pool = ConnectionPool(connection_class=connection, retry=once, **place, **options)
+            place: dict[str, Any] = {"path": address.path}
+            if address.form == "server":
+                place = dict(zip(("host", "port"), address.hosts[0], strict=True))
+            pool = ConnectionPool(connection_class=connection, retry=_once(), **place, **options)
             client = Redis.from_pool(pool)
         return RedisBackend(client, calls, self._replicated_prefix)
+
+
+_BASES: Mapping[str, Any] = {"socket": SocketConnection, "sentinel": SentinelManagedConnection}
 
 
 def _revealed(address: Address) -> Iterator[tuple[str, Any]]:
@@ -122,15 +130,18 @@ def _cluster(address: Address, connection: type, options: dict[str, Any]) -> Red
 
 def _primary(address: Address, connection: type, options: dict[str, Any]) -> Redis:
     """Return a client of the primary that Sentinel names."""
-    limits = {name: _SENTINEL for name in ("socket_timeout", "socket_connect_timeout")}
+    limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SENTINEL)
     own = {**limits, "driver_info": options["driver_info"], "retry": Retry(NoBackoff(), 0)}
     sentinel = Sentinel(address.hosts, sentinel_kwargs={"protocol": 2, **own})
-    once = Retry(NoBackoff(), 1)
     client: Redis = sentinel.master_for(
-        address.path, connection_class=connection, retry=once, **options
+        address.path, connection_class=connection, retry=_once(), **options
     )
-    client.connection_pool.sentinel_manager = sentinel
     return client
+
+
+def _once() -> Retry:
+    """A server closes idle connections. A server that does not answer is not asked twice."""
+    return Retry(NoBackoff(), 1, supported_errors=(exceptions.ConnectionError,))
 
 
 class _Bounded:
@@ -173,6 +184,32 @@ def _connection_class(base: Any, context: ssl.SSLContext | None, protocol: int) 
     return BoundedConnection
 
 
+class _Calls(asyncio.Semaphore):
+    """Operations wait for their turn, and after one that was cancelled a cluster is found again.
+
+    redis-py looks for the nodes after an error; but a node that does not answer leads to none.
+    """
+
+    def __init__(self, value: int, cluster: RedisCluster | None) -> None:
+        super().__init__(value)
+        self._cluster = cluster
+        self._is_suspect = False
+
+    async def __aenter__(self) -> None:
+        await super().__aenter__()
+        if self._is_suspect and self._cluster is not None:
+            self._is_suspect = False
+            try:
+                await self._cluster.aclose()
+            except BaseException:
+                self.release()
+                raise
+
+    async def __aexit__(self, *raised: object) -> None:
+        self._is_suspect = self._is_suspect or raised[0] is asyncio.CancelledError
+        self.release()
+
+
 class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
     """Implements the operations behind aiocache's public methods, on a client of redis-py.
 
@@ -189,13 +226,14 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         super().__init__(timeout=None)
         self.client = client
         self._cluster = client if isinstance(client, RedisCluster) else None
-        self._calls = asyncio.Semaphore(calls)
+        self._calls = _Calls(calls, self._cluster)
         self._replicated_prefix = replicated_prefix
 
     def _by_slot(self, keys: Iterable[str]) -> Iterator[list[str]]:
         """Return keys in groups that one command may have."""
         if self._cluster is None:
-            yield list(keys)
+            if group := list(keys):  # no command has no keys
+                yield group
             return
         slots: dict[int, list[str]] = {}
         for key in keys:
@@ -226,6 +264,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
         _cas_token: Any = None,
         _conn: object = None,
     ) -> Any:
+        _check_size(value)
         if _cas_token is not None:
             args = [word for item in _expiry(ttl).items() for word in item]
             return await self._raw("eval", _REPLACE, 1, key, _cas_token, value, *args)
@@ -235,10 +274,13 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     async def _multi_set(
         self, pairs: Iterable[tuple[str, Any]], ttl: float | None = None, _conn: object = None
     ) -> bool:
-        values = dict(pairs)
+        given = dict(pairs)
+        values = {key: value for key, value in given.items() if len(value) <= _LARGEST}
         async with self._calls:
             for group in self._by_slot(values):
                 await self._set_group({key: values[key] for key in group}, _expiry(ttl))
+        for value in given.values():
+            _check_size(value)  # the others are stored
         return True
 
     async def _set_group(self, values: Mapping[str, Any], expiry: dict[str, int]) -> None:
@@ -340,6 +382,11 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
             await sentinel.aclose()
 
 
+def _check_size(value: Any) -> None:
+    if len(value) > _LARGEST:
+        raise OversizedError(f"the value is longer than {_LARGEST} bytes")
+
+
 def _decoded(value: Any, encoding: str | None) -> Any:
     return value.decode(encoding) if encoding and value is not None else value
 
@@ -359,22 +406,39 @@ def _meaning(error: BaseException) -> str:
         what = f"run {denied[1].upper()}" if denied else "access s1crets' keys (s1crets:*)"
         return f"the user lacks the permission to {what}"
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in (62, 64):  # a name or an address that is not in the certificate
+        if error.verify_code in _OTHER_HOST:
             return "the server's certificate is for another host"
         return "the server's certificate is not trusted: is ssl_ca_certs the right CA?"
-    return next((words for kinds, words in _MEANINGS if isinstance(error, kinds)), "")
+    for kind, part, words in _MEANINGS:
+        if isinstance(error, kind) and part in text:
+            return words
+    return ""
 
 
-_MEANINGS: list[tuple[Any, str]] = [
-    (exceptions.AuthenticationError, "the server rejects the user or the password, or needs one"),
-    (exceptions.MovedError, "the server belongs to a cluster: the scheme is redis+cluster"),
-    (exceptions.OutOfMemoryError, "the server has no memory left"),
-    (exceptions.ReadOnlyError, "the server is a replica"),
-    (exceptions.BusyLoadingError, "the server is starting"),
-    (OversizedError, f"a row is longer than {_LARGEST // 2**20} MiB"),
-    (MasterNotFoundError, "no Sentinel can be reached that knows the service"),
-    (ssl.SSLError, "the TLS handshake fails: does the server use TLS?"),
-    (socket.gaierror, "its host is not known"),
-    (ConnectionRefusedError, "nobody listens on its port"),
-    (FileNotFoundError, "a file of ssl_ca_certs, ssl_certfile or ssl_keyfile does not exist"),
+_OTHER_HOST = (62, 64)  # OpenSSL's codes for a name or an address that is not in a certificate
+_MEANINGS: Sequence[tuple[type[BaseException], str, str]] = [
+    (
+        *(exceptions.AuthenticationError, ""),
+        "the server rejects the user or the password, or needs one",
+    ),
+    (exceptions.MovedError, "", "the server belongs to a cluster: the scheme is redis+cluster"),
+    (exceptions.OutOfMemoryError, "", "the server has no memory left"),
+    (exceptions.ReadOnlyError, "", "the server is a replica"),
+    (exceptions.BusyLoadingError, "", "the server is starting"),
+    (OversizedError, "", f"a row is longer than {_LARGEST // 2**20} MiB"),
+    (MasterNotFoundError, "", "no Sentinel can be reached that knows the service"),
+    (exceptions.ResponseError, "DB index is out", "the server has no such database"),
+    (
+        *(exceptions.ResponseError, "cluster support disabled"),
+        "the server is no cluster: the scheme is redis, or rediss",
+    ),
+    (exceptions.ConnectionError, "max number of clients", "the server has no connection left"),
+    (
+        *(exceptions.ConnectionError, "closed by server"),
+        "the server closes connections: it restarts, or demands TLS, as of rediss://",
+    ),
+    (ssl.SSLError, "", "the TLS handshake fails: does the server use TLS?"),
+    (socket.gaierror, "", "its host is not known"),
+    (ConnectionRefusedError, "", "nobody listens on its port"),
+    (FileNotFoundError, "", "a file or socket that its URL names does not exist"),
 ]

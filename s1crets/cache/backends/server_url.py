@@ -13,7 +13,6 @@ from s1crets._validation import suggestion
 from s1crets.cache.backends.base import CacheFactory
 from s1crets.errors import ConfigurationError
 
-_ARGUMENT = "cache_args: backend"
 _URL = re.compile(r"([a-z0-9+]+)://(?:([^@/?#]*)@)?([^@/?#]*)(/[^?#]*)?(?:\?([^#]*))?")
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(?::([0-9]{1,5}))?")
 
@@ -143,14 +142,13 @@ def _cache_server(address: Address, replicated_prefix: str) -> CacheFactory:
         from s1crets.cache.backends.redis import RedisServer
     except ImportError:
         raise _invalid(
-            f"{address.scheme}:// needs the extra `{scheme.extra}`:"
-            f" pip install 's1crets[{scheme.extra}]'"
+            f"needs the extra `{scheme.extra}`: pip install 's1crets[{scheme.extra}]'"
         ) from None
     return RedisServer(address, replicated_prefix)
 
 
 def _invalid(problem: str) -> ConfigurationError:
-    return ConfigurationError(f"{_ARGUMENT}: {problem}")
+    return ConfigurationError(f"the cache's URL {problem}")
 
 
 def _parsed(url: Redacted) -> Address:
@@ -158,13 +156,13 @@ def _parsed(url: Redacted) -> Address:
     match = _URL.fullmatch(url.reveal())
     if match is None:
         raise _invalid(
-            f"the URL must have the form SCHEME://USER:PASSWORD@HOST:PORT/…; the schemes are"
+            f"must have the form SCHEME://USER:PASSWORD@HOST:PORT/…; the schemes are"
             f" {', '.join(_SCHEMES)}; special characters in the user and the password must be"
             " percent-encoded"
         )
     name, user, netloc, path, query = (part or "" for part in match.groups())
     if name not in _SCHEMES:
-        raise _invalid(f"the URL has an unknown scheme: {suggestion(name, _SCHEMES)}")
+        raise _invalid(f"has an unknown scheme: {suggestion(name, _SCHEMES)}")
     scheme = _SCHEMES[name]
     options = _options(name, scheme, query)
     if user:
@@ -177,7 +175,9 @@ def _parsed(url: Redacted) -> Address:
         if value != ""
     }
     if scheme.form == "memcached" and options:
-        raise _invalid("memcached:// has no user, password or parameters: it only has a host")
+        raise _invalid(
+            "must have nothing but a host, as all of memcached://: no user, password or parameters"
+        )
     title = f"{name}://{netloc}{path}"
     return Address(name, title, scheme.form, hosts, rest, scheme.is_tls, options)
 
@@ -189,16 +189,16 @@ def _options(name: str, scheme: _Scheme, query: str) -> dict[str, Any]:
     try:
         given = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     except ValueError:
-        raise _invalid("the URL's parameters must be NAME=VALUE, separated by &") from None
+        raise _invalid("must have parameters of the form NAME=VALUE, separated by &") from None
     for parameter, text in given:
         if parameter not in known:
             tls = parameter in _TLS_PARAMETERS
             hint = f"{name}:// has no TLS" if tls else suggestion(parameter, known)
-            raise _invalid(f"the URL has an unknown parameter: {hint}")
+            raise _invalid(f"has an unknown parameter: {hint}")
         try:
             options[parameter] = known[parameter](text)
         except (ValueError, KeyError):
-            raise _invalid(f"the URL's {parameter} has an invalid value") from None
+            raise _invalid(f"has an invalid value of {parameter}") from None
     return options
 
 
@@ -208,27 +208,27 @@ def _place(
     """Return hosts and path; a path that is a number of a database becomes an option."""
     if scheme.form == "socket":
         if netloc or path in ("", "/"):
-            raise _invalid("the URL must be unix:///PATH: the path of a socket, and no host")
+            raise _invalid("must be unix:///PATH: the path of a socket, and no host")
         return (), path
     matches = [_HOST.fullmatch(host) for host in netloc.split(",")]
     if len(matches) > 1 and scheme.form not in ("cluster", "sentinel"):
-        raise _invalid(f"{name}:// has one host")
+        raise _invalid(f"must have one host, as all of {name}://")
     hosts = [(one[1].strip("[]"), int(one[2] or scheme.port)) for one in matches if one]
     if len(hosts) < len(matches) or not all(0 < port < 65536 for _, port in hosts):  # noqa: PLR2004
         raise _invalid(
-            "the URL must have a host, and a port that is a number up to 65535; special characters"
+            "must have a host, and a port that is a number up to 65535; special characters"
             " in the user and the password must be percent-encoded"
         )
     path = path.strip("/")
     if scheme.form == "sentinel":
         if not path or "/" in path:
-            raise _invalid("the URL must end with /SERVICE: the name that Sentinel monitors")
+            raise _invalid("must end with /SERVICE: the name that Sentinel monitors")
         return tuple(hosts), path
-    if path and (scheme.form != "server" or not path.isdecimal()):
-        wanted = "the number of a database" if scheme.form == "server" else "nothing"
-        raise _invalid(f"the path of {name}:// must be {wanted}")
+    if path and (scheme.form == "memcached" or not path.isdecimal()):
+        wanted = "nothing" if scheme.form == "memcached" else "only the number of a database"
+        raise _invalid(f"must have {wanted} after {name}://HOST:PORT/")
     if path:
         options["db"] = int(path)
     if scheme.form == "cluster" and options.get("db"):
-        raise _invalid("a cluster has no databases other than 0")
+        raise _invalid("must not select a database: a cluster has one")
     return tuple(hosts), ""
