@@ -179,7 +179,8 @@ class AiocacheBackend:
         self._explain = cache.explain if isinstance(cache, CacheFactory) else None
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
-        self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
+        calls = cache.calls if isinstance(cache, CacheFactory) else _CALLS
+        self._slots = LoopLocal(partial(asyncio.Semaphore, calls))
         self._budgets = LoopLocal(partial(TimeBudget, timer))
         self._warned = warned
         self._timer = timer
