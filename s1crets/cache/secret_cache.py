@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
-_STOPPED = 5.0  # seconds after which the holder of a fetch lock that does not renew it is stopped
+_STOPPED = 10.0  # seconds after which whoever does not renew a fetch lock is not waited for
 _SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
 _POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
@@ -113,10 +113,14 @@ class SecretCache:
             await self._scope.resolve()
         if not cached:
             return await self._flights.join(key, object(), self._fetch)
-        found = await self._tier(key).look_up(key) if self._freshness.ttl else None
-        if isinstance(found, CachedValue):
-            return found
-        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=found))
+        token = None
+        if self._freshness.ttl:
+            found = await self._tier(key).look_up(key)  # without a flight, which takes a task
+            if isinstance(found, CachedValue):
+                return found
+            # What an invalidation under way has replaced since would make the fetch outdated.
+            token = None if self._invalidations else found
+        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=token))
 
     async def read_many(
         self,

@@ -77,7 +77,7 @@ class TimeBudget:
     LIMIT = 1.0  # seconds
     OPENING = 3.0  # seconds that it may take to open connections
     _QUICK = 0.1  # seconds that an operation may take without being slow
-    _TICK = 0.1  # seconds
+    _TICK = 0.01  # seconds: the smaller, the less counts of the time in which others have the CPU
 
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
@@ -89,7 +89,12 @@ class TimeBudget:
 
     def now(self) -> float:
         """Return seconds that count."""
-        return self._timer() - self._uncounted - (time.thread_time() - self._worked)
+        return self._timer() - self._uncounted - self._lost()
+
+    def _lost(self) -> float:
+        """Return the seconds since the last tick that do not count."""
+        late = asyncio.get_running_loop().time() - self._due
+        return max(late, time.thread_time() - self._worked)
 
     def ticks(self, seconds: float) -> int:
         """Return the number of ticks in so many seconds."""
@@ -131,8 +136,7 @@ class TimeBudget:
         loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
-        late = asyncio.get_running_loop().time() - self._due
-        self._uncounted += max(late, time.thread_time() - self._worked)
+        self._uncounted += self._lost()
         self._is_ticking = False
         if not self._under_way:
             return
@@ -175,7 +179,8 @@ class AiocacheBackend:
         self._explain = cache.explain if isinstance(cache, CacheFactory) else None
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
-        self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
+        calls = cache.calls if isinstance(cache, CacheFactory) else _CALLS
+        self._slots = LoopLocal(partial(asyncio.Semaphore, calls))
         self._budgets = LoopLocal(partial(TimeBudget, timer))
         self._warned = warned
         self._timer = timer

@@ -69,9 +69,11 @@ class CacheFactory(ABC):
 
     Attributes:
         title: the cache's name in warnings.
+        calls: operations at a time, per loop. The others wait before their time counts.
     """
 
     title: str
+    calls: int = 8
 
     @abstractmethod
     def __call__(self) -> BaseCache:

@@ -61,6 +61,8 @@ class RedisServer(CacheFactory):
 
     def __init__(self, address: Address, replicated_prefix: str) -> None:
         self.title = address.title
+        calls = address.options.get("max_connections", _CONNECTIONS)
+        self.calls = 1 if address.form == "cluster" else calls
         self._address = address
         self._replicated_prefix = replicated_prefix
 
@@ -92,12 +94,13 @@ class RedisServer(CacheFactory):
             "driver_info": driver_info(),
             **{k: v for k, v in _revealed(address) if not k.startswith("ssl_")},
         }
-        calls = options.pop("max_connections", _CONNECTIONS)
+        options.pop("max_connections", None)
         context = self._tls if address.is_tls else None
         base = _BASES.get(address.form, SSLConnection if context else Connection)
         connection = _connection_class(base, context, options["protocol"])
         if address.form == "cluster":
-            return RedisBackend(_cluster(address, connection, options), 1, self._replicated_prefix)
+            client: Any = _cluster(address, connection, options)
+            return RedisBackend(client, self.calls, self._replicated_prefix)
         if address.form == "sentinel":
             client = _primary(address, connection, options)
         else:
@@ -106,7 +109,7 @@ class RedisServer(CacheFactory):
                 place = dict(zip(("host", "port"), address.hosts[0], strict=True))
             pool = ConnectionPool(connection_class=connection, retry=_once(), **place, **options)
             client = Redis.from_pool(pool)
-        return RedisBackend(client, calls, self._replicated_prefix)
+        return RedisBackend(client, self.calls, self._replicated_prefix)
 
 
 _BASES: Mapping[str, Any] = {"socket": SocketConnection, "sentinel": SentinelManagedConnection}
