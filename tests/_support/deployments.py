@@ -217,7 +217,7 @@ class RedisCluster:
             if b"role:master" in node.command("INFO", "replication"):
                 ok(node, "FLUSHALL")
 
-    def primary_of(self, slot: int) -> RedisServer | None:
+    def primary_of(self, slot: int) -> Any:
         """Return the node that has a slot, according to itself."""
         for node in self.nodes:
             if node.process and b"role:master" in node.command("INFO", "replication"):
