@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import inspect
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -64,6 +65,12 @@ _PROVIDER_OPTIONS = [
         help="Cache secrets in this folder for 15 minutes. Only you can read it; it is encrypted"
         " if S1CRETS_CACHE_KEY is set (see new-key).",
     ),
+    _text_option(
+        ["--cache-url"],
+        help="Cache secrets for 15 minutes on this server, shared with other machines: redis://,"
+        " rediss:// (TLS), redis+cluster://, rediss+cluster://, redis+sentinel://, unix:// or"
+        " memcached://. Set S1CRETS_CACHE_KEY, or its users can read them.",
+    ),
 ]
 _OUTPUT_OPTION = click.Option(
     ["-o", "--output"],
@@ -93,6 +100,9 @@ def global_options(group: click.Group) -> click.Group:
     shared = [*_PROVIDER_OPTIONS, _OUTPUT_OPTION, _DEBUG_OPTION]
     group.params += [_before_the_verb(option) for option in shared]
     return group
+
+
+CACHE_URL = "S1CRETS_CACHE_URL"
 
 
 def provider_command(
@@ -154,10 +164,15 @@ def made(verbs: tuple[str, ...], provider: str, **options: Any) -> Any:
     args: dict[str, Any] = {"region": options["region"], "profile": options["profile"]}
     if role := options["role_arn"]:
         args["sts_args"] = {"RoleArn": role}
-    if folder := options["cache_dir"]:
+    folder, url = options["cache_dir"], redact(options["cache_url"])
+    if folder and url.reveal():
+        raise ConfigurationError("--cache-dir and --cache-url exclude each other")
+    if folder:
         place = Path(folder).absolute()
         folders = {f"{kind}_cache_dir": str(place / f"{kind}s") for kind in ("key", "path")}
         args["cache_args"] = {"cache_on_disk": True, **folders}
+    elif url.reveal() or os.environ.get(CACHE_URL):
+        args["cache_args"] = {"backend": redact(url.reveal() or os.environ[CACHE_URL])}
     warnings.simplefilter("ignore", InsecureCacheWarning)  # the help of --cache-dir has said it
     try:
         return cls(**{name: value for name, value in args.items() if value})

@@ -11,14 +11,15 @@ from typing import Any, NoReturn
 
 import click
 
-from s1crets.cli._options import provider_command
+from s1crets.cli._options import CACHE_URL, provider_command
 from s1crets.cli._output import report, write
 from s1crets.cli.formats import FORMATS
 from s1crets.cli.variables import LayeredCommand, Selection, variable_options
 from s1crets.errors import SecretNotFoundError
 
 _PLACEHOLDER = "s1crets"
-_CACHE_KEY = "S1CRETS_CACHE_KEY"  # not for the program: whoever has it can decrypt the cache
+# Not for the program: whoever has them can read the cache.
+_PRIVATE = ("S1CRETS_CACHE_KEY", CACHE_URL)
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # the shell's convention
 
 
@@ -47,7 +48,7 @@ def exec_(
     A later --path or --secret overrides an earlier one. Text and JSON are passed exactly as stored.
 
     A program without a slash in its name is found in the absolute folders of PATH. It inherits the
-    environment, except S1CRETS_CACHE_KEY.
+    environment, except S1CRETS_CACHE_KEY and S1CRETS_CACHE_URL.
 
     CMD replaces this process: it receives the signals, and its exit code is returned; 127 if there
     is no such command, 126 if it can't be run.
@@ -69,7 +70,8 @@ def exec_(
         variables = {name: variables[name] for name in requested}
     selected.check_special(variables)
     inherited = {} if pristine else dict(os.environ)
-    inherited.pop(_CACHE_KEY, None)
+    for name in _PRIVATE:
+        inherited.pop(name, None)
     return functools.partial(_replace_process, command, {**inherited, **variables})
 
 

@@ -351,14 +351,14 @@ class TestExec:
         """The secrets are added and override variables; the key of the cache is left out."""
         done = run(
             "exec", *PS, "--path", seeded, "--", *PRINT,
-            OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key",
+            OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key", S1CRETS_CACHE_URL="",
         )  # fmt: skip
 
         assert (done.returncode, done.stderr) == (0, b"")
         environment = json.loads(done.stdout)
         assert {name: environment[name] for name in VARIABLES} == VARIABLES
         assert environment["OWN"] == "kept"
-        assert "S1CRETS_CACHE_KEY" not in environment
+        assert not {"S1CRETS_CACHE_KEY", "S1CRETS_CACHE_URL"} & environment.keys()
 
     def test_a_pristine_environment_has_only_the_secrets(self, seeded: str) -> None:
         """The program is still found in PATH."""

@@ -6,17 +6,19 @@ import inspect
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.command import PS, error_of, run, run_here, run_process
-from _support.wire import Wire, assumed
+from _support.servers import free_port
+from _support.wire import Wire, assumed, caller
 
 from s1crets.cli import main
 from s1crets.providers.aws import ParameterStore, SecretsManager
 
 if TYPE_CHECKING:
     from _support.command import FakeProvider
+    from _support.servers import RedisServer
 
 
 @pytest.mark.parametrize(
@@ -45,7 +47,7 @@ def test_invalid_names_and_settings_are_usage_errors(args: tuple[str, ...]) -> N
     [
         *[
             (("get", "name", option, ""), "it is empty")
-            for option in ("--region", "--role-arn", "--profile", "--cache-dir")
+            for option in ("--region", "--role-arn", "--profile", "--cache-dir", "--cache-url")
         ],
         *[
             ((*command, option, ""), "it is empty")
@@ -222,6 +224,43 @@ def test_a_cache_folder_that_others_can_read_is_rejected(tmp_path: Path) -> None
 
     assert done.returncode == 2
     assert "0700" in error_of(done)
+
+
+@pytest.mark.parametrize("where", ["option", "variable"])
+def test_a_cache_server_answers_without_aws(scripted: Wire, redis: RedisServer, where: str) -> None:
+    """What one command has read, another need not; only the identity is requested."""
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    scripted.answers["GetCallerIdentity"] = caller("arn:aws:iam::111111111111:user/u")
+    options = ["--cache-url", redis.url] if where == "option" else []
+    variables: Any = {} if options else {"S1CRETS_CACHE_URL": redis.url}
+    done = [run("get", "name", *options, **variables) for _ in range(2)]
+
+    assert [(one.stdout, one.stderr) for one in done] == [(b"v\n", b"")] * 2
+    assert scripted.count("GetSecretValue") == 1
+
+
+def test_an_invalid_cache_server(tmp_path: Path) -> None:
+    """Exit code 2; the URL may have a password, so it is not repeated."""
+    done = run("get", "name", "--cache-url", "reddis://u:canary@h")
+    assert done.returncode == 2
+    assert error_of(done).startswith("s1crets: the cache's URL has an unknown scheme: did you mean")
+    assert b"canary" not in done.stderr
+    folder = ("--cache-dir", str(tmp_path))
+    both = run("get", "name", "--cache-url", "redis://h", *folder)
+    assert (both.returncode, error_of(both)) == (
+        2, "s1crets: --cache-dir and --cache-url exclude each other"
+    )  # fmt: skip
+
+
+def test_the_folder_of_an_option_precedes_the_server_of_a_variable(
+    scripted: Wire, tmp_path: Path
+) -> None:
+    """Options precede the environment."""
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    url = f"redis://localhost:{free_port()}"
+    done = run("get", "name", "--cache-dir", str(tmp_path / "c"), S1CRETS_CACHE_URL=url)
+
+    assert (done.stdout, done.stderr) == (b"v\n", b"")
 
 
 def test_an_option_that_the_provider_does_not_accept_is_named(
