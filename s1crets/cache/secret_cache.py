@@ -125,9 +125,9 @@ class SecretCache:
         in seconds, older entries and fetches that began earlier do not answer.
         """
         if max_age is not None:
-            found: dict[CacheKey, CachedValue | S1cretsError] = {}
-            await self.read_many([key], found, cached=cached, max_age=max_age)
-            outcome = found[key]
+            outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
+            await self.read_many([key], outcomes, cached=cached, max_age=max_age)
+            outcome = outcomes[key]
             if isinstance(outcome, S1cretsError):
                 raise outcome
             return outcome
