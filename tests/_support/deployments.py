@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import functools
+import os
 import shutil
 import ssl
 import time
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SLOTS = 16384
+USER = "on >fake/p@ss: ~s1crets:* +get +mget +set +del +info +wait"
+PASSWORD = "fake%2Fp%40ss%3A"
 _STARTS = 60.0  # seconds that servers may take until they agree
 
 
@@ -215,7 +217,7 @@ class RedisCluster:
             if b"role:master" in node.command("INFO", "replication"):
                 ok(node, "FLUSHALL")
 
-    def primary_of(self, slot: int) -> RedisServer | None:
+    def primary_of(self, slot: int) -> Any:
         """Return the node that has a slot, according to itself."""
         for node in self.nodes:
             if node.process and b"role:master" in node.command("INFO", "replication"):
@@ -232,6 +234,14 @@ def ok(server: RedisServer, *words: str) -> None:
     """Send a command that must succeed."""
     answer = server.command(*words)
     assert answer.startswith(b"+OK"), answer
+
+
+def installed(program: str) -> str:
+    """Return the path of a program; skip the test where it is not installed, except in CI."""
+    path = shutil.which(program)
+    if path is None and "CI" not in os.environ:
+        pytest.skip(f"{program} is not installed")
+    return str(path)
 
 
 def identifier(node: RedisServer) -> str:
@@ -323,7 +333,7 @@ def deployment_of(
     """Yield what returns the servers of a form; they are started when a test first wants them."""
     with ExitStack() as stack:
         makers = Deployments(stack, request, tmp_path_factory.mktemp("deployments"))
-        yield functools.cache(makers.make)
+        yield makers.make
 
 
 class Deployments:
@@ -331,11 +341,13 @@ class Deployments:
 
     def __init__(self, stack: ExitStack, request: pytest.FixtureRequest, folder: Path) -> None:
         self._stack, self._request, self._folder = stack, request, folder
+        self._made: dict[str, Deployment] = {}
 
     def make(self, form: str) -> Deployment:
-        """Start the servers of a form."""
-        made: Deployment = getattr(self, form.replace(" ", "_"))()
-        return made
+        """Return the servers of a form, which are started when they are first wanted."""
+        if form not in self._made:
+            self._made[form] = getattr(self, form.replace(" ", "_"))()
+        return self._made[form]
 
     @property
     def _authority(self) -> Authority:
@@ -359,13 +371,22 @@ class Deployments:
         return Deployment(self._redis.socket_url, self._redis.reset)
 
     def user(self) -> Deployment:
+        """A user with the permissions that README names."""
         users = self._sub("users") / "acl"
-        users.write_text(
-            "user default on nopass ~* +@all\nuser app on >fake/p@ss: ~s1crets:* +@all\n"
-        )
-        settings = {"aclfile": str(users)}
-        redis = self._stack.enter_context(started(RedisServer(users.parent, free_port(), settings)))
-        return Deployment(f"redis://app:fake%2Fp%40ss%3A@127.0.0.1:{redis.port}", redis.reset)
+        users.write_text(f"user default on nopass ~* +@all\nuser app {USER}\n")
+        server = RedisServer(users.parent, free_port(), {"aclfile": str(users)})
+        redis = self._stack.enter_context(started(server))
+        return Deployment(f"redis://app:{PASSWORD}@127.0.0.1:{redis.port}", redis.reset)
+
+    def cluster_user(self) -> Deployment:
+        """The same in a cluster."""
+        cluster = self.make("cluster").servers
+        for node in cluster.nodes:
+            words = [*USER.split(), "+command", "+cluster|slots"]
+            ok(node, "ACL", "SETUSER", "app", *words)
+            node.changed = False
+        url = cluster.url.replace("//", f"//app:{PASSWORD}@")
+        return Deployment(url, cluster.reset)
 
     def tls(self) -> Deployment:
         proxy = TlsProxy(self._redis.port, self._authority)
@@ -374,8 +395,7 @@ class Deployments:
         return Deployment(url, self._redis.reset)
 
     def installed_tls(self) -> Deployment:
-        if (program := shutil.which("redis-server")) is None:
-            pytest.skip("redis-server is not installed")
+        program = installed("redis-server")
         port, own = free_port(), self._authority
         settings = {
             "tls-port": str(port), "tls-cert-file": str(own.certificate),
@@ -404,9 +424,7 @@ class Deployments:
         return Deployment(server.url, server.reset)
 
     def installed_memcached(self) -> Deployment:
-        if InstalledMemcached.program is None:
-            pytest.skip("memcached is not installed")
-        server = InstalledMemcached()
+        server = InstalledMemcached(installed("memcached"))
         self._stack.callback(server.stop)
         return Deployment(server.url, server.reset)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import socket
 import subprocess
 import time
@@ -125,15 +124,13 @@ class MemcachedServer(LoopServer):
 
 
 class InstalledMemcached:
-    """The program `memcached`, if it is installed."""
+    """The program `memcached`."""
 
-    program = shutil.which("memcached")
-
-    def __init__(self) -> None:
+    def __init__(self, program: str) -> None:
         self.port = free_port()
         user = ["-u", "nobody"]  # as root it demands one
         options = ["-l", "127.0.0.1", "-p", str(self.port), *user]
-        self._process = subprocess.Popen([str(self.program), *options])
+        self._process = subprocess.Popen([program, *options])
         until = time.monotonic() + 60
         while True:
             with suppress(OSError):

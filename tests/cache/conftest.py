@@ -33,6 +33,7 @@ async def place(
     A new backend is a line here.
     """
     redis: Any = request.getfixturevalue("redis") if "redis" in request.param else None
+    deployment: Any = None
     if request.param in SERVERS:
         deployment = request.getfixturevalue("deployment_of")(request.param)
         request.getfixturevalue("patient")
@@ -50,7 +51,7 @@ async def place(
             "aiocache redis": lambda: {"backend": partial(redis.aiocache, namespace=namespace)},
             "redis and memory": lambda: {"backend": on_redis(), "local_ttl": 5},
         }
-        if request.param in SERVERS:
+        if deployment:
             return {"backend": deployment.url, "cache_key": KEY}
         return makers[request.param]()
 
@@ -60,5 +61,5 @@ async def place(
     yield make
     while WORLDS:
         await WORLDS.pop().cache.aclose()
-    if request.param in SERVERS:
+    if deployment:
         deployment.reset()

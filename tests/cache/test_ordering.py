@@ -18,7 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1crets.cache import DiskCache, MemoryCache
-from s1crets.cache.entry import CachedValue, CacheKey, Fetched, FetchId, FetchToken, Record, pack, unpack
+from s1crets.cache.entry import (
+    CachedValue,
+    CacheKey,
+    Fetched,
+    FetchId,
+    FetchToken,
+    Record,
+    pack,
+    unpack,
+)
 from s1crets.cache.scope import Scope
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import AccessDeniedError, UnavailableError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.command import PS, error_of, run, run_process
@@ -120,7 +120,7 @@ def test_a_cache_server_answers_without_aws(scripted: Wire, redis: RedisServer, 
     scripted.answers["GetSecretValue"] = {"SecretString": "v"}
     scripted.answers["GetCallerIdentity"] = caller("arn:aws:iam::111111111111:user/u")
     options = ["--cache-url", redis.url] if where == "option" else []
-    variables = {} if options else {"S1CRETS_CACHE_URL": redis.url}
+    variables: Any = {} if options else {"S1CRETS_CACHE_URL": redis.url}
     done = [run("get", "name", *options, **variables) for _ in range(2)]
 
     assert [(one.stdout, one.stderr) for one in done] == [(b"v\n", b"")] * 2

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from aiocache.base import BaseCache
 from redis import exceptions
+from redis._parsers import _AsyncRESP2Parser, _AsyncRESP3Parser
 from redis.asyncio import Connection, ConnectionPool, Redis, RedisCluster, SSLConnection
 from redis.asyncio import UnixDomainSocketConnection as SocketConnection
 from redis.asyncio.cluster import ClusterNode
-from redis.asyncio.connection import _AsyncRESP2Parser, _AsyncRESP3Parser
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelManagedConnection
 from redis.backoff import NoBackoff
@@ -135,7 +135,9 @@ def _primary(address: Address, connection: type, options: dict[str, Any]) -> Red
     """Return a client of the primary that Sentinel names."""
     limits = dict.fromkeys(("socket_timeout", "socket_connect_timeout"), _SENTINEL)
     own = {**limits, "driver_info": options["driver_info"], "retry": Retry(NoBackoff(), 0)}
-    sentinel = Sentinel(address.hosts, sentinel_kwargs={"protocol": 2, **own})
+    sentinel: Any = Sentinel(  # type: ignore[no-untyped-call]
+        address.hosts, sentinel_kwargs={"protocol": 2, **own}
+    )
     client: Redis = sentinel.master_for(
         address.path, connection_class=connection, retry=_once(), **options
     )
@@ -157,11 +159,11 @@ class _Bounded:
         return found
 
 
-class _Resp2Parser(_Bounded, _AsyncRESP2Parser):  # type: ignore[misc]
+class _Resp2Parser(_Bounded, _AsyncRESP2Parser):
     """RESP2, bounded."""
 
 
-class _Resp3Parser(_Bounded, _AsyncRESP3Parser):  # type: ignore[misc]
+class _Resp3Parser(_Bounded, _AsyncRESP3Parser):
     """RESP3, bounded."""
 
 
@@ -226,7 +228,7 @@ class RedisBackend(BaseCache):  # type: ignore[misc]  # aiocache has no type hin
     NAME = "redis"
 
     def __init__(self, client: Any, calls: int, replicated_prefix: str = "") -> None:
-        super().__init__(timeout=None)
+        super().__init__(timeout=0)
         self.client = client
         self._cluster = client if isinstance(client, RedisCluster) else None
         self._calls = _Calls(calls, self._cluster)
