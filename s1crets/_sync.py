@@ -9,11 +9,11 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 import anyio
 
+from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import (
     callers_level,
@@ -24,8 +24,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets._sentinels import MISSING
-from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -156,16 +154,12 @@ def in_background(provider: T) -> T:
 
 
 class _Call:
-    """A method and its arguments, which the repr does not show, and the task that calls it.
-
-    Attributes:
-        done: locked until the task has ended.
-    """
+    """A method and its arguments, which the repr does not show, and the task that calls it."""
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
         self._task: asyncio.Task[Redacted] | None = None
-        self.done = threading.Lock()
+        self.done = threading.Lock()  # held until the task has ended
         self.done.acquire()
 
     def start(self) -> None:
@@ -206,9 +200,7 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            _portal.run(_Call(provider.invalidate))
-        _portal.run(_Call(provider.aclose))
+        _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):

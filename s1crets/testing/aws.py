@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s1crets.providers.async_provider import live_providers
 from s1crets.testing import seeds
 from s1crets.testing._moto import SERVICES, Moto
 from s1crets.testing._server import (
@@ -95,9 +96,11 @@ class LocalAws(Faults, Server):
             seeds.store(self._moto, self.region, seed)
 
     def heal(self) -> None:
-        """End all faults; stored values stay."""
+        """End all faults; stored values stay. This process sends what has failed again at once."""
         self._end_faults()
         self.up()
+        for provider in live_providers():
+            provider.forget_failures()
 
     def reset(self) -> None:
         """End all faults, and delete stored values and recorded requests."""
@@ -119,17 +122,14 @@ class LocalAws(Faults, Server):
         self._requests.append(call.summary)
         if faulty := self._faulty(call):
             return faulty
-        self._authenticate(call, request)
+        if call.operation not in _UNSIGNED:
+            own = {key: Credentials(secret) for key, secret in self.credentials.items()}
+            verify(request, call.service, {**self._issued, **own}, datetime.now(UTC))
         with self._storage:
             response = self._execute(call)
         if call.service == "sts":
             self._issued.update(issued(response.body))
         return response
-
-    def _authenticate(self, call: Call, request: HttpRequest) -> None:
-        if call.operation not in _UNSIGNED:
-            own = {key: Credentials(secret) for key, secret in self.credentials.items()}
-            verify(request, call.service, {**self._issued, **own}, datetime.now(UTC))
 
     def _execute(self, call: Call) -> Response:
         backend = self._moto.backend(call.service, call.region)

@@ -351,7 +351,7 @@ class TestTimeBudget:
         budget = TimeBudget(clock)
         operations = [budget.begin(asyncio.timeout(None)) for _ in range(10)]
         clock.now += 0.9
-        assert all([budget.end(operation) for operation in operations])
+        assert all(budget.end(operation) for operation in operations)
 
     async def test_opening_connections_costs_nothing(self) -> None:
         """It may take longer than operations; several connections may be opened at once."""

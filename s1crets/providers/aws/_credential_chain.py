@@ -7,6 +7,7 @@ responses nor the output of programs are shown.
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 from collections.abc import Iterator
@@ -45,9 +46,9 @@ _REMEDIES = {
     "container-role": "check whether that source of credentials answers, and the token file",
     "custom-process": "run the command: it must print the credentials as a JSON object (its output"
     " is not shown here)",
+    "login": "log in again with `aws login`",
+    "sso": "log in again with `aws sso login`",
 }
-# The whole message is one line, which ends with what to do.
-_LOGINS = {"login": "aws login", "sso": "aws sso login"}
 _SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
 _NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
 _MFA = "an MFA code is required, and there is no terminal to ask for it"
@@ -82,10 +83,15 @@ async def of_session(session: Any) -> Any:
         return _unresolved(error, session.get_config_variable("profile"))
 
 
-def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
+def resolve(variables: Any, files: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
     """Return keys, method and expiry from botocore's chain and an assumed role. Blocks.
 
-    `source` has the keys of a caller's session, with which the role is assumed.
+    Args:
+        variables: those of the session, such as the region that a caller has set.
+        files: the profile and the files it is in.
+        sts_args: the role to assume, if any.
+        region: the region of STS.
+        source: the keys of a caller's session, with which the role is assumed.
     """
     with import_lock:
         from botocore.config import Config
@@ -98,17 +104,19 @@ def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
     session = Session()
     for name, value in {**variables, "region": region}.items():
         session.set_config_variable(name, value)
+    for name, value in files.items():  # not as above: the environment's keys would not count
+        session.get_component("config_store").set_config_variable(name, value)
     try:
         with _clients_closed(session):
             session.register_component("data_loader", shared_loader(session))
-            retries = {"mode": "standard", "total_max_attempts": 2}
-            config = Config(
-                connect_timeout=_TIMEOUT,
-                read_timeout=_TIMEOUT,
-                retries=retries,
-                parameter_validation=False,  # its errors contain values
+            session.set_default_client_config(
+                Config(
+                    connect_timeout=_TIMEOUT,
+                    read_timeout=_TIMEOUT,
+                    retries={"mode": "standard", "total_max_attempts": 2},
+                    parameter_validation=False,  # its errors contain values
+                )
             )
-            session.set_default_client_config(config)
             _limit_processes(session)
             credentials = Credentials(*source[:3]) if source else session.get_credentials()
             if credentials and (role := sts_args.get("RoleArn")):
@@ -181,7 +189,7 @@ def _usable(credentials: Any, keys: Any) -> Any:
 def _unresolved(error: BaseException, profile: str | None) -> Unresolved:
     """Return the description of a failure, with its source and a remedy, and without a secret."""
     if isinstance(error, Unresolved):
-        return Unresolved(error.problem, error.remedy, error.kind)
+        return copy.copy(error)  # without its frames
     method, profile, role = _origin(error, profile or "default")
     source = _SOURCES.get(method, "the settings of profile {!r}").format(profile)
     words, remedy, kind = _meaning(error, method)
@@ -218,8 +226,6 @@ def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsE
         words, remedy = EXPIRED, CLOCK
     elif "MissingDependencyException" in kinds:
         words, remedy = f"botocore[crt] is not installed [{name}]", "pip install 's1crets[login]'"
-    elif method in _LOGINS:
-        words, remedy = f"{words}: log in again with `{_LOGINS[method]}`", ""
     elif re.search(r"non 200 response (401|403)", words):
         remedy = f"{remedy}; {_TRUST}"
     if not kinds.isdisjoint(_CONFIGURATION) or type(error) is ValueError:
