@@ -480,11 +480,14 @@ class SharedTier:
 
     # Fetch locks: only how often the service is requested depends on them
 
+    def _held_here(self) -> _HeldLocks:
+        return self._held.get(asyncio.get_running_loop()) or self._held.here()
+
     async def lock(self, key: CacheKey) -> bool | None:
         """Take the fetch lock of a key: False if another process has it, None if unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        row, held = self._rows_of(key, self._scope).lock, self._held.here()
+        row, held = self._rows_of(key, self._scope).lock, self._held_here()
         if row in held.rows:
             return None  # by a fetch of this event loop from before an invalidation
         try:
@@ -499,7 +502,7 @@ class SharedTier:
 
     async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
         # Processes that want the same names begin in different places, and so share the work.
-        wanted, holder = random.sample(rows, len(rows)), self._held.here().holder
+        wanted, holder = random.sample(rows, len(rows)), self._held_here().holder
         locked: dict[str, bool | None] = dict.fromkeys(rows)
         for start in range(0, len(wanted), _TOGETHER):
             chunk = wanted[start : start + _TOGETHER]
@@ -529,7 +532,7 @@ class SharedTier:
     async def unlock(self, key: CacheKey) -> None:
         """Release the fetch lock of a key."""
         assert self._scope is not None
-        row, held = self._rows_of(key, self._scope).lock, self._held.here()
+        row, held = self._rows_of(key, self._scope).lock, self._held_here()
         held.rows.discard(row)
         if held.timer is not None and not held.rows:
             held.timer.cancel()
@@ -537,7 +540,7 @@ class SharedTier:
         await self._unlocks.submit(row)
 
     async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
-        await self.backend.unlock_many(rows, self._held.here().holder)
+        await self.backend.unlock_many(rows, self._held_here().holder)
         return dict.fromkeys(rows)
 
     async def aclose(self) -> None:

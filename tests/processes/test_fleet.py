@@ -35,7 +35,8 @@ async def main():
     stores = {}
     while line := await asyncio.to_thread(sys.stdin.readline):
         args, verb, *arguments = json.loads(line)
-        ps = stores.setdefault(json.dumps(args), AsyncParameterStore(cache_args=args))
+        store = AsyncParameterStore(cache_args=args, deadline=None)
+        ps = stores.setdefault(json.dumps(args), store)
         if verb == "gather":
             found = await asyncio.gather(*map(ps.get, *arguments))
         else:
