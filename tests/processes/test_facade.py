@@ -29,10 +29,11 @@ PAIRS = [
     (aws.AsyncSecretsManager, aws.SecretsManager),
 ]
 ONLY_ASYNC = {"aclose", "watch"}
-# for the facade, the integrations and subclasses
+# for the facade, the integrations, the test kit and subclasses
 INTERNAL = {
-    "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "get_by_path_local",
-    "get_local", "key_of", "open_cache", "read", "service", "spawn_with",
+    "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "forget_failures",
+    "get_by_path_local", "get_local", "key_of", "open_cache", "read", "registered_as", "service",
+    "spawn_with", "start_afresh",
 }  # fmt: skip
 ONLY_BLOCKING = {"close", "awaited"}
 

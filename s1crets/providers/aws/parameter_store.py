@@ -52,7 +52,6 @@ _log = logging.getLogger("s1crets")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED, _LABELS = 1000, 100  # references, and labels of paths
-_REMEMBERED = 1000  # references
 _EMPTY = "Parameter Store: there is nothing under %r; if it is the name of a parameter, use get"
 
 
@@ -121,7 +120,7 @@ class SsmStore(AwsStore):
             parameters = await self._under(
                 key.name, decrypt=decrypt, recursive=recursive, label=label
             )
-            if not parameters:
+            if not parameters and label is None:
                 is_debugged = asyncio.get_running_loop().get_debug()
                 _log.log(logging.WARNING if is_debugged else logging.INFO, _EMPTY, key.name)
             found = fetched_path(self.title, dict(parameters))
@@ -343,8 +342,7 @@ def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
     kind, version = (str(described.get(field, "")) for field in ("Type", "Version"))
     changed = described.get("LastModifiedDate")
     changed = changed if isinstance(changed, datetime) else None
-    key, text = (str(described.get(field) or "") for field in ("KeyId", "Description"))
-    return SecretMetadata(described["Name"], kind, version, changed, kms_key=key, description=text)
+    return SecretMetadata(described["Name"], kind, version, changed)
 
 
 def _version(listed: Mapping[str, Any]) -> SecretVersion:
