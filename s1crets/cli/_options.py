@@ -16,7 +16,6 @@ from typing import Any
 import click
 
 from s1crets._redaction import Redacted, redact
-from s1crets.cli._activity import observed
 from s1crets.cli._errors import reported
 from s1crets.cli._output import FORMS
 from s1crets.errors import ConfigurationError, InsecureCacheWarning
@@ -141,6 +140,8 @@ def open_provider(
     verbs: tuple[str, ...], provider: str, *, debug: bool, **options: Any
 ) -> Iterator[Any]:
     """Yield the selected provider, watched by what reports its work; close it at the end."""
+    from s1crets.cli._activity import observed  # takes 12 ms, which --help does not need
+
     with made(verbs, provider, **options) as opened, observed(opened, debug=debug):
         yield opened
 
