@@ -59,6 +59,7 @@ lock: $(VENV)/lock.ready
 	$(SUBSET) pyproject.toml $(DEMO) --group demo --output-file requirements/demo.txt
 	$(SUBSET) pyproject.toml $(DEMO) --group bench --output-file requirements/bench.txt
 	$(SUBSET) --group peers --output-file requirements/peers.txt
+	$(COMPILE) pyproject.toml --constraints requirements/demo.txt --extra all --group docs --output-file requirements/docs.txt
 	$(COMPILE) --group lock --output-file requirements/lock.txt
 
 $(VENV)/dev.ready: $(VENV)/demo.ready
