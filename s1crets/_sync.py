@@ -206,9 +206,9 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            _portal.run(_Call(provider.invalidate))
-        _portal.run(_Call(provider.aclose))
+        for method in (provider.invalidate, provider.aclose):
+            with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+                _portal.run(_Call(method))
 
 
 class Facade(Generic[T_co]):
