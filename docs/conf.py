@@ -41,6 +41,7 @@ python_use_unqualified_type_names = True
 python_maximum_signature_line_length = 80
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
+toc_object_entries_show_parents = "hide"
 default_role = "py:obj"  # docstrings write code and names in single backticks
 
 copybutton_prompt_text = r"\$ |>>> "

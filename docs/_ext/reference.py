@@ -17,6 +17,8 @@ from s1crets.providers.aws.options import ProviderOptions, StsArgs
 from s1crets.providers.simple import SimpleOptions
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sphinx.application import Sphinx
 
 OPTIONS = {one.__name__: one for one in (ProviderOptions, SimpleOptions, CacheArgs, StsArgs)}
@@ -55,7 +57,7 @@ def constructor(_app: Sphinx, what: str, _name: str, obj: Any, *args: Any) -> An
     if what != "class" or not signature or not (options := options_of(obj)):
         return None
     named = [
-        f"{name}={default}" if default else f"{name}=..."
+        f"{name}={default or ('{}' if name.endswith('_args') else 'None')}"
         for name, (_, default) in described(options).items()
     ]
     own = re.sub(r"\*, |\*\*options.*", "", signature.strip("()"))
@@ -107,34 +109,53 @@ def _type(hint: Any) -> str:
 
 
 class Command(SphinxDirective):
-    """Every command with its options, from click."""
+    """Every command with its options, from click; those that all have come first."""
 
     def run(self) -> list[nodes.Node]:
         """Return a section for each command."""
-        context = click.Context(main, info_name="s1crets")
+        group = click.Context(main, info_name="s1crets")
+        common = [one for one in main.params if one.name != "version"]
         sections = []
-        for name in main.list_commands(context):
-            command = main.get_command(context, name)
+        if common:
+            sections.append(self._section("Options of every command", options_of_command(common)))
+        for name in main.list_commands(group):
+            command = main.get_command(group, name)
             if command and not command.hidden:
-                section = nodes.section(ids=[f"s1crets-{name}"])
-                section += nodes.title(text=f"s1crets {name}")
-                section.extend(parsed(self, self._lines(name, command, context)))
-                sections.append(section)
-                self.state.document.note_explicit_target(section, section)
+                known = {one.name for one in common}
+                sections.append(self._section(f"s1crets {name}", lines_of(command, group, known)))
         return sections
 
-    def _lines(self, name: str, command: click.Command, parent: click.Context) -> list[str]:
-        context = click.Context(command, info_name=name, parent=parent)
-        usage = " ".join(["$ s1crets", name, *command.collect_usage_pieces(context)])
-        lines = [".. code-block:: console", "", f"   {usage}", ""]
-        lines += text_of(command.help or "")
-        lines += [f".. program:: s1crets {name}", ""]
-        for parameter in command.get_params(context):
-            record = parameter.get_help_record(context)
-            if record and "--help" not in parameter.opts:
-                names, explained = record
-                lines += [f".. option:: {names}", "", f"   {escaped(explained)}", ""]
-        return lines
+    def _section(self, title: str, lines: list[str]) -> nodes.section:
+        section = nodes.section(ids=[nodes.make_id(title)], names=[title])
+        section += nodes.title(text=title)
+        self.state.document.note_explicit_target(section, section)
+        section.extend(parsed(self, lines))
+        return section
+
+
+def lines_of(command: click.Command, parent: click.Context, known: set[str | None]) -> list[str]:
+    """Return a command's usage, help and own options as reStructuredText."""
+    context = click.Context(command, info_name=command.name, parent=parent)
+    usage = " ".join(["$ s1crets", str(command.name), *command.collect_usage_pieces(context)])
+    own = [one for one in command.get_params(context) if one.name not in known]
+    return [
+        *(".. code-block:: console", "", f"   {usage}", ""),
+        *text_of(command.help or ""),
+        *(f".. program:: s1crets {command.name}", ""),
+        *options_of_command([one for one in own if one.name != "help"], context),
+    ]
+
+
+def options_of_command(
+    parameters: Sequence[click.Parameter], context: click.Context | None = None
+) -> list[str]:
+    """Return options as reStructuredText."""
+    lines = []
+    for parameter in parameters:
+        record = parameter.get_help_record(context or click.Context(main))
+        if record and record[1]:
+            lines += [f".. option:: {record[0]}", "", f"   {escaped(record[1])}", ""]
+    return lines
 
 
 class CommandEpilog(SphinxDirective):
@@ -161,8 +182,9 @@ def text_of(text: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text whose asterisks and bars are themselves; code is in backticks."""
-    return re.sub(r"([*|])|_(?=\W|$)", lambda found: "\\" + found[0], text)
+    """Return a text whose asterisks and bars are themselves, and whose options are code."""
+    text = re.sub(r"([*|])|_(?=\W|$)", lambda found: "\\" + found[0], text)
+    return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", lambda found: f"``{found[0]}``", text)
 
 
 def parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:
