@@ -85,6 +85,11 @@ def docstring(_app: Sphinx, what: str, _name: str, obj: Any, _options: Any, line
     lines[:] = text.splitlines()
 
 
+def skipped(_app: Sphinx, _what: str, name: str, *_: Any) -> bool | None:
+    """Leave out the tests of the contract suite."""
+    return True if name.startswith("test_") else None
+
+
 class Options(SphinxDirective):
     """Table of a TypedDict's options: name, default, meaning."""
 
@@ -201,5 +206,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("command", Command)
     app.add_directive("command-epilog", CommandEpilog)
     app.connect("autodoc-process-signature", constructor)
+    app.connect("autodoc-skip-member", skipped)
     app.connect("autodoc-process-docstring", docstring, priority=1)  # before napoleon
     return {"parallel_read_safe": True}
