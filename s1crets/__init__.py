@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from s1crets import _aliases, aio, errors
+from s1crets._keypath import UNSET
 from s1crets._redaction import redact
-from s1crets._sentinels import UNSET
 from s1crets._version import __version__
 from s1crets.errors import *  # noqa: F403
 from s1crets.providers import provider as _provider
@@ -22,18 +22,8 @@ if TYPE_CHECKING:
 
 __all__: list[str] = []
 __all__ += errors.__all__
-__all__ += [
-    "__version__",
-    "aio",
-    "create",
-    "delete",
-    "get",
-    "get_by_path",
-    "get_many",
-    "path_exists",
-    "put",
-    "update",
-]
+__all__ += ["__version__", "aio"]
+__all__ += aio.__all__
 
 _aliases.register()
 _REQUIRED: Any = UNSET  # so that a call without a provider gets an error that says so

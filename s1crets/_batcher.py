@@ -6,10 +6,11 @@ import asyncio
 import contextvars
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from s1crets._runtime import LoopLocal
+from s1crets._per_loop import LoopLocal
 
 T = TypeVar("T", bound=Hashable)
 R = TypeVar("R")
@@ -37,25 +38,21 @@ class _Waiter(Generic[T]):
         self.call: _Call[T] | None = None
 
 
+@dataclass(slots=True, eq=False)
 class _Call(Generic[T]):
     """A call under way and the waiters whose items are in it."""
 
-    __slots__ = ("task", "waiters")
-
-    def __init__(self, waiters: list[_Waiter[T]]) -> None:
-        self.waiters = waiters
-        self.task: asyncio.Task[None] | None = None
+    waiters: list[_Waiter[T]]
+    task: asyncio.Task[None] | None = None
 
 
+@dataclass(slots=True, eq=False)
 class _Queue(Generic[T]):
     """The waiters of a group on an event loop that are to be sent, and the calls under way."""
 
-    __slots__ = ("calls", "scheduled", "waiting")
-
-    def __init__(self) -> None:
-        self.waiting: deque[_Waiter[T]] = deque()
-        self.calls: set[_Call[T]] = set()
-        self.scheduled = False
+    waiting: deque[_Waiter[T]] = field(default_factory=deque)
+    calls: set[_Call[T]] = field(default_factory=set)
+    scheduled: bool = False
 
 
 class Batcher(Generic[T, R]):

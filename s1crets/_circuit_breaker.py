@@ -10,21 +10,13 @@ _REMEMBERED = 1000  # keys, before those are forgotten that failed long ago
 
 
 class CircuitBreaker:
-    """Stops calls to a failing service for a while; then the next call tries again.
-
-    Args:
-        rest: seconds without calls after a failure.
-        timer: monotonic seconds; injected by tests.
-
-    Attributes:
-        has_failed: whether the circuit may be open; while it is False nobody need ask.
-    """
+    """Stops calls to a failing service for `rest` seconds; then the next call tries again."""
 
     def __init__(self, rest: float, timer: Callable[[], float] = time.monotonic) -> None:
         self._rest = rest
         self._timer = timer
         self._closed_from = 0.0
-        self.has_failed = False
+        self.has_failed = False  # whether it may be open; while this is False nobody need ask
 
     @property
     def is_open(self) -> bool:
@@ -46,10 +38,6 @@ class Backoff:
         longest: seconds of a pause at most.
         jitter: the part of a pause, at most, that is randomly left out.
         timer: monotonic seconds; injected by tests.
-
-    Attributes:
-        failed_keys: the keys whose last attempt failed, each with the end of its pause and the
-            pause's length. `is_waiting` is False for all other keys.
     """
 
     def __init__(
@@ -64,6 +52,7 @@ class Backoff:
         self._longest = longest
         self._jitter = jitter
         self._timer = timer
+        # The keys whose last attempt failed: the end and the length of the pause of each.
         self.failed_keys: dict[Hashable, tuple[float, float]] = {}
         self._limit = _REMEMBERED
 

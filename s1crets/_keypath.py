@@ -1,16 +1,35 @@
-"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`. Pure functions."""
+"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`; `MISSING` and `UNSET`."""
 
 from __future__ import annotations
 
+import enum
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
-
-from s1crets._sentinels import MISSING
+from typing import Any, Final, TypeAlias
 
 KeyPath: TypeAlias = str | int | Sequence[str | int]
 
 _INDEX = re.compile(r"-?[0-9]{1,9}")
+
+
+class Missing(enum.Enum):
+    """The type of `MISSING`: there is nothing there."""
+
+    MISSING = enum.auto()
+
+
+class Unset(enum.Enum):
+    """The type of `UNSET`: this argument was not given."""
+
+    UNSET = enum.auto()
+
+    def __repr__(self) -> str:
+        return "UNSET"
+
+
+# Both differ from None, which may be a value.
+MISSING: Final = Missing.MISSING
+UNSET: Final = Unset.UNSET
 
 
 def keys_of(keypath: KeyPath) -> Sequence[str | int]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 
 import anyio
 
+from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import (
     callers_level,
@@ -24,7 +25,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets._sentinels import MISSING
 from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
@@ -156,16 +156,12 @@ def in_background(provider: T) -> T:
 
 
 class _Call:
-    """A method and its arguments, which the repr does not show, and the task that calls it.
-
-    Attributes:
-        done: locked until the task has ended.
-    """
+    """A method and its arguments, which the repr does not show, and the task that calls it."""
 
     def __init__(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
         self._bound = functools.partial(method, *args, **kwargs)
         self._task: asyncio.Task[Redacted] | None = None
-        self.done = threading.Lock()
+        self.done = threading.Lock()  # held until the task has ended
         self.done.acquire()
 
     def start(self) -> None:

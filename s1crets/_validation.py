@@ -4,24 +4,18 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
 class Rule(NamedTuple):
-    """The valid values of an option.
-
-    Attributes:
-        kinds: their types.
-        low: the smallest number.
-        high: the largest number.
-        not_empty: whether text must not be empty.
-    """
+    """The valid values of an option: their types, and the range of numbers."""
 
     kinds: tuple[Any, ...]
     low: float = -math.inf
     high: float = math.inf
-    not_empty: bool = False
+    not_empty: bool = False  # of text
 
 
 NUMBER = (int, float)
@@ -59,11 +53,16 @@ def check_value(name: str, value: Any, rule: Rule) -> None:
         raise ValueError(f"{name} is empty")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
-    """Return a hint: the known name that is most similar to `name`, or all known names."""
+def suggestion(
+    name: str, known: Collection[str], elsewhere: Mapping[str, str] = MappingProxyType({})
+) -> str:
+    """Return a hint: what is most similar to `name`, or all known names.
+
+    `elsewhere` has names that are known in other places, and how they are written there.
+    """
     # Not `get_close_matches`, which takes the last of equals in the alphabet: local_ttl for ttl.
-    similar = {one: difflib.SequenceMatcher(a=one, b=name).ratio() for one in known}
+    similar = {one: difflib.SequenceMatcher(a=one, b=name).ratio() for one in (*known, *elsewhere)}
     best = max(similar, key=similar.__getitem__)
     if similar[best] >= _SIMILAR:
-        return f"did you mean {best}?"
-    return f"known are {', '.join(similar)}"
+        return f"did you mean {elsewhere.get(best, best)}?"
+    return f"known are {', '.join(known)}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from s1crets._keypath import UNSET
 from s1crets._redaction import redact
-from s1crets._sentinels import UNSET
 from s1crets.providers import made as _made
 from s1crets.providers import provider as _provider
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable
 from typing import Any, Generic, TypeVar
 
 from s1crets._batcher import callers
-from s1crets._runtime import LoopLocal
+from s1crets._per_loop import LoopLocal
 from s1crets.errors import S1cretsError, UnavailableError
 
 K = TypeVar("K", bound=Hashable)

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from s1crets._sentinels import MISSING
+from s1crets._keypath import MISSING
 from s1crets.cli._errors import NO, exit_code
 from s1crets.cli._json import content, source
 from s1crets.cli._options import provider_command, read_file, source_options

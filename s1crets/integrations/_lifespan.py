@@ -11,15 +11,7 @@ from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers import provider as process_wide
 from s1crets.providers import provider_class
 from s1crets.providers.async_provider import AsyncProvider
-from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
-from s1crets.providers.files import AsyncFiles
 from s1crets.providers.store import check_name
-
-_KINDS: dict[str, type[AsyncProvider]] = {
-    "aws.ps": AsyncParameterStore,
-    "aws.sm": AsyncSecretsManager,
-    "files": AsyncFiles,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +95,7 @@ def _of_one_kind(message: str, errors: Mapping[str, S1cretsError]) -> BatchError
 def _kind(provider: AsyncProvider | str) -> str:
     if isinstance(provider, str):
         return provider
-    names = (name for name, kind in _KINDS.items() if isinstance(provider, kind))
-    return next(names, type(provider).__name__)
+    return provider.registered_as or type(provider).__name__
 
 
 async def _errors(

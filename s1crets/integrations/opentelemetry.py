@@ -151,14 +151,13 @@ def _hasher(names: object, key: str | bytes | None) -> Callable[[str], str] | No
         raise ConfigurationError("names must be 'omit' or 'hash'")
     if key is not None and not isinstance(key, (str, bytes)):
         raise TypeError(f"key must be text or bytes, not {type(key).__name__}")
-    if names == "omit":
-        if key is not None:
-            raise ConfigurationError("key requires names='hash'")
-        return None
-    if not key:
+    if (names == "hash") is not bool(key):
         raise ConfigurationError(
-            "names='hash' needs a key: without it, anybody could hash a guessed name and compare"
+            "names='hash' needs a key, and a key names='hash': without a key, anybody could hash a"
+            " guessed name and compare"
         )
+    if not key:
+        return None
     keyed = hmac.new(key.encode() if isinstance(key, str) else key, digestmod=sha256)
 
     def hashed(name: str) -> str:

@@ -25,8 +25,7 @@ from itertools import product
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, Union, get_args, get_origin
 
-from s1crets._keypath import KeyPath, keys_of, pick
-from s1crets._sentinels import MISSING
+from s1crets._keypath import MISSING, KeyPath, keys_of, pick
 from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
 
 try:

@@ -11,10 +11,9 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
 
 import anyio
 
-from s1crets._keypath import KeyPath, keys_of
+from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
-from s1crets._sentinels import MISSING, UNSET
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
 from s1crets.cache.options import CacheArgs
@@ -51,6 +50,8 @@ class AsyncProvider:
 
     service: str
     """The service's name in error messages."""
+    registered_as: str = ""
+    """The name of the process-wide provider of this class, such as `aws.ps`, if there is one."""
 
     def __init__(
         self, store: Store, cache_args: CacheArgs, deadline: float | None, counters: Counters

@@ -65,6 +65,7 @@ class AsyncFiles(AsyncSimpleProvider):
         concurrency: number of files read at the same time.
     """
 
+    registered_as = "files"
     default_ttl = 0
     concurrency = 8
 

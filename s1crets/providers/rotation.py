@@ -70,24 +70,18 @@ class Rotation:
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Coroutine[Any, Any, Any]]) -> Any:
-            _check_function(function, is_async=True)
-            position = _position(function)
+            injected = self._injector(function, path, keypath, is_async=True)
 
             @functools.wraps(function)
             async def call(*args: Any, **kwargs: Any) -> Any:
-                before, after = args[:position], args[position:]
                 held = await self._current(key)
                 try:
-                    return await function(
-                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
-                    )
+                    return await function(*injected(held, args), **kwargs)
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(
-                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
-                )
+                return await function(*injected(newer, args), **kwargs)
 
             return call
 
@@ -104,28 +98,35 @@ class Rotation:
         key = self._checked(exceptions, path, keypath)
 
         def decorate(function: Callable[..., Any]) -> Any:
-            _check_function(function, is_async=False)
-            position = _position(function)
+            injected = self._injector(function, path, keypath, is_async=False)
 
             @functools.wraps(function)
             def call(*args: Any, **kwargs: Any) -> Any:
-                before, after = args[:position], args[position:]
                 held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(
-                        *before, self._reader.answer(held, path, keypath), *after, **kwargs
-                    )
+                    return function(*injected(held, args), **kwargs)
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(
-                    *before, self._reader.answer(newer, path, keypath), *after, **kwargs
-                )
+                return function(*injected(newer, args), **kwargs)
 
             return call
 
         return _through_descriptors(decorate)
+
+    def _injector(
+        self, function: Callable[..., object], path: str, keypath: KeyPath, *, is_async: bool
+    ) -> Callable[[CachedValue, tuple[Any, ...]], tuple[Any, ...]]:
+        """Check the function; return what puts the secret among a call's positional arguments."""
+        _check_function(function, is_async=is_async)
+        position = _position(function)
+
+        def injected(held: CachedValue, args: tuple[Any, ...]) -> tuple[Any, ...]:
+            secret = self._reader.answer(held, path, keypath)
+            return (*args[:position], secret, *args[position:])
+
+        return injected
 
     def watch(self, path: str, interval: float, keypath: KeyPath) -> AsyncIterator[Any]:
         """Return the iterator that `AsyncProvider.watch` documents."""

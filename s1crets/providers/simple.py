@@ -40,8 +40,9 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
+from s1crets._per_loop import LoopLocal
 from s1crets._redaction import Redacted, redact, strip_traceback
-from s1crets._runtime import LoopLocal, run_in_thread
+from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
@@ -333,11 +334,10 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         AsyncProvider.__init__(self, store, args, options.get("deadline", 60.0), counters)
 
     def _hint(self, name: str) -> str:
-        if name in RULES:
-            return f"it belongs in cache_args={{{name!r}: ...}}"
+        elsewhere = {one: f"cache_args={{{one!r}: ...}}" for one in RULES}
         named = inspect.signature(type(self)).parameters.values()
         own = [option.name for option in named if option.kind is not option.VAR_KEYWORD]
-        return suggestion(name, [*own, *SimpleOptions.__annotations__])
+        return suggestion(name, [*own, *SimpleOptions.__annotations__], elsewhere)
 
     def _checked_cache_args(self, args: Any) -> Any:
         """Return the `cache_args` with this class's TTL, after validating them."""

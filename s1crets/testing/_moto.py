@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from s1crets.errors import ConfigurationError
-from s1crets.testing import _aws_rules, _secret_rules
+from s1crets.testing import _aws_rules
 from s1crets.testing._server import AwsError, Call, HttpRequest, Response, signed
 from s1crets.testing._signatures import refusal
 
@@ -73,13 +73,13 @@ class Moto:
             return self._ask(call)
         backend = self.backend(call.service, call.region)
         if call.service == "secretsmanager":
-            _secret_rules.check(call, backend)
-            response = _secret_rules.respond(call, backend, denied)
+            _aws_rules.check_secrets(call, backend)
+            response = _aws_rules.secrets_response(call, backend, denied)
             if response is None:
-                before = _secret_rules.stages(call, backend)
-                response = _secret_rules.corrected(call, backend, self._json(call), before)
+                before = _aws_rules.secret_stages(call, backend)
+                response = _aws_rules.corrected_secrets(call, backend, self._json(call), before)
         else:
-            _aws_rules.check(call, backend)
+            _aws_rules.check_parameters(call, backend)
             is_read = call.operation in _aws_rules.PARAMETER_READS
             response = self._parameters(call, backend) if is_read else self._json(call)
         return Response({name: value for name, value in response.items() if value is not None})
@@ -88,11 +88,11 @@ class Moto:
         """Return the response to a request that reads parameters, and secrets as parameters."""
         names = [name for name in call.names if name.startswith(_aws_rules.REFERENCE)]
         if not names:
-            return _aws_rules.corrected(call, backend, self._json(call))
+            return _aws_rules.corrected_parameters(call, backend, self._json(call))
         if not call.body.get("WithDecryption"):
             raise _aws_rules.invalid(_NO_DECRYPTION)
         secrets = self.backend("secretsmanager", call.region)
-        read = {name: _secret_rules.referenced(name, secrets) for name in names}
+        read = {name: _aws_rules.referenced(name, secrets) for name in names}
         found = list(filter(None, read.values()))
         if call.operation == "GetParameter":
             if not found:
@@ -102,7 +102,7 @@ class Moto:
         call.body["Names"] = [name for name in call.names if name not in read]
         others: dict[str, Any] = {"Parameters": [], "InvalidParameters": []}
         if call.body["Names"]:
-            others = _aws_rules.corrected(call, backend, self._json(call))
+            others = _aws_rules.corrected_parameters(call, backend, self._json(call))
         others["Parameters"] += found
         others["InvalidParameters"] += [name for name in names if read[name] is None]
         return others

@@ -43,17 +43,11 @@ _MISMATCH = (
 
 @dataclass(frozen=True, repr=False)
 class Credentials:
-    """Credentials that a server accepts; the repr does not show them.
-
-    Attributes:
-        secret: the secret access key.
-        token: the session token of temporary credentials.
-        expires: when temporary credentials end.
-    """
+    """Credentials that a server accepts; the repr does not show them."""
 
     secret: str
-    token: str = ""
-    expires: datetime | None = None
+    token: str = ""  # of temporary credentials
+    expires: datetime | None = None  # when temporary credentials end
 
 
 def issued(body: bytes) -> dict[str, Credentials]:
@@ -75,14 +69,7 @@ def refusal(service: str, reason: str, message: str) -> AwsError:
 def verify(
     request: HttpRequest, service: str, known: Mapping[str, Credentials], now: datetime
 ) -> None:
-    """Raise AWS's error unless a request to a service is signed with known credentials.
-
-    Args:
-        request: the request as it was received.
-        service: the service's name in signatures, such as `"ssm"`.
-        known: the credentials that are accepted, by access key.
-        now: the server's time, with a time zone.
-    """
+    """Raise AWS's error unless a request is signed with `known` credentials, by access key."""
     header = request.headers.get("Authorization")
     if not header:
         raise refusal(service, "missing", "Missing Authentication Token")

@@ -119,17 +119,14 @@ class LocalAws(Faults, Server):
         self._requests.append(call.summary)
         if faulty := self._faulty(call):
             return faulty
-        self._authenticate(call, request)
+        if call.operation not in _UNSIGNED:
+            own = {key: Credentials(secret) for key, secret in self.credentials.items()}
+            verify(request, call.service, {**self._issued, **own}, datetime.now(UTC))
         with self._storage:
             response = self._execute(call)
         if call.service == "sts":
             self._issued.update(issued(response.body))
         return response
-
-    def _authenticate(self, call: Call, request: HttpRequest) -> None:
-        if call.operation not in _UNSIGNED:
-            own = {key: Credentials(secret) for key, secret in self.credentials.items()}
-            verify(request, call.service, {**self._issued, **own}, datetime.now(UTC))
 
     def _execute(self, call: Call) -> Response:
         backend = self._moto.backend(call.service, call.region)

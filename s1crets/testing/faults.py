@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, TypeAlias, TypeVar
 
-from s1crets.testing import _aws_rules
+from s1crets.testing._aws_rules import parameter_name, secret_name
 from s1crets.testing._server import (
     INTERNAL_ERRORS,
     Answer,
@@ -173,7 +173,7 @@ class Faults:
         resources = [resource for actions, resource in self._denials if action in actions]
         if not resources:
             return None
-        names = _aws_rules.aliases(call, name, account, backend)
+        names = _mentions(call, name, account, backend)
         if not any(fnmatchcase(one, resource) for one in names for resource in resources):
             return None
         message = (
@@ -206,6 +206,18 @@ def resolve(scripted: Scripted, call: Call) -> Answer:
     if isinstance(answer, AwsError):
         return answer.response(call.service)
     return answer if isinstance(answer, (Response, Disconnect)) else Response(answer)
+
+
+def _mentions(call: Call, name: str, account: str, backend: Any) -> list[str]:
+    """Return the names under which a policy may mention a resource; its ARN comes first."""
+    if name == "*":
+        return ["*"]
+    if call.service == "ssm":
+        plain = parameter_name(name)[0]
+        bare = plain.strip("/")
+        return [f"arn:aws:ssm:{call.region}:{account}:parameter/{bare}", plain, f"/{bare}"]
+    secret = backend.secrets.get(name) if call.service == "secretsmanager" else None
+    return [secret.arn, secret.name, name] if secret else [name, secret_name(name)]
 
 
 def _throttled(call: Call) -> AwsError:

@@ -6,10 +6,15 @@ import os
 import subprocess
 import sys
 import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 LIMIT = 60.0  # seconds; a program that runs longer hangs
-# aiocache imports redis where it is installed, which takes longer than all of s1crets.
-_PLAIN_INSTALL = "import sys; sys.modules['redis'] = None\n"
+# aiocache imports redis where it is installed, and aiobotocore httpx2: that takes longer than all
+# of s1crets.
+_PLAIN_INSTALL = "import sys; sys.modules['redis'] = sys.modules['httpx2'] = None\n"
 _QUIET = "import warnings; warnings.simplefilter('ignore')\n"  # Python's own about fork and threads
 
 
@@ -18,9 +23,9 @@ def _command(script: str, arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-c", head + textwrap.dedent(script), *arguments]
 
 
-def unmeasured() -> dict[str, str]:
+def unmeasured(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return an environment without coverage, which doubles what a short program takes."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
+    return {name: value for name, value in environment.items() if not name.startswith("COVERAGE_")}
 
 
 def run(script: str, *arguments: str, measured: bool = False) -> subprocess.CompletedProcess[str]:

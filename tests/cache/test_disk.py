@@ -59,33 +59,20 @@ async def folder(server: Wire, tmp_path: Path) -> Path:
     return tmp_path / "keys"
 
 
-def truncate(database: Path) -> None:
-    with database.open("r+b") as file:
-        file.truncate(5000)
-
-
 def overwrite(database: Path) -> None:
     data = bytearray(database.read_bytes())
     data[4096:] = os.urandom(len(data) - 4096)
     database.write_bytes(data)
 
 
-DAMAGES: dict[str, Any] = {
-    "garbage": lambda database: database.write_bytes(os.urandom(9999)),
-    "a text": lambda database: database.write_text("not a database at all, but a text" * 9),
-    "truncated": truncate,
-    "overwritten": overwrite,
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGES)
+# The backend's contract (test_backends.py) has all kinds of damage; here is what a provider does.
 async def test_a_corrupt_file_is_moved_aside_once(
-    folder: Path, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The value comes from AWS; one warning; from then on there is a new file."""
     database = folder / "cache.db"
     for _ in "ab":
-        DAMAGES[damage](database)
+        database.write_bytes(os.urandom(9999))
         async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
             assert await ps.get("/1") == "v/1"
             assert await ps.get("/2") == "v/2"
@@ -101,45 +88,26 @@ async def test_a_corrupt_file_is_moved_aside_once(
     ]
 
 
-@pytest.mark.parametrize("damage", ["truncated", "overwritten"])
 async def test_a_file_that_is_damaged_while_it_is_open(
-    folder: Path, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The process lives on, and so does its cache."""
     async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
         assert await ps.get("/1") == "v/1"
-        DAMAGES[damage](folder / "cache.db")
+        overwrite(folder / "cache.db")
         for i in range(50):
             assert await ps.get(f"/{i}") == f"v/{i}"
         assert await ps.get("/1") == "v/1"
     assert caplog.text.count("going on with a new file") <= 1
 
 
-async def test_an_empty_file_is_filled(folder: Path, tmp_path: Path) -> None:
-    """As a new one."""
-    for name in ("cache.db-wal", "cache.db-shm"):
-        (folder / name).unlink(missing_ok=True)
-    (folder / "cache.db").write_bytes(b"")
-    async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
-        assert [await ps.get("/1"), await ps.get("/1")] == ["v/1", "v/1"]
-        assert ps.stats.requests == {"GetParameter": 1}
-
-
-@pytest.mark.parametrize("what", ["file", "folder", "replaced"])
 async def test_a_file_that_is_deleted_while_it_is_open(
-    folder: Path, tmp_path: Path, what: str, caplog: pytest.LogCaptureFixture
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What it had is gone; a new one is made, private as the first."""
     async with AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:
         await ps.get("/1")
-        if what == "folder":
-            await asyncio.to_thread(shutil.rmtree, folder)
-        else:
-            for one in folder.glob("cache.db*"):
-                one.unlink()
-        if what == "replaced":
-            async with DiskCache(folder) as other:
-                await other.set("x", "y", ttl=9)
+        await asyncio.to_thread(shutil.rmtree, folder)
         await asyncio.sleep(0.11)
         assert await ps.get("/1") == "v/1"
         assert await ps.get("/1") == "v/1"
@@ -223,7 +191,7 @@ async def test_an_open_file_that_another_process_locks(folder: Path, tmp_path: P
 
 
 FAILING = """
-import asyncio, ctypes, logging, os, pathlib, resource, sys, tempfile
+import asyncio, logging, pathlib, resource, tempfile
 from s1crets.providers.aws import AsyncParameterStore
 warned = []
 logging.getLogger("s1crets.cache").addHandler(logging.Handler())
@@ -235,18 +203,7 @@ args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir
 async def main():
     async with AsyncParameterStore(cache_args=args) as ps:
         await ps.get("/1")
-    if os.geteuid() == 0:  # root may write everywhere, but for this capability
-        libc = ctypes.CDLL(None)
-        header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-        libc.capget(header, sets)
-        sets[0] &= ~0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
-        assert libc.capset(header, sets) == 0
-    if sys.argv[1] == "read-only":
-        for one in (folder / "keys").iterdir():
-            one.chmod(0o400)
-        (folder / "keys").chmod(0o500)
-    else:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
     async with AsyncParameterStore(cache_args=args) as ps:
         for i in range(1, 20):
             assert await ps.get(f"/{i}") == f"v/{i}"
@@ -257,10 +214,9 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("problem", ["read-only", "full"])
-def test_a_disk_that_takes_nothing(server: Wire, problem: str) -> None:
+def test_a_full_disk(server: Wire) -> None:
     """Values come from AWS; one warning."""
-    check(FAILING, problem)
+    check(FAILING)
 
 
 NURSERY = """
@@ -496,48 +452,3 @@ async def test_a_damaged_file_that_cant_be_replaced(place: Path) -> None:
         async with DiskCache(place / "keys") as cache:
             with pytest.raises(PermissionError, match="damaged"):
                 await cache.get("k")
-
-
-FORKING = """
-import faulthandler, threading
-from s1crets._sync import start_afresh
-from s1crets.cache import DiskCache
-
-async def put(cache, key):
-    assert await cache.set(key, "v", ttl=99)
-
-def read():
-    while going:
-        cache.peek("k1")
-
-def write():
-    i = 0
-    while going:
-        i += 1
-        asyncio.run(put(cache, f"k{i % 50}"))
-
-cache = DiskCache(folder / "keys")
-asyncio.run(put(cache, "k1"))
-going = [True]
-threads = [threading.Thread(target=work, daemon=True) for work in (read, read, write)]
-for thread in threads:
-    thread.start()
-for i in range(20):
-    child = os.fork()
-    if not child:
-        faulthandler.dump_traceback_later(50, exit=True)
-        assert cache.peek("k1") == "v"
-        asyncio.run(put(cache, "child"))
-        assert cache.peek("child") == "v"
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-going.clear()
-for thread in threads:
-    thread.join()
-"""
-
-
-def test_forks_while_other_threads_read_and_write(tmp_path: Path) -> None:
-    """No child is made in the midst of SQLite, whose mutexes would stay locked in it."""
-    # Not measured: coverage has locks of its own, which a child may get locked.
-    assert check(NURSERY + FORKING, str(tmp_path)) == ""

@@ -574,7 +574,7 @@ STEPS = st.sampled_from(["read", "fetch", "land", "crash", "update", "invalidate
 
 
 @pytest.mark.parametrize("kind", ["memory", "shared", "foreign", "encrypted", "disk"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40)
 @given(steps=st.lists(st.tuples(STEPS, st.integers(0, 1), st.booleans()), max_size=25))
 def test_no_read_is_older_than_the_last_completed_update(
     tmp_path_factory: pytest.TempPathFactory, kind: str, steps: list[tuple[str, int, bool]]

@@ -8,26 +8,29 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
-from _support.scripts import unmeasured
+import pytest
+from _support.scripts import LIMIT, unmeasured
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from s1crets.providers.aws import ParameterStore, SecretsManager
 
-# The commands come as JSON, and one process runs them all: to start takes it longer than ten runs.
+# Commands come as lines of JSON. One process runs them all: its start takes longer than 50 of them.
 CLI = """
 import contextlib, io, json, sys
 from awscli.clidriver import create_clidriver
 
 driver = create_clidriver()
-answers = []
-for command in json.load(sys.stdin):
-    with contextlib.redirect_stdout(io.StringIO()) as output:
-        code = driver.main([*command, "--output=json"])
-    assert code == 0, (command[:2], code)
-    answers.append(json.loads(output.getvalue()))
-print(json.dumps(answers))
+for line in sys.stdin:
+    answers = []
+    for command in json.loads(line):
+        with contextlib.redirect_stdout(io.StringIO()) as output:
+            code = driver.main([*command, "--output=json"])
+        assert code == 0, (command[:2], code)
+        answers.append(json.loads(output.getvalue()))
+    print(json.dumps(answers), flush=True)
 """
 VALUES = {
     "text": "S3cr3Tp4Ssw0Rd!^ fäke",
@@ -37,21 +40,43 @@ VALUES = {
 }
 
 
-def aws(*commands: tuple[str, ...]) -> list[dict[str, Any]]:
-    """Run commands of the AWS CLI; return their outputs."""
-    done = subprocess.run(
-        [sys.executable, "-c", CLI],
-        input=json.dumps(commands).encode(), capture_output=True, check=True, env=unmeasured(),
-    )  # fmt: skip
-    found: list[dict[str, Any]] = json.loads(done.stdout)
-    return found
+@pytest.fixture(scope="module")
+def _cli() -> Iterator[list[subprocess.Popen[str]]]:
+    """Yield a list for the process, which starts with the first command and ends with the tests."""
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.communicate(timeout=LIMIT)
+
+
+@pytest.fixture
+def aws(
+    environment: dict[str, str], _cli: list[subprocess.Popen[str]]
+) -> Callable[..., list[dict[str, Any]]]:
+    """Return a function that runs commands of the AWS CLI, and returns their outputs."""
+
+    def run(*commands: tuple[str, ...]) -> list[dict[str, Any]]:
+        if not _cli:
+            command = [sys.executable, "-c", CLI]
+            _cli.append(subprocess.Popen(command, stdin=-1, stdout=-1, text=True, env=unmeasured()))
+        (process,) = _cli
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(commands) + "\n")
+        process.stdin.flush()
+        found: list[dict[str, Any]] = json.loads(process.stdout.readline())
+        return found
+
+    return run
 
 
 def as_text(value: object) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def test_parameters_are_read_and_written_both_ways(blocking_ps: ParameterStore, top: str) -> None:
+def test_parameters_are_read_and_written_both_ways(
+    aws: Callable[..., Any], blocking_ps: ParameterStore, top: str
+) -> None:
     """`update` keeps the type, tier, description and key that the CLI has set."""
     put = (
         "ssm", "put-parameter", "--type", "SecureString", "--key-id", "alias/aws/ssm",
@@ -82,7 +107,7 @@ def test_parameters_are_read_and_written_both_ways(blocking_ps: ParameterStore, 
 
 
 def test_secrets_are_read_and_written_both_ways(
-    blocking_sm: SecretsManager, top: str, tmp_path: Path
+    aws: Callable[..., Any], blocking_sm: SecretsManager, top: str, tmp_path: Path
 ) -> None:
     """`update` keeps the encryption key; binary secrets are bytes in and bytes out."""
     create = ("secretsmanager", "create-secret", "--kms-key-id", "alias/fake")

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import COMMAND, PS, error_of, run, run_here, run_process
+from _support.command import COMMAND, PS, error_of, run, run_process
 from _support.wire import Asked, Wire, parameter, refusal
 
 if TYPE_CHECKING:
@@ -134,17 +134,17 @@ class TestExport:
         s1crets_aws.seed({"aws.ps": {f"{top}/{name}": "fake" for name in names}})
         s1crets_aws.seed({"aws.ps": {f"{top}-x/{name}": "fake" for name in ("path", "preload")}})
         args = (*command.split(), *PS, "--path", top)
-        done = run_here(*args, *TRAILING[command])
+        done = run(*args, *TRAILING[command])
 
         assert done.returncode == 2
         variables = sorted(name.upper().replace("-", "_") for name in SPECIAL)
         assert f"how programs run: {', '.join(variables)}\n" in error_of(done)
         assert "--allow-special" in error_of(done)
-        allowed = run_here(*args, "--allow-special", *TRAILING[command])
+        allowed = run(*args, "--allow-special", *TRAILING[command])
         prefixed = (*command.split(), *PS, "--path", f"{top}-x", "--prefix")
-        ordinary = run_here(*prefixed, "APP_", *TRAILING[command])
+        ordinary = run(*prefixed, "APP_", *TRAILING[command])
         assert {ordinary.returncode, allowed.returncode} == {127 if command == "exec" else 0}
-        special = run_here(*prefixed, "ld_", *TRAILING[command])
+        special = run(*prefixed, "ld_", *TRAILING[command])
         assert "how programs run: ld_PATH, ld_PRELOAD" in error_of(special)
 
 
@@ -153,7 +153,7 @@ class TestExec:
 
     def test_the_program_inherits_the_environment(self, seeded: str) -> None:
         """The secrets are added and override variables; the key of the cache is left out."""
-        done = run_process(
+        done = run(
             "exec", *PS, "--path", seeded, "--", *PRINT,
             OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key",
         )  # fmt: skip
@@ -166,7 +166,7 @@ class TestExec:
 
     def test_a_pristine_environment_has_only_the_secrets(self, seeded: str) -> None:
         """The program is still found in PATH."""
-        done = run_process("exec", *PS, "--path", f"{seeded}/db", "--pristine", "env", "-0")
+        done = run("exec", *PS, "--path", f"{seeded}/db", "--pristine", "env", "-0")
 
         found = done.stdout.decode().strip("\0").split("\0")
         assert {one for one in found if not one.startswith("COVERAGE_")} == {
@@ -175,7 +175,7 @@ class TestExec:
 
     def test_strict_sets_only_requested_variables(self, seeded: str) -> None:
         """They are requested with a placeholder as their value."""
-        done = run_process("exec", *PS, "--path", seeded, "--strict", "--", *PRINT, URL="s1crets")
+        done = run("exec", *PS, "--path", seeded, "--strict", "--", *PRINT, URL="s1crets")
 
         environment = json.loads(done.stdout)
         assert environment["URL"] == "fake url"
@@ -184,15 +184,15 @@ class TestExec:
     def test_strict_requires_a_secret_for_each_requested_variable(self, seeded: str) -> None:
         """The message names those without one."""
         command = ["exec", *PS, "--path", seeded, "--strict", "--", "/nothing"]
-        done = run_here(*command, URL="s1crets", OTHER="s1crets", ANOTHER="s1crets")
+        done = run(*command, URL="s1crets", OTHER="s1crets", ANOTHER="s1crets")
 
         assert done.returncode == 3
         assert "no secrets for these variables: ANOTHER, OTHER" in error_of(done)
-        assert run_here(*command, URL="s1crets").returncode == 127
+        assert run(*command, URL="s1crets").returncode == 127
 
     def test_the_exit_code_is_that_of_the_program(self, seeded: str) -> None:
         """Nothing is added to its output."""
-        done = run_process("exec", *PS, "--path", seeded, "--", "sh", "-c", "echo done; exit 42")
+        done = run("exec", *PS, "--path", seeded, "--", "sh", "-c", "echo done; exit 42")
 
         assert (done.returncode, done.stdout, done.stderr) == (42, b"done\n", b"")
 
@@ -203,7 +203,7 @@ class TestExec:
         self, seeded: str, program: str, code: int
     ) -> None:
         """With the exit codes that a shell uses."""
-        done = run_here("exec", *PS, "--path", seeded, "--pristine", "--", program)
+        done = run("exec", *PS, "--path", seeded, "--pristine", "--", program)
 
         assert done.returncode == code
         assert f"can't run {program!r}: " in error_of(done)
@@ -222,7 +222,7 @@ class TestExec:
             monkeypatch.delenv("PATH")
         else:
             monkeypatch.setenv("PATH", path)
-        done = run_here("exec", *PS, "--path", seeded, "tool-7c")
+        done = run("exec", *PS, "--path", seeded, "tool-7c")
 
         assert done.returncode == 127
         assert "can't run 'tool-7c': PATH has no such program" in error_of(done)
@@ -235,12 +235,12 @@ class TestExec:
         (tmp_path / "tool").chmod(0o755)
         monkeypatch.chdir(tmp_path)
 
-        assert run_process("exec", *PS, "--path", seeded, "./tool").stdout == b"fake url\n"
+        assert run("exec", *PS, "--path", seeded, "./tool").stdout == b"fake url\n"
 
-    def test_signals_and_streams_are_those_of_the_program(self, seeded: str) -> None:
+    def test_signals_and_streams_are_those_of_the_program(self, in_a_file: tuple[str, ...]) -> None:
         """It is the same process. Signals that Python ignores are not ignored in it."""
         script = "read line; echo $$ $line; grep SigIgn /proc/self/status; cat"
-        command = [COMMAND, "exec", *PS, "--path", seeded, "--", "sh", "-c", script]
+        command = [COMMAND, "exec", "--secret", *in_a_file, "--", "sh", "-c", script]
         with subprocess.Popen(command, stdin=-1, stdout=-1, text=True) as process:
             assert process.stdin
             assert process.stdout
@@ -284,7 +284,7 @@ class TestExec:
             return parameter(name, values[name]) if name in values else missing
 
         scripted.answers = {"GetParameter": single, "GetParametersByPath": {"Parameters": []}}
-        done = run_here("exec", *PS, *args, "true")
+        done = run("exec", *PS, *args, "true")
 
         assert done.returncode == code
         assert words in error_of(done)

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import COMMAND, PS, error_of, run, run_here, run_process
+from _support.command import COMMAND, PS, error_of, run, run_process
 from _support.wire import HANG_UP, Reply, Wire, refusal
 
 import s1crets
@@ -60,12 +60,13 @@ def test_missing_credentials_have_their_own_exit_code() -> None:
     assert "AWS_PROFILE" in error_of(done)
 
 
-def test_the_command_as_a_process_exits_with_the_code() -> None:
+def test_the_command_as_a_process_exits_with_the_code(in_a_file: tuple[str, ...]) -> None:
     """The installed entry point reports an error like the function behind it."""
-    done = run_process("get", "none")
+    args = ("get", "none", *in_a_file[1:])
+    done = run_process(*args)
 
     assert done.returncode == 3
-    assert (done.stdout, done.stderr) == (b"", run("get", "none").stderr)
+    assert (done.stdout, done.stderr) == (b"", run(*args).stderr)
 
 
 def test_each_name_of_a_batch_is_reported(s1crets_aws: LoopbackAws, top: str) -> None:
@@ -120,7 +121,7 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     for verb in ("get_by_path", "path_exists", "describe", "update", "put", "create", "delete"):
         monkeypatch.setattr(fake_provider, verb, fake_provider.get, raising=False)
     fake_provider.error = RuntimeError(CANARY)
-    done = run_here(*command.split(), stdin=f"A={CANARY}".encode())
+    done = run(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
 

@@ -178,12 +178,13 @@ FULL = b"s1crets: can't write to stdout: No space left on device\n"
 CLOSED = b"s1crets: can't write to stdout: it is closed\n"
 
 
-def test_a_process_whose_reader_is_gone_is_silent(asm: Any, top: str, no_reader: Any) -> None:
+def test_a_process_whose_reader_is_gone_is_silent(
+    in_a_file: tuple[str, ...], no_reader: Any
+) -> None:
     """As in `s1crets get … | head`, also when the interpreter exits."""
-    asm.create_secret(Name=top, SecretString="fake")
     with no_reader:
         done = subprocess.run(
-            [COMMAND, "get", top], stdout=no_reader, stderr=-1, check=False, timeout=60
+            [COMMAND, "get", *in_a_file], stdout=no_reader, stderr=-1, check=False, timeout=60
         )
 
     assert (done.returncode, done.stderr) == (7, b"")
@@ -191,11 +192,10 @@ def test_a_process_whose_reader_is_gone_is_silent(asm: Any, top: str, no_reader:
 
 @pytest.mark.parametrize(("stdout", "stderr"), [("> /dev/full", FULL), (">&-", CLOSED)])
 def test_a_process_that_cannot_write_says_so_once(
-    asm: Any, top: str, stdout: str, stderr: bytes
+    in_a_file: tuple[str, ...], stdout: str, stderr: bytes
 ) -> None:
     """Exit code 7, since 1 would be a "no", and nothing more when the interpreter exits."""
-    asm.create_secret(Name=top, SecretString="fake")
-    command = ["/bin/sh", "-c", f"{COMMAND} get {top} {stdout}"]
+    command = ["/bin/sh", "-c", f"{COMMAND} get {' '.join(in_a_file)} {stdout}"]
     done = subprocess.run(command, stderr=-1, check=False, timeout=60)
 
     assert done.returncode == 7

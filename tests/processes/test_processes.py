@@ -123,27 +123,14 @@ def test_no_refresh_begins_while_the_interpreter_ends(answering: Wire) -> None:
 
 
 LEFT = {
-    "calls under way in threads": """
+    "calls under way in threads and a fetch under way on a loop": """
+        store = aws.AsyncParameterStore()
         threading.Thread(target=ps.get, args=("/slow",), daemon=True).start()
         threading.Thread(target=ps.update, args=("/slow", "v"), daemon=True).start()
-        sys.stdin.read()  # until the server has both requests""",
-    "a fetch under way on a loop": """
-        store = aws.AsyncParameterStore()
         async def main():
             task = asyncio.create_task(store.get("/slow"))
-            await asyncio.to_thread(sys.stdin.read)
+            await asyncio.to_thread(sys.stdin.read)  # until the server has all requests
         asyncio.run(main())""",
-    "loops": """
-        store, loop = aws.AsyncParameterStore(), asyncio.new_event_loop()
-        threading.Thread(target=loop.run_forever, daemon=True).start()
-        asyncio.run_coroutine_threadsafe(store.get("/a", cached=False), loop).result()
-        loop = asyncio.new_event_loop()
-        loop.run_until_complete(store.get("/a", cached=False))
-        for _ in range(2):
-            short = asyncio.new_event_loop()
-            short.run_until_complete(store.get("/a", cached=False))
-            short.close()
-            asyncio.run(store.get("/a", cached=False))""",
     "sys.exit in a callback": """
         store = aws.AsyncParameterStore()
         async def main():
@@ -153,32 +140,37 @@ LEFT = {
             asyncio.get_running_loop().call_soon(sys.exit)
             await reading
         asyncio.run(main())""",
-    "sys.exit in a thread": """
+    "loops, providers that nobody keeps, sys.exit in a thread": """
         ps.get("/a")
-        def work():
-            ps.get("/a", cached=False)
-            sys.exit()
-        threading.Thread(target=work).start()""",
-    "providers that nobody keeps": """
+        store, loop = aws.AsyncParameterStore(), asyncio.new_event_loop()
+        threading.Thread(target=loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(store.get("/a", cached=False), loop).result()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(store.get("/a", cached=False))
+        for _ in range(2):
+            short = asyncio.new_event_loop()
+            short.run_until_complete(store.get("/a", cached=False))
+            short.close()
+            asyncio.run(store.get("/a", cached=False))
         import s1crets
         assert s1crets.get("aws.ps", "/a") == aws.ParameterStore().get("/a") == "v"
         try:
             aws.ParameterStore().get("/missing")
         except KeyError:
-            pass""",
+            pass
+        def work():
+            ps.get("/a", cached=False)
+            sys.exit()
+        threading.Thread(target=work).start()""",
 }
-UNDER_WAY = {
-    "calls under way in threads": 2,
-    "a fetch under way on a loop": 1,
-    "sys.exit in a callback": 1,
-}
+UNDER_WAY = [3, 1, 0]  # requests of `/slow`
 
 
-@pytest.mark.parametrize("kind", LEFT)
-def test_exit_at_any_moment(answering: Wire, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "under_way"), list(zip(LEFT, UNDER_WAY, strict=True)))
+def test_exit_at_any_moment(answering: Wire, kind: str, under_way: int) -> None:
     """Return code 0 and nothing on stderr; nothing that has no answer yet is waited for."""
     process = start(program(LEFT[kind]), measured=True)
-    answering.wait_for("/slow", UNDER_WAY.get(kind, 0))
+    answering.wait_for("/slow", under_way)
     out, err = process.communicate(timeout=LIMIT)
 
     assert (process.returncode, out, err) == (0, "", "")
@@ -300,27 +292,26 @@ def child(queue):
 
 if __name__ == "__main__":
     assert ps.get("/a") == "v"
-    context = multiprocessing.get_context(sys.argv[1])
-    queue = context.SimpleQueue()
-    process = context.Process(target=child, args=(queue,))
-    process.start()
-    value = queue.get()
-    process.join()
-    assert (value, process.exitcode) == ("v", 0)
-    if sys.argv[1] == "fork":
-        with context.Pool(2) as pool:
-            assert pool.map(read, ["/c", "/d"], chunksize=1) == ["v", "v"]
+    for method in ("fork", "forkserver", "spawn"):
+        context = multiprocessing.get_context(method)
+        queue = context.SimpleQueue()
+        process = context.Process(target=child, args=(queue,))
+        process.start()
+        value = queue.get()
+        process.join()
+        assert (value, process.exitcode) == ("v", 0), method
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(read, ["/c", "/d"], chunksize=1) == ["v", "v"]
     assert ps.get("/e") == "v"
 """
 
 
-@pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
-def test_multiprocessing(answering: Wire, tmp_path: Path, method: str) -> None:
+def test_multiprocessing(answering: Wire, tmp_path: Path) -> None:
     """Children of a parent with a live portal, also those of a pool; all of them exit."""
     script = tmp_path / "program.py"
     script.write_text(MULTIPROCESSING)
     done = subprocess.run(
-        [sys.executable, str(script), method],
+        [sys.executable, str(script)],
         capture_output=True, text=True, timeout=LIMIT, check=False, env=unmeasured(),
     )  # fmt: skip
 

@@ -310,8 +310,8 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
     [
         ({"retries": 4}, "did you mean retry"),
         ({"region": "eu-west-1"}, "sts_args={'aws_region'"),
-        ({"aws_region": "eu-west-1"}, "belongs in sts_args"),
-        ({"stale_for": 3}, "belongs in cache_args"),
+        ({"aws_region": "eu-west-1"}, "did you mean sts_args"),
+        ({"stale_for": 3}, "did you mean cache_args"),
         ({"ttl": 5}, re.escape("did you mean cache_args={'cache_ttl': ...}?")),
         ({"role_arn": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
         ({"xyzzy": 3}, "known are sts_args, cache_args"),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from _support.wire import Wire
 
-NAMES = 500
+NAMES = 300
 MOST = 250  # items of a container
 
 
@@ -134,7 +134,7 @@ async def most_between_turns(work: Awaitable[object], count: Callable[[], int]) 
     return most
 
 
-ENTRIES = 20_000
+ENTRIES = 5_000
 
 
 @pytest.mark.parametrize("how", ["all", "one", "namespace"])

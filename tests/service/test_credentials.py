@@ -423,6 +423,31 @@ async def test_a_slow_renewal_does_not_keep_others_waiting() -> None:
     assert await first == "a"
 
 
+async def test_a_cancelled_caller_leaves_the_source_running() -> None:
+    """The next caller waits for the same attempt, and gets its result."""
+    source, go = Source(), threading.Event()
+    source.succeeds("a")
+    find = source.find
+
+    def slow(given: Any) -> Any:
+        go.wait(30)
+        return find(given)
+
+    source.credentials._find = slow
+    first = asyncio.ensure_future(source.key())
+    while not source.credentials.is_pending:
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    second = asyncio.ensure_future(source.key())
+    await asyncio.sleep(0)
+    go.set()
+
+    assert await second == "a"
+    assert source.attempts == 1
+
+
 async def test_a_child_does_not_wait_for_its_parents_thread() -> None:
     """Which does not exist there."""
     source, go = Source(), threading.Event()
@@ -503,6 +528,43 @@ async def test_a_session_of_the_callers_decides_each_time(machine: Machine) -> N
     keys = [signature.split("=")[1].split("/")[0] for signature in signatures]
 
     assert keys == ["one", "two", "four"]
+
+
+class SlowSession(AioSession):  # type: ignore[misc]  # aiobotocore has no types
+    """A session whose credentials arrive when a test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.set_credentials("fake", "fake")
+        self.go = asyncio.Event()
+        self.go.set()
+        self.asked = self.answered = 0
+
+    async def get_credentials(self) -> Any:
+        self.asked += 1
+        await self.go.wait()
+        self.answered += 1
+        return await super().get_credentials()
+
+
+async def test_a_slow_session_goes_on_without_its_caller(machine: Machine) -> None:
+    """Or credentials that take longer than a call's deadline would never arrive."""
+    session = SlowSession()
+    async with AsyncParameterStore(session=session) as ps:
+        await ps.get("/a")
+        session.go.clear()
+        before = session.asked
+        calling = asyncio.ensure_future(ps.get("/b"))
+        while session.asked == before:
+            await asyncio.sleep(0)
+        calling.cancel()
+        await asyncio.gather(calling, return_exceptions=True)
+        session.go.set()
+        assert await ps.get("/c") == "v"
+
+    assert calling.cancelled()
+    assert session.answered == session.asked
+    assert "/b" not in [call.body.get("Name") for call in machine.server.asked]
 
 
 @pytest.mark.parametrize("how", ["get", "get_many", "update"])

@@ -788,7 +788,9 @@ PARTS = st.sampled_from(
 @example("out/file")
 @example("abs")
 @example("loop/../../outside/file")
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 def test_no_name_leads_outside(folder: Path, files: Files, tmp_path: Path, name: str) -> None:
     """Nothing outside is read, written or deleted, and every error is a `S1cretsError`."""
     outside = tmp_path / "outside"

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 # hypothesis's own, of how it would print what it has generated
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 fuzzed = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 SCALARS = st.one_of(
     st.none(),

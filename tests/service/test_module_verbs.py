@@ -89,6 +89,12 @@ def test_a_provider_is_made_once_and_shared() -> None:
     assert isinstance(providers.provider("aws.sm"), SecretsManager)
 
 
+@pytest.mark.parametrize("name", ["aws.ps", "aws.sm", "files"])
+def test_a_class_says_as_what_it_is_registered(name: str) -> None:
+    """Apps find their own provider by that name."""
+    assert providers.provider(name).awaited.registered_as == name
+
+
 @pytest.mark.parametrize("name", ["aws", "AWS.SM", "", None, 5, ["aws.sm"]])
 @pytest.mark.parametrize("verb", VERBS)
 async def test_an_unknown_provider(name: Any, verb: str) -> None:

@@ -254,7 +254,7 @@ class TestWhatIsWritten:
     def test_its_options(self) -> None:
         """Those of every provider, and its own."""
         for options, kind, words in (
-            ({"cache_ttl": 5}, TypeError, r"it belongs in cache_args=\{'cache_ttl'"),
+            ({"cache_ttl": 5}, TypeError, r"did you mean cache_args=\{'cache_ttl'"),
             ({"deadlin": 5}, TypeError, "did you mean deadline"),
             ({"deadline": "5"}, TypeError, "deadline must be int or float, not str"),
             ({"cache_args": 5}, TypeError, "cache_args must be a dict, not int"),

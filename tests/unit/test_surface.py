@@ -26,9 +26,10 @@ MODULES = [
     *sorted(found.name for found in pkgutil.walk_packages(s1crets.__path__, "s1crets.")),
 ]
 LAYERS = [
-    ["s1crets.errors", "s1crets._sentinels", "s1crets._version", "s1crets._aliases"],
+    ["s1crets.errors", "s1crets._version", "s1crets._aliases"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
-    ["s1crets._runtime", "s1crets._batcher"],
+    ["s1crets._runtime"],
+    ["s1crets._per_loop", "s1crets._batcher"],
     ["s1crets.cache.entry", "s1crets.cache.freshness"],
     ["s1crets.cache.single_flight", "s1crets.cache.encryption", "s1crets.cache.refresh"],
     ["s1crets.cache.backends"],

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s1crets._keypath import keys_of
+from s1crets._keypath import MISSING, UNSET, keys_of
 from s1crets._redaction import redact
-from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import CachedValue, dump, load
 from s1crets.errors import InvalidValueError
 from s1crets.providers.store import encode

@@ -1,4 +1,8 @@
-"""Clients: one per event loop, created on first use. All requests go through `Clients`."""
+"""Clients: one per event loop, created on first use. All requests go through `Clients`.
+
+A response that redirects or is too large is rejected by the HTTP session, and not requested again.
+aiohttp would send a new value and the session token to wherever a redirect points.
+"""
 
 from __future__ import annotations
 
@@ -15,19 +19,30 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, contextmanager, nullcontext
 from contextvars import ContextVar
-from functools import partial
+from functools import cache, partial
 from typing import Any, TypeVar
 
+from s1crets._per_loop import PerLoop
 from s1crets._redaction import Redacted, strip_traceback
-from s1crets._runtime import PerLoop
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws._credentials import CredentialSource
-from s1crets.providers.aws._errors import Request, malformed, refused, translated, translation
-from s1crets.providers.aws._retry import Waits, govern, http_session, unbind
+from s1crets.providers.aws._errors import (
+    RejectedResponse,
+    Request,
+    malformed,
+    refused,
+    translated,
+    translation,
+)
+from s1crets.providers.aws._retry import Attempts, govern
 from s1crets.providers.aws._session import ClientSpec, prepare
 
 R = TypeVar("R")
+
+# Bytes of a response: 20 secrets of 64 KiB fit, each character written as `\u0000`.
+_LARGEST = 8 * 2**20
+_REDIRECTS = range(300, 400)
 
 _is_ours: ContextVar[bool] = ContextVar("s1crets_call", default=False)
 
@@ -67,7 +82,7 @@ class Clients:
         self.spec = spec
         self.credentials = CredentialSource(spec)
         # The generator must not refer to this object, or it would never become garbage.
-        self._idle: list[tuple[Any, Waits]] = []
+        self._idle: list[Any] = []  # closed clients, each with its `Attempts`
         self._per_loop: PerLoop[Any] = PerLoop(partial(_opened, spec, self.credentials, self._idle))
 
     async def aclose(self) -> None:
@@ -184,36 +199,35 @@ def _check_token(page: Any, seen: set[str]) -> None:
 
 
 async def _opened(
-    spec: ClientSpec, source: CredentialSource, idle: list[tuple[Any, Waits]], request: Request
+    spec: ClientSpec, source: CredentialSource, idle: list[Any], request: Request
 ) -> AsyncGenerator[Any, None]:
     """Open a client, yield it, and close it when this generator is closed.
 
     To create one takes 30 times the CPU of a request. So those of loops that have ended are opened
     again: programs may have a loop per call, such as functions on AWS Lambda.
     """
-    client, waits = idle.pop() if idle else (None, Waits())
+    opened: Any = idle.pop() if idle else None
     try:
         async with AsyncExitStack() as stack:
             with translated(request):
-                if client is None:
-                    client = await _created(spec, source, request, stack, waits)
+                if opened is None:
+                    opened = await _created(spec, source, request, stack)
+                    client, attempts = opened
                 else:
-                    unbind(client)
+                    client, attempts = opened
+                    # Its lock may be bound to a loop that has ended. There is no public access.
+                    client._endpoint.http_session._sessions_lock = asyncio.Lock()  # noqa: SLF001
                     await stack.enter_async_context(client)
-            stack.push_async_callback(waits.aclose)
+            stack.push_async_callback(attempts.aclose)
             yield client
     except GeneratorExit:  # raised by the `yield`, and not replaced by a failure to close
-        idle.append((client, waits))
+        idle.append(opened)
         raise
 
 
 async def _created(
-    spec: ClientSpec,
-    source: CredentialSource,
-    request: Request,
-    stack: AsyncExitStack,
-    waits: Waits,
-) -> Any:
+    spec: ClientSpec, source: CredentialSource, request: Request, stack: AsyncExitStack
+) -> tuple[Any, Attempts]:
     """Create a client, opened until `stack` is closed."""
     session, region = await prepare(spec)
     request.region = spec.counters.region = region
@@ -222,8 +236,7 @@ async def _created(
     client = await stack.enter_async_context(
         signing.create_client(spec.service.name, region_name=region, config=_config(spec))
     )
-    govern(client, spec, credentials, waits)
-    return client
+    return client, govern(client, spec, credentials)
 
 
 def _config(spec: ClientSpec) -> Any:
@@ -241,3 +254,62 @@ def _config(spec: ClientSpec) -> Any:
         # "adaptive" took 200 s where "standard" took 1.7 s. The environment must not decide.
         retries={"mode": "standard", "total_max_attempts": spec.retry},
     )
+
+
+@cache
+def http_session() -> Any:
+    """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
+    from aiobotocore.httpsession import AIOHTTPSession
+    from botocore.exceptions import HTTPClientError
+
+    class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            # To read the certificates takes 30 ms, for each event loop that opens the client.
+            self._build_ssl_contexts = cache(super()._build_ssl_contexts)
+
+        async def send(self, request: Any) -> Any:
+            try:
+                return await super().send(request)
+            except HTTPClientError as error:  # it would be sent again
+                if isinstance(rejected := error.kwargs.get("error"), RejectedResponse):
+                    raise rejected from None
+                raise
+
+        async def _get_session(self, proxy_url: str | None) -> _HttpClient:
+            return _HttpClient(await super()._get_session(proxy_url))
+
+    return HttpSession
+
+
+class _HttpClient:
+    """The part of aiohttp's `ClientSession` that aiobotocore uses."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    async def request(self, method: str, **options: Any) -> _HttpResponse:
+        response = await self._session.request(method, allow_redirects=False, **options)
+        if response.status in _REDIRECTS:
+            response.close()
+            raise RejectedResponse(f"a redirect (HTTP {response.status}), which is never followed")
+        return _HttpResponse(response)
+
+
+class _HttpResponse:
+    """The part of aiohttp's `ClientResponse` that aiobotocore uses."""
+
+    def __init__(self, response: Any) -> None:
+        self._response = response
+        self.url, self.status = response.url, response.status
+        self.raw_headers = response.raw_headers
+
+    async def read(self) -> bytes:
+        """Return the body as it was sent: aiobotocore does not decompress it."""
+        try:
+            await self._response.content.readexactly(_LARGEST + 1)
+        except asyncio.IncompleteReadError as end:
+            return end.partial
+        finally:
+            self._response.close()  # a connection whose response was read is in the pool by now
+        raise RejectedResponse(f"the response has more than {_LARGEST:,} bytes")

@@ -7,6 +7,7 @@ responses nor the output of programs are shown.
 
 from __future__ import annotations
 
+import copy
 import re
 import subprocess
 from collections.abc import Iterator
@@ -45,9 +46,9 @@ _REMEDIES = {
     "container-role": "check whether that source of credentials answers, and the token file",
     "custom-process": "run the command: it must print the credentials as a JSON object (its output"
     " is not shown here)",
+    "login": "log in again with `aws login`",
+    "sso": "log in again with `aws sso login`",
 }
-# The whole message is one line, which ends with what to do.
-_LOGINS = {"login": "aws login", "sso": "aws sso login"}
 _SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
 _NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
 _MFA = "an MFA code is required, and there is no terminal to ask for it"
@@ -101,14 +102,14 @@ def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
     try:
         with _clients_closed(session):
             session.register_component("data_loader", shared_loader(session))
-            retries = {"mode": "standard", "total_max_attempts": 2}
-            config = Config(
-                connect_timeout=_TIMEOUT,
-                read_timeout=_TIMEOUT,
-                retries=retries,
-                parameter_validation=False,  # its errors contain values
+            session.set_default_client_config(
+                Config(
+                    connect_timeout=_TIMEOUT,
+                    read_timeout=_TIMEOUT,
+                    retries={"mode": "standard", "total_max_attempts": 2},
+                    parameter_validation=False,  # its errors contain values
+                )
             )
-            session.set_default_client_config(config)
             _limit_processes(session)
             credentials = Credentials(*source[:3]) if source else session.get_credentials()
             if credentials and (role := sts_args.get("RoleArn")):
@@ -181,7 +182,7 @@ def _usable(credentials: Any, keys: Any) -> Any:
 def _unresolved(error: BaseException, profile: str | None) -> Unresolved:
     """Return the description of a failure, with its source and a remedy, and without a secret."""
     if isinstance(error, Unresolved):
-        return Unresolved(error.problem, error.remedy, error.kind)
+        return copy.copy(error)  # without its frames
     method, profile, role = _origin(error, profile or "default")
     source = _SOURCES.get(method, "the settings of profile {!r}").format(profile)
     words, remedy, kind = _meaning(error, method)
@@ -218,8 +219,6 @@ def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsE
         words, remedy = EXPIRED, CLOCK
     elif "MissingDependencyException" in kinds:
         words, remedy = f"botocore[crt] is not installed [{name}]", "pip install 's1crets[login]'"
-    elif method in _LOGINS:
-        words, remedy = f"{words}: log in again with `{_LOGINS[method]}`", ""
     elif re.search(r"non 200 response (401|403)", words):
         remedy = f"{remedy}; {_TRUST}"
     if not kinds.isdisjoint(_CONFIGURATION) or type(error) is ValueError:

@@ -55,9 +55,6 @@ class Credentials:
         find: returns credentials, given those of the `session`; blocks. None: those are the result.
         session: the caller's own session, if any.
         clock: wall-clock seconds; `timer`: monotonic seconds. Both are injected by tests.
-
-    Attributes:
-        found: what was resolved last. It may be used until it is `due`.
     """
 
     def __init__(
@@ -72,7 +69,7 @@ class Credentials:
         self._session = session
         self.clock = clock
         self._backoff = Backoff(_PAUSE, _LONGEST_PAUSE, timer=timer)
-        self.found: Found | None = None
+        self.found: Found | None = None  # what was resolved last; it may be used until it is `due`
         self._failure = Unresolved("", "")
         self._flights: SingleFlight[str, None] = SingleFlight()
         self._timer = timer
@@ -120,14 +117,11 @@ class Credentials:
         if self._find is None or isinstance(source, Unresolved):
             self._take(source)
             return
-        if not self.is_pending:
+        find, keys = self._find, source and source[0]
+        if self._thread is None or self._thread.done():
             self._started = self._timer()
-            self._thread = _in_thread(self._run, source and source[0])
-        await asyncio.wrap_future(self._thread)  # type: ignore[arg-type]
-
-    def _run(self, source: Any) -> None:
-        assert self._find is not None  # for mypy
-        self._take(self._find(source))
+            self._thread = _in_thread(lambda: self._take(find(keys)))
+        await asyncio.wrap_future(self._thread)
 
     def _take(self, outcome: Any) -> None:
         """Use the result of an attempt: keys, method and expiry, or the reason why not."""
@@ -151,7 +145,7 @@ class Credentials:
         )
 
 
-def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
+def _in_thread(run: Callable[[], None]) -> Future[None]:
     """Start a daemon thread: a program that ends does not wait for a source that hangs."""
     check_can_start_thread()
     done: Future[None] = Future()
@@ -160,7 +154,7 @@ def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
 
     def work() -> None:
         try:
-            context.run(run, source)
+            context.run(run)
         finally:
             done.set_result(None)
 
@@ -169,15 +163,11 @@ def _in_thread(run: Callable[[Any], None], source: Any) -> Future[None]:
 
 
 class CredentialSource:
-    """The source of a provider's credentials, which its other providers may share.
-
-    Attributes:
-        latest: the credentials that were needed last.
-    """
+    """The source of a provider's credentials, which its other providers may share."""
 
     def __init__(self, spec: ClientSpec) -> None:
         self._spec = spec
-        self.latest: Credentials | None = None
+        self.latest: Credentials | None = None  # those that were needed last
 
     async def signing(self, session: Any, region: str) -> tuple[Any, Credentials]:
         """Return a session like `session` that has the credentials, and those."""
@@ -221,9 +211,8 @@ def _settings(session: Any, region: str) -> tuple[str, str]:
     partition = region
     with suppress(UnknownRegionError):
         partition = session.get_partition_for_region(region)
-    return hashlib.sha256(
-        "\0".join(parts).encode("utf-8", "surrogateescape")
-    ).hexdigest(), partition
+    joined = "\0".join(parts).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(joined).hexdigest(), partition
 
 
 def file_digest(path: str) -> str:

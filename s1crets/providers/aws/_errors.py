@@ -47,22 +47,13 @@ class Request:
         return f"{request}: {problem}" + (f"; {remedy}" if remedy else "")
 
 
+@dataclass(eq=False)
 class Unresolved(Exception):  # noqa: N818  # it is translated for each request
-    """A failure to resolve credentials or settings, without a secret.
+    """A failure to resolve credentials or settings, without a secret."""
 
-    Attributes:
-        problem: the source and what is wrong with it.
-        remedy: what to do.
-        kind: our class for it.
-    """
-
-    def __init__(
-        self, problem: str, remedy: str, kind: type[S1cretsError] = CredentialsError
-    ) -> None:
-        super().__init__(problem, remedy, kind)
-        self.problem = problem
-        self.remedy = remedy
-        self.kind = kind
+    problem: str  # the source, and what is wrong with it
+    remedy: str
+    kind: type[S1cretsError] = CredentialsError
 
 
 _Meaning: TypeAlias = tuple[str, type[S1cretsError]]
@@ -90,30 +81,9 @@ _FOREIGN_KEY = (
 _SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
 _QUOTA = "delete what is not needed, or have the account's quota raised", QuotaExceededError
 _NAME = "correct the name", InvalidNameError
-_NO_SLASH = "begin the name of a parameter with / if it contains one", InvalidNameError
-_PARAMETER_NAME = (
-    "names consist of letters, digits and . - _ / and begin with / if they contain one",
-    InvalidNameError,
-)
-_RESERVED = "names that begin with aws or ssm are reserved: take another name", InvalidNameError
 _LEVELS = "a name can have at most 15 levels: shorten it", InvalidNameError
 _VALUE = "correct the value", InvalidValueError
-_NESTED = "a value can't contain {{ssm:…}}: leave it out", InvalidValueError
-_TOO_LONG = (
-    "the standard tier takes 4,096 bytes: pass tier='Advanced', which takes 8,192",
-    InvalidValueError,
-)
-_PATTERN = (
-    "the value must match the parameter's AllowedPattern: correct the value or the pattern",
-    InvalidValueError,
-)
 _SETTING = "correct the setting that the message names", ConfigurationError
-_DOWNGRADE = (
-    "leave tier out; a parameter returns to the standard tier only if it is deleted and created",
-    ConfigurationError,
-)
-_CHANGED_TYPE = "the type of a parameter can't change: delete it first", ConfigurationError
-_POLICIES = "correct the policies of the parameter", ConfigurationError
 _ROLE = "correct the items of sts_args", ConfigurationError
 _CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
@@ -157,12 +127,11 @@ CODES = _table(
     (_NAME, "InvalidFilterKey InvalidFilterOption InvalidFilterValue"),
     (_NAME, "InvalidParameterException ValidationException"),
     (_LEVELS, "HierarchyLevelLimitExceededException"),
-    (_PATTERN, "ParameterPatternMismatchException"),
-    (_CHANGED_TYPE, "HierarchyTypeMismatchException"),
-    (_SETTING, "InvalidAllowedPatternException UnsupportedParameterType"),
-    (_SETTING, "MalformedPolicyDocumentException PreconditionNotMetException"),
-    (_POLICIES, "IncompatiblePolicyException InvalidPolicyAttributeException"),
-    (_POLICIES, "InvalidPolicyTypeException"),
+    (_VALUE, "ParameterPatternMismatchException"),
+    (_SETTING, "HierarchyTypeMismatchException IncompatiblePolicyException"),
+    (_SETTING, "InvalidAllowedPatternException InvalidPolicyAttributeException"),
+    (_SETTING, "InvalidPolicyTypeException MalformedPolicyDocumentException"),
+    (_SETTING, "PreconditionNotMetException UnsupportedParameterType"),
     (_UNKNOWN, "InvalidRequestException"),
 )
 THROTTLES = frozenset(code for code, (_, kind) in CODES.items() if kind is ThrottledError)
@@ -194,19 +163,14 @@ _TEXTS = [
         (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
         ("different aws account.*default kms", _FOREIGN_KEY),
         (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
-        ("reserved parameter name", _RESERVED),
-        (_ARGUMENT + "nest another parameter", _NESTED),
-        (_ARGUMENT + "standard tier parameters support", _TOO_LONG),
-        (_ARGUMENT + "downgrade a parameter", _DOWNGRADE),
-        (_ARGUMENT + "(fully qualified name|begin with a forward slash)", _NO_SLASH),
-        (_ARGUMENT + "parameter name: can't be prefixed", _PARAMETER_NAME),
+        ("reserved parameter name", _NAME),
         (
             _ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)",
             _VALUE,
         ),
         (
-            _ARGUMENT
-            + "at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type)",
+            _ARGUMENT + "(downgrade a parameter"
+            "|at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type))",
             _SETTING,
         ),
     )
@@ -292,7 +256,7 @@ def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1
     if meaning == _NAME and request.values and not re.search(r"\bname\b", words, re.IGNORECASE):
         meaning = "correct the name, the value or the setting in question", InvalidValueError
     remedy, kind = meaning
-    if meaning in (_NAME, _NO_SLASH, _NOT_FOUND, _PARAMETER_NAME):
+    if meaning in (_NAME, _NOT_FOUND):
         remedy = _other_name(request) or remedy
     action = _action(request, words, is_of_kms=kind is DecryptionError)
     error = kind(request.message(f"{words} [{code}]".strip(), remedy.replace("{action}", action)))

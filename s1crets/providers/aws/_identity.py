@@ -15,10 +15,9 @@ import anyio
 
 from s1crets._runtime import run_in_thread
 from s1crets.cache.scope import Scope
-from s1crets.providers.aws._client import Clients, quiet
+from s1crets.providers.aws._client import Clients, http_session, quiet
 from s1crets.providers.aws._credentials import FILES, CredentialSource, file_digest
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._retry import http_session
 from s1crets.providers.aws._services import STS
 from s1crets.providers.aws._session import configured_endpoint, load_models, prepare
 

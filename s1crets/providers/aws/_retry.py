@@ -1,4 +1,4 @@
-"""Retries, rate limiting, and what an attempt may receive.
+"""Retries and rate limiting.
 
 No request is sent more than `retry` times.
 
@@ -11,9 +11,6 @@ AWS throttles for the first time; then the rate grows slowly, and drops whenever
 again. botocore's "adaptive" mode does this for each client, and took 200 s for a job that needs 10.
 A request has few attempts. So a request that AWS throttled is sent before those that were not sent
 yet, after a pause in which the quota recovers, and its third attempt only after a silence.
-
-A response that redirects or is too large is rejected by the HTTP session, and not requested again.
-aiohttp would send a new value and the session token to wherever a redirect points.
 """
 
 from __future__ import annotations
@@ -24,13 +21,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
-from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 
-from s1crets._runtime import LoopLocal, cancel_and_wait, new_lock, on_fork, outcome_of
-from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES, RejectedResponse
+from s1crets._per_loop import LoopLocal
+from s1crets._runtime import cancel_and_wait, new_lock, on_fork, outcome_of
+from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES
 
 if TYPE_CHECKING:
     from s1crets.providers.aws._credentials import Credentials
@@ -38,7 +35,7 @@ if TYPE_CHECKING:
 
     _Locks = tuple[asyncio.Lock, asyncio.Lock]
 
-T = TypeVar("T")
+R = TypeVar("R")
 
 _FIRST = 4.0  # requests per second, at least, after AWS has throttled for the first time
 _SLOWEST = 0.5  # requests per second
@@ -50,10 +47,6 @@ _SILENCE = 0.5  # seconds, at least, before a third attempt
 _HOPELESS = 4  # decreases without any accepted request after which queued requests give up
 _PAUSE = 1.0  # seconds, at most, before the next request after AWS has throttled
 _QUIET = 60.0  # seconds without throttling after which requests are not delayed any more
-
-# Bytes of a response: 20 secrets of 64 KiB fit, each character written as `\u0000`.
-_LARGEST = 8 * 2**20
-_REDIRECTS = range(300, 400)
 
 # Keys in the context that botocore passes from attempt to attempt.
 _RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
@@ -155,159 +148,97 @@ class RateLimiter:
         return 1 if self.rate is None else max(1, 5 / self.rate)
 
 
-class Waits:
-    """What requests of a client wait for, until the client is closed."""
+class Attempts:
+    """Handlers of botocore's events: what each attempt of a client's requests needs and costs."""
 
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[Any]] = set()
+    def __init__(self, spec: ClientSpec, credentials: Credentials) -> None:
+        self._spec = spec
+        self._credentials = credentials
+        self._waiting: set[asyncio.Task[Any]] = set()  # for credentials
 
-    async def outcome(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of `work`; a cancelled caller leaves it running."""
+    async def aclose(self) -> None:
+        """End all waiting: the calls fail at once."""
+        for task in list(self._waiting):
+            await cancel_and_wait(task)
+
+    async def _outcome(self, work: Coroutine[Any, Any, R]) -> R:
+        """Return the result of `work`. Closing the client ends it, a cancelled caller does not.
+
+        Otherwise a renewal that takes longer than the calls' deadline would never succeed.
+        """
         task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
+        self._waiting.add(task)
         task.add_done_callback(self._ended)
         return await outcome_of(task)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        self._waiting.discard(task)
         _ = task.cancelled() or task.exception()  # or asyncio logs that nobody retrieved it
 
-    async def aclose(self) -> None:
-        """End all waiting."""
-        for task in list(self._tasks):
-            await cancel_and_wait(task)
-
-
-def unbind(client: Any) -> None:
-    """Replace the lock of a client, which may be bound to a loop that has ended."""
-    http = client._endpoint.http_session  # noqa: SLF001  # there is no public access
-    http._sessions_lock = asyncio.Lock()  # noqa: SLF001
-
-
-def govern(client: Any, spec: ClientSpec, credentials: Credentials, waits: Waits) -> None:
-    """Apply credentials, rate limits, retries and counters to all requests of a client."""
-    from botocore.exceptions import ClientError
-
-    async def before_signing(request: Any, operation_name: str, **_: Any) -> None:
-        quota = spec.service.quotas.get(operation_name, operation_name)
-        rate, context = spec.limits[quota], request.context
+    async def before_signing(self, request: Any, operation_name: str, **_: Any) -> None:
+        """Wait until the request may be sent, and give it the current keys."""
+        quota = self._spec.service.quotas.get(operation_name, operation_name)
+        rate, context = self._spec.limits[quota], request.context
         if not await rate.acquire(context.get(_THROTTLED, 0)):
             message = "other requests have been throttled for too long"
-            raise ClientError(
-                {"Error": {"Code": "ThrottlingException", "Message": message}}, operation_name
-            )
+            error = {"Code": "ThrottlingException", "Message": message}
+            raise _client_error({"Error": error}, operation_name)
         context[_RATE], context[_SENT] = rate, rate.clock()
-        found = credentials.found
-        if found is None or credentials.clock() >= found.due:
-            found = await waits.outcome(credentials.get())
+        found = self._credentials.found
+        if found is None or self._credentials.clock() >= found.due:
+            found = await self._outcome(self._credentials.get())
         context[_CREDENTIALS] = found
         context.setdefault("signing", {})["request_credentials"] = found.keys
 
-    def before_send(request: Any, event_name: str, **_: Any) -> None:
+    def before_send(self, request: Any, event_name: str, **_: Any) -> None:
+        """Count the attempt."""
         operation = event_name.rsplit(".", 1)[-1]
         attempt = request.headers.get("amz-sdk-request", b"")
         attempt = attempt if isinstance(attempt, bytes) else attempt.encode()
         again = b"attempt=1;" not in attempt + b";"
-        counters = spec.counters
+        counters = self._spec.counters
         counters.requests[operation] += 1
         counters.retried += again
         if observer := counters.observer:
             observer.sent(again=again)
 
     async def needs_retry(
-        response: Any, operation: Any, request_dict: Any, attempts: int, **_: Any
+        self, response: Any, operation: Any, request_dict: Any, attempts: int, **_: Any
     ) -> float | None:
+        """Return 0 to send the request again, None to leave that to botocore."""
         if response is None:
             return None
         context = request_dict["context"]
         code = (response[1].get("Error") or {}).get("Code")
         if code in THROTTLES:
             context[_RATE].throttled(context[_SENT])
-            spec.counters.was_throttled()
+            self._spec.counters.was_throttled()
             context[_THROTTLED] = context.get(_THROTTLED, 0) + 1
         else:
             context[_RATE].accepted(context[_SENT])
             if code in QUOTAS:  # botocore takes LimitExceededException for throttling
-                raise ClientError(response[1], operation.name)
+                raise _client_error(response[1], operation.name)
             if code not in EXPIRED or context.get(_RENEWED):
                 return None
             context[_RENEWED] = True
-            await waits.outcome(credentials.renew(context[_CREDENTIALS]))
-        return 0.0 if attempts < spec.retry else None
+            await self._outcome(self._credentials.renew(context[_CREDENTIALS]))
+        return 0.0 if attempts < self._spec.retry else None
 
+
+def _client_error(response: Any, operation: str) -> Exception:
+    from botocore.exceptions import ClientError
+
+    error: Exception = ClientError(response, operation)
+    return error
+
+
+def govern(client: Any, spec: ClientSpec, credentials: Credentials) -> Attempts:
+    """Apply credentials, rate limits, retries and counters to all requests of a client."""
     events, service = client.meta.events, client.meta.service_model.service_id.hyphenize()
+    attempts = Attempts(spec, credentials)
     # Before botocore's own handlers: a request is signed after the wait, and of the answers to
     # "needs-retry" the first one counts.
-    events.register_first(f"request-created.{service}", before_signing)
-    events.register_first(f"needs-retry.{service}", needs_retry)
-    events.register("before-send", before_send)
-
-
-@cache
-def http_session() -> Any:
-    """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
-    from aiobotocore.httpsession import AIOHTTPSession
-    from botocore.exceptions import HTTPClientError
-
-    class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self._contexts: dict[str | None, Any] = {}
-
-        def _build_ssl_contexts(self, proxy_url: str | None) -> Any:
-            # To read the certificates takes 30 ms, for each event loop that opens the client.
-            if proxy_url not in self._contexts:
-                self._contexts[proxy_url] = super()._build_ssl_contexts(proxy_url)
-            return self._contexts[proxy_url]
-
-        async def send(self, request: Any) -> Any:
-            try:
-                return await super().send(request)
-            except HTTPClientError as error:  # it would be sent again
-                if isinstance(rejected := error.kwargs.get("error"), RejectedResponse):
-                    raise rejected from None
-                raise
-
-        async def _get_session(self, proxy_url: str | None) -> _HttpClient:
-            return _HttpClient(await super()._get_session(proxy_url))
-
-    return HttpSession
-
-
-class _HttpClient:
-    """The part of aiohttp's `ClientSession` that aiobotocore uses."""
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-
-    async def request(self, method: str, **options: Any) -> _HttpResponse:
-        response = await self._session.request(method, allow_redirects=False, **options)
-        if response.status in _REDIRECTS:
-            response.close()
-            raise RejectedResponse(f"a redirect (HTTP {response.status}), which is never followed")
-        return _HttpResponse(response)
-
-
-class _HttpResponse:
-    """The part of aiohttp's `ClientResponse` that aiobotocore uses."""
-
-    def __init__(self, response: Any) -> None:
-        self._response = response
-        self.url, self.status = response.url, response.status
-        self.raw_headers = response.raw_headers
-
-    async def read(self) -> bytes:
-        """Return the body as it was sent: aiobotocore does not decompress it."""
-        parts: list[bytes] = []
-        left = _LARGEST
-        try:
-            async for part in self._response.content.iter_any():  # at most 256 KiB
-                parts.append(part)
-                left -= len(part)
-                if left < 0:
-                    break
-        finally:
-            self._response.close()  # a connection whose response was read is in the pool by now
-        if left < 0:
-            raise RejectedResponse(f"the response has more than {_LARGEST:,} bytes")
-        return b"".join(parts)
+    events.register_first(f"request-created.{service}", attempts.before_signing)
+    events.register_first(f"needs-retry.{service}", attempts.needs_retry)
+    events.register("before-send", attempts.before_send)
+    return attempts

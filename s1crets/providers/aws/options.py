@@ -89,20 +89,10 @@ def redacted(options: ProviderOptions) -> ProviderOptions:
 
 
 def _hint(name: str) -> str:
-    own = ProviderOptions.__annotations__
-    inner = {"cache_args": CACHE_ARGS, "sts_args": _STS_ARGS}
-    for outer, known in inner.items():
-        if name in known:
-            return f"it belongs in {outer}={{{name!r}: ...}}"
-    # The region is an item of another name.
-    meant = {"region": "sts_args={'aws_region': ...}"}
-    for outer, known in inner.items():
-        meant.update((one, f"{outer}={{{one!r}: ...}}") for one in known)
-    found = suggestion(name, [*own, *meant])
-    similar = found.removeprefix("did you mean ").removesuffix("?")
-    if found == similar:
-        return suggestion(name, own)
-    return f"did you mean {meant.get(similar, similar)}?"
+    elsewhere = {"region": "sts_args={'aws_region': ...}"}
+    for outer, known in (("cache_args", CACHE_ARGS), ("sts_args", _STS_ARGS)):
+        elsewhere.update((one, f"{outer}={{{one!r}: ...}}") for one in known)
+    return suggestion(name, ProviderOptions.__annotations__, elsewhere)
 
 
 def checked(options: ProviderOptions) -> dict[str, Any]:

@@ -13,10 +13,9 @@ from typing import Any, Literal, TypeVar
 
 import anyio
 
-from s1crets._keypath import KeyPath, keys_of
+from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
 from s1crets._runtime import not_asyncio
-from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import distinct
@@ -313,6 +312,7 @@ class AsyncParameterStore(AwsProvider):
     """
 
     service = PARAMETER_STORE.title
+    registered_as = "aws.ps"
     _store_type = SsmStore
 
     @cached_property

@@ -11,10 +11,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from s1crets._keypath import KeyPath
+from s1crets._keypath import MISSING, UNSET, KeyPath
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import not_asyncio
-from s1crets._sentinels import MISSING, UNSET
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
     AccessDeniedError,
@@ -242,6 +241,7 @@ class AsyncSecretsManager(AwsProvider):
     """
 
     service = SECRETS_MANAGER.title
+    registered_as = "aws.sm"
     _store_type = SecretsManagerStore
 
     async def get(
