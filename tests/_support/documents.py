@@ -190,29 +190,29 @@ class Reader:
         return self._run(shlex.split(line, comments=True), stdin)
 
     def _run(self, words: list[str], stdin: str = "") -> str:
+        if app := served(words):
+            return self._serve(app)
+        if words[:3] == ["python", "-m", "s1crets.testing"]:
+            return self._local_aws(words[3:])
         program, *args = words
         if program == "s1crets":
-            done = run(*args, stdin=stdin.encode())
-            output = (done.stdout + done.stderr).decode()
-            answers = {"check", "diff", "exists"}  # with their exit code
-            assert done.returncode == 0 or "s1crets: " in output or answers & set(args), output
-            return output
-        if program == "curl":
-            return self._curl(args)
-        if program == "pytest":
-            return self._pytest(args)
-        if words[:3] == ["python", "-m", "s1crets.testing"]:
-            return self._local_aws(args[2:])
-        if app := served(words):
-            self._serve(app)
-            return ""
-        if program == "python" and args[0].endswith(".py"):
-            self._files[args[0]] = True
-            self._monkeypatch.setattr(sys, "argv", args)
-            with captured() as output, contextlib.suppress(SystemExit):
-                runpy.run_path(args[0], run_name="__main__")
-            return output.getvalue()
-        return self._shell(shlex.join(words))
+            return self._s1crets(args, stdin)
+        run = {"curl": self._curl, "pytest": self._pytest, "python": self._script}.get(program)
+        return run(args) if run else self._shell(shlex.join(words))
+
+    def _s1crets(self, args: list[str], stdin: str) -> str:
+        done = run(*args, stdin=stdin.encode())
+        output = (done.stdout + done.stderr).decode()
+        answers = {"check", "diff", "exists"}  # with their exit code
+        assert done.returncode == 0 or "s1crets: " in output or answers & set(args), output
+        return output
+
+    def _script(self, args: list[str]) -> str:
+        self._files[args[0]] = True
+        self._monkeypatch.setattr(sys, "argv", args)
+        with captured() as output, contextlib.suppress(SystemExit):
+            runpy.run_path(args[0], run_name="__main__")
+        return output.getvalue()
 
     def _shell(self, line: str) -> str:
         """Let a shell run a line: it takes half a second, so few lines should need one."""
@@ -247,13 +247,14 @@ class Reader:
 
     # Web apps
 
-    def _serve(self, app: str) -> None:
+    def _serve(self, app: str) -> str:
         module, _, name = app.partition(":")
         found = getattr(self._load(module), name or "app")
         if inspect.isfunction(found):  # python -m aiohttp.web module:function
             found = found([])
         self._server.close()  # the former one
         self._ask = self._server.enter_context(client_of(found, self._runner))
+        return ""
 
     def _curl(self, args: list[str]) -> str:
         assert self._ask, "no server is running"

@@ -73,7 +73,9 @@ def test_commands_that_are_not_run_have_valid_options(page: Path) -> None:
 def accept(words: list[str]) -> None:
     """Let click parse a command line."""
     with main.make_context("s1crets", list(words)) as context:
-        name, command, rest = main.resolve_command(context, [*context._protected_args, *context.args])
+        name, command, rest = main.resolve_command(
+            context, [*context._protected_args, *context.args]
+        )
         assert command
         command.make_context(name, rest, parent=context)
 

@@ -53,7 +53,9 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     """Once."""
     listed = []
     for page in SITE:
-        for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.M | re.S):
+        for tree in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+        ):
             names = [line for line in tree.splitlines() if line and not line.startswith(":")]
             listed += [(page.parent / f"{name}.md").resolve() for name in names]
 

@@ -1,4 +1,4 @@
-"""The reference: every public name has a docstring and a place on a page, and tables are complete."""
+"""The reference: every public name is documented and on a page, and tables are complete."""
 
 from __future__ import annotations
 
@@ -98,7 +98,9 @@ def described() -> set[str]:
     found = set()
     for text in REFERENCE.values():
         module = ""
-        for kind, target in re.findall(r"^\.\. (currentmodule|auto\w+):: (\S+)", text, re.M):
+        for kind, target in re.findall(
+            r"^\.\. (currentmodule|auto\w+):: (\S+)", text, re.MULTILINE
+        ):
             if kind == "currentmodule":
                 module = target
             elif kind == "automodule":
@@ -107,7 +109,7 @@ def described() -> set[str]:
                 found.add(target if target.startswith("s1crets.") else f"{module}.{target}")
         found |= {
             f"{parent}.{name}"
-            for name in re.findall(r"^```\{options\} (\w+)", text, re.M)
+            for name in re.findall(r"^```\{options\} (\w+)", text, re.MULTILINE)
             for parent in ("s1crets.cache.options", "s1crets.providers.aws.options")
         }
     return found
@@ -154,12 +156,7 @@ def test_the_table_of_methods_is_complete() -> None:
 
 def test_the_tree_of_errors_is_the_code_s() -> None:
     """With the builtin that each also is."""
-    tree = {
-        name: builtin
-        for name, builtin in re.findall(
-            r"[├└]── (\w+)(?: +also (\w+))?", REFERENCE["errors"], re.MULTILINE
-        )
-    }
+    tree = dict(re.findall(r"[├└]── (\w+)(?: +also (\w+))?", REFERENCE["errors"]))
     classes = {
         name: getattr(errors, name)
         for name in errors.__all__
@@ -185,7 +182,9 @@ def test_what_troubleshooting_quotes_is_what_s1crets_says() -> None:
     """So that a reader who searches for a message finds it."""
     page = (DOCS / "troubleshooting.md").read_text()
     said = re.sub(r'"\s*\n\s*r?f?"', "", SOURCES)  # literals over several lines
-    quoted = [one for bold in re.findall(r"^\*\*(.*)$", page, re.M) for one in code_in(bold)]
+    quoted = [
+        one for bold in re.findall(r"^\*\*(.*)$", page, re.MULTILINE) for one in code_in(bold)
+    ]
     assert len(quoted) > 30
 
     assert [one for one in quoted if not is_said(one, said)] == []
@@ -235,7 +234,8 @@ def test_every_command_is_generated() -> None:
 
 def test_what_is_wrong_is_found() -> None:
     """The checks of this file can fail."""
-    source = 'class A:\n    """A.\n\n    Attributes:\n        x: y\n    """\n    x: int\n    z: int\n'
+    attributes = '    """A.\n\n    Attributes:\n        x: y\n    """\n'
+    source = f"class A:\n{attributes}    x: int\n    z: int\ndef f(): ...\n"
 
-    assert undocumented(source + "def f(): ...") == ["A.z", "f"]
+    assert undocumented(source) == ["A.z", "f"]
     assert not is_said("no such message", SOURCES)
