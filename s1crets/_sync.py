@@ -9,7 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
 
 import anyio
@@ -25,7 +24,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -202,9 +200,7 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        for method in (provider.invalidate, provider.aclose):
-            with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-                _portal.run(_Call(method))
+        _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):

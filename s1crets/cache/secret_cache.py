@@ -44,6 +44,10 @@ class Source(ScopeSource, Protocol):
         """Return what the service has for a key."""
         ...
 
+    def aliases(self, path: str) -> Collection[str]:
+        """Return all names of a secret, under which it may be cached."""
+        ...
+
     def ancestors(self, path: str) -> Iterable[CacheKey]:
         """Return the keys of all paths whose entries may contain the secret."""
         ...
@@ -74,6 +78,7 @@ class SecretCache:
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        self.forget_scope = self._scope.forget
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -231,13 +236,16 @@ class SecretCache:
         if not key.secrets:
             await self._tier(key).drop(key)
             return
-        paths = [path for name in key.secrets for path in self._source.ancestors(name)]
+        names = list(
+            dict.fromkeys(n for secret in key.secrets for n in self._source.aliases(secret))
+        )
+        paths = [path for name in names for path in self._source.ancestors(name)]
         found = await asyncio.gather(*map(self._derived.find, paths))
-        is_in_path = any(not set(key.secrets).isdisjoint(path.raw) for path in found if path)
-        self._tokens.void(key.secrets, paths=is_in_path)
+        is_in_path = any(not set(names).isdisjoint(path.raw) for path in found if path)
+        self._tokens.void(names, paths=is_in_path)
         for tier in (self._keys, self._derived):
             # A name that does not exist may be requested all day: that must not write anything.
-            known = [name for name in key.secrets if await tier.has_entries(name)]
+            known = [name for name in names if await tier.has_entries(name)]
             if known or is_in_path:
                 await tier.invalidate(known, paths=is_in_path)
 
@@ -292,6 +300,10 @@ class SecretCache:
             await cancel_and_wait(task)  # the tiers remember what it should drop
         await self._keys.aclose()
         await self._derived.aclose()
+
+    def forget_failures(self) -> None:
+        """Fetch again what failed in an outage, although its pause is not over."""
+        self._backoff.failed_keys.clear()
 
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived

@@ -295,6 +295,18 @@ class AsyncProvider:
         await self._store.aclose()
         await self._cache.aclose()
 
+    async def start_afresh(self) -> None:
+        """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+            await self.invalidate()
+        with suppress(S1cretsError):
+            await self.aclose()
+        self._cache.forget_scope()
+
+    def forget_failures(self) -> None:
+        """Let the next calls send requests at once, however often they have failed: for tests."""
+        self._cache.forget_failures()
+
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()

@@ -138,8 +138,10 @@ def corrected_parameters(call: Call, backend: Any, response: dict[str, Any]) -> 
         if wanted := selectors.get((parameter["Name"], parameter["Version"])):
             parameter["Selector"] = wanted.pop()
         # A name of one level is the same with and without a slash, and returned as requested.
-        if parameter["Name"] not in plain and f"/{parameter['Name']}" in plain:
-            parameter["Name"] = f"/{parameter['Name']}"
+        own = parameter["Name"]
+        other = own[1:] if own.startswith("/") else f"/{own}"
+        if own not in plain and other in plain:
+            parameter["Name"] = other
     return response
 
 

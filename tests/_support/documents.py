@@ -310,8 +310,8 @@ def client_of(app: Any, runner: asyncio.Runner) -> Iterator[Callable[[str, list[
     from werkzeug.test import Client
 
     if isinstance(app, FastAPI):
-        with testclient.TestClient(app) as client:
-            yield lambda path, args: client.request(method_of(args), path).text + "\n"
+        with testclient.TestClient(app) as served:
+            yield lambda path, args: served.request(method_of(args), path).text + "\n"
     elif isinstance(app, web.Application):
 
         async def start() -> TestClient[Any, Any]:

@@ -336,10 +336,11 @@ class TestRefusals:
     def test_a_name_of_one_level(self, ssm: Any) -> None:
         """It is the same with and without a slash, and returned as it was requested."""
         ssm.put_parameter(Name="a", Value="fake", Type="String")
+        ssm.put_parameter(Name="/b", Value="fake", Type="String")
 
-        assert ssm.get_parameter(Name="/a")["Parameter"]["Name"] == "/a"
-        assert ssm.get_parameters(Names=["/a"])["Parameters"][0]["Name"] == "/a"
-        assert ssm.get_parameter(Name="a")["Parameter"]["Name"] == "a"
+        for name in ("a", "/a", "b", "/b"):
+            assert ssm.get_parameter(Name=name)["Parameter"]["Name"] == name
+            assert ssm.get_parameters(Names=[name])["Parameters"][0]["Name"] == name
 
     @pytest.mark.parametrize(
         ("role", "session"),

@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
     from s1crets.testing import LocalAws
 
-PAGES = [pytest.param(page, id=str(page.relative_to(ROOT))) for page in pages()]
-WITH_CODE = [
-    page for page in PAGES if RUN & {one.language for one in blocks(page.values[0].read_text())}
-]
+PAGES = pages()
+WITH_CODE = [page for page in PAGES if RUN & {one.language for one in blocks(page.read_text())}]
 
 
-@pytest.mark.parametrize("page", WITH_CODE)
+def titled(page: Path) -> str:
+    """Return the path of a page in the repository, as the name of a test."""
+    return str(page.relative_to(ROOT))
+
+
+
+
+@pytest.mark.parametrize("page", WITH_CODE, ids=titled)
 def test_a_page_does_what_it_says(
     s1crets_aws: LocalAws,
     redis: RedisServer,
@@ -46,7 +51,7 @@ def test_a_page_does_what_it_says(
         reader.read(page.read_text())
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=titled)
 def test_every_block_has_a_language(page: Path) -> None:
     """Otherwise nobody would run it. What is a file can be read."""
     for block in blocks(page.read_text()):
@@ -59,7 +64,7 @@ def test_every_block_has_a_language(page: Path) -> None:
             tomllib.loads(block.code)
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", PAGES, ids=titled)
 def test_commands_that_are_not_run_have_valid_options(page: Path) -> None:
     """Those in `bash` blocks: click accepts them."""
     for block in blocks(page.read_text()):

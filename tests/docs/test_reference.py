@@ -42,7 +42,8 @@ def public(scope: ast.Module | ast.ClassDef) -> Iterator[tuple[str, ast.stmt, st
     following = [*scope.body[1:], ast.Pass()]
     for statement, after in zip(scope.body, following, strict=True):
         if isinstance(statement, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            name, doc = statement.name, ast.get_docstring(statement)
+            name = statement.name
+            doc: object = ast.get_docstring(statement)
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             name, doc = statement.target.id, None
         else:

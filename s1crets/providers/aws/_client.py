@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 
 from s1crets._per_loop import PerLoop
 from s1crets._redaction import Redacted, strip_traceback
+from s1crets._runtime import start_daemon
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws._credentials import CredentialSource
@@ -89,6 +91,11 @@ class Clients:
         """Close the clients; the next call creates new ones."""
         await self._per_loop.aclose()
         self._idle.clear()
+
+    def forget_settings(self) -> None:
+        """Let the next clients have other settings and credentials."""
+        self.spec.settings.forget()
+        self.credentials.latest = None
 
     async def call(
         self,
@@ -229,13 +236,14 @@ async def _created(
     spec: ClientSpec, source: CredentialSource, request: Request, stack: AsyncExitStack
 ) -> tuple[Any, Attempts]:
     """Create a client, opened until `stack` is closed."""
-    session, region = await prepare(spec)
-    request.region = spec.counters.region = region
-    # Credentials come first: a client that was created without any would never get some.
-    signing, credentials = await source.signing(session, region)
-    client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=_config(spec))
-    )
+    with spec.settings.unchanged():
+        session, region = await prepare(spec)
+        request.region = spec.counters.region = region
+        # Credentials come first: a client that was created without any would never get some.
+        signing, credentials = await source.signing(session, region)
+        client = await stack.enter_async_context(
+            signing.create_client(spec.service.name, region_name=region, config=_config(spec))
+        )
     return client, govern(client, spec, credentials)
 
 
@@ -260,6 +268,7 @@ def _config(spec: ClientSpec) -> Any:
 def http_session() -> Any:
     """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp import ThreadedResolver
     from botocore.exceptions import HTTPClientError
 
     class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
@@ -267,6 +276,8 @@ def http_session() -> Any:
             super().__init__(*args, **kwargs)
             # To read the certificates takes 30 ms, for each event loop that opens the client.
             self._build_ssl_contexts = cache(super()._build_ssl_contexts)
+            resolver: Any = ThreadedResolver(_Lookups())  # type: ignore[arg-type]
+            self._connector_args: dict[str, Any] = {"resolver": resolver, **self._connector_args}
 
         async def send(self, request: Any) -> Any:
             try:
@@ -280,6 +291,18 @@ def http_session() -> Any:
             return _HttpClient(await super()._get_session(proxy_url))
 
     return HttpSession
+
+
+class _Lookups:
+    """The part of an event loop that aiohttp's resolver uses.
+
+    The loop's own threads would keep a program from ending as long as a DNS server does not answer.
+    """
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        """Return the addresses of a host."""
+        look_up = partial(socket.getaddrinfo, host, port, **options)
+        return await asyncio.wrap_future(start_daemon("s1crets DNS", look_up))
 
 
 class _HttpClient:

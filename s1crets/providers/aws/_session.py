@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import ssl
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,6 +33,67 @@ _MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart
 _loaders: dict[tuple[str, ...], Any] = {}
 
 
+# What decides which secrets a provider reads, and as whom. Keys are not part of it: a program may
+# replace expired ones.
+_SETTING = re.compile(
+    r"AWS_(CONFIG_FILE|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
+    r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN"
+    r"|SHARED_CREDENTIALS_FILE|WEB_IDENTITY_TOKEN_FILE)"
+)
+
+
+def environment_settings() -> dict[str, str]:
+    """Return the variables that decide about region, endpoint and identity."""
+    return {name: os.environ[name] for name in sorted(os.environ) if _SETTING.fullmatch(name)}
+
+
+class Settings:
+    """The settings in the environment that a provider has begun to use.
+
+    With others, clients of further event loops, or those opened after `aclose`, would read secrets
+    of another region or account into the same cache.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Accept any settings."""
+        self._first: dict[str, str] | None = None
+        self._in_use = False
+
+    def note(self) -> dict[str, str]:
+        """Return the current settings, which are those of the provider if it has none yet."""
+        now = environment_settings()
+        if self._first is None:
+            self._first = now
+        return now
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Reject settings that differ from those that the provider has begun to use."""
+        self._check(self.note())
+        try:
+            yield
+        except BaseException:
+            if not self._in_use:  # they may be corrected
+                self._first = None
+            raise
+        self._check(environment_settings())
+        self._in_use = True
+
+    def _check(self, now: dict[str, str]) -> None:
+        first = self._first or {}
+        changed = [n for n in sorted({*first, *now}) if first.get(n) != now.get(n)]
+        if changed:
+            raise Unresolved(
+                f"{', '.join(changed)} changed after the first use of this provider, whose cache"
+                " has secrets that were read with the former settings",
+                "create another provider",
+                ConfigurationError,
+            )
+
+
 @dataclass(frozen=True)
 class ClientSpec:
     """The properties of a provider's clients; some are the options of `ProviderOptions`."""
@@ -43,6 +106,7 @@ class ClientSpec:
     max_connections: int
     session: Any
     limits: Mapping[str, RateLimiter] = field(default_factory=partial(defaultdict, RateLimiter))
+    settings: Settings = field(default_factory=Settings)
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:

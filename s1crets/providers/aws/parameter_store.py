@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -37,9 +38,11 @@ from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetch
 
 R = TypeVar("R")
 
+_log = logging.getLogger("s1crets")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED = 1000  # references
+_EMPTY = "Parameter Store: there is nothing under %r; if it is the name of a parameter, use get"
 
 
 class SsmStore(AwsStore):
@@ -61,12 +64,15 @@ class SsmStore(AwsStore):
             path = path.rstrip("/") or "/"
         return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
 
+    def secrets(self, path: str) -> tuple[str, ...]:
+        """Return a parameter's name, without the space around it, ARN, version and label."""
+        return (_ARN.sub("", checked_name(path).strip()).partition(":")[0],)
+
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a parameter may be cached, without versions and labels."""
-        name, is_arn = _ARN.subn("", checked_name(path))
-        plain = name.partition(":")[0]
-        # An ARN doesn't tell whether the name of a parameter without a path begins with a slash.
-        return (plain, plain.lstrip("/")) if is_arn else (plain,)
+        """Return all names of a parameter: a name of one level is the same with a slash."""
+        (name,) = self.secrets(path)
+        other = name[1:] if name.startswith("/") else f"/{name}"
+        return (name,) if "/" in name[1:] else (name, other)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
         """Return the keys of all paths whose entries may contain the parameter."""
@@ -82,6 +88,9 @@ class SsmStore(AwsStore):
         if key.kind == PATH:
             recursive = bool(key.option("recursive", default=True))
             parameters = await self._under(key.name, decrypt=decrypt, recursive=recursive)
+            if not parameters:
+                is_debugged = asyncio.get_running_loop().get_debug()
+                _log.log(logging.WARNING if is_debugged else logging.INFO, _EMPTY, key.name)
             found = fetched_path(self.title, dict(parameters))
             # Encrypted values must not be stored under the parameters' own names.
             return found if decrypt else replace(found, also={})
@@ -471,6 +480,8 @@ class AsyncParameterStore(AwsProvider):
         raw: bool = False,
     ) -> dict[str, Any]:
         """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
+
+        If there are none, it says so in the log: INFO, in asyncio's debug mode WARNING.
 
         Args:
             path: begins with `/`; the name of a parameter is not a path.
