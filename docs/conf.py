@@ -33,7 +33,7 @@ autodoc_default_options = {
     "inherited-members": True,
     # Public only for the rest of the package.
     "exclude-members": "answer, cached_value, forget_failures, get_local, get_by_path_local,"
-    " key_of, open_cache, read, service, spawn_with, start_afresh",
+    " key_of, open_cache, read, registered_as, service, spawn_with, start_afresh",
 }
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
