@@ -100,7 +100,7 @@ def described() -> set[str]:
     for text in REFERENCE.values():
         module = ""
         for kind, target in re.findall(
-            r"^\.\. (currentmodule|auto\w+):: (\S+)", text, re.MULTILINE
+            r"^\.\. (currentmodule|auto\w+):: ([\w.]+)", text, re.MULTILINE
         ):
             if kind == "currentmodule":
                 module = target
