@@ -108,6 +108,7 @@ class Reader:
     def __enter__(self) -> Self:
         self._runner = self._stack.enter_context(asyncio.Runner())
         self._stack.enter_context(self._server)
+        self._environment = dict(os.environ)
         self._monkeypatch.chdir(self._folder)
         self._monkeypatch.syspath_prepend(str(self._folder))
         return self
@@ -118,6 +119,8 @@ class Reader:
             if str(getattr(module, "__file__", None)).startswith(str(self._folder)):
                 del sys.modules[name]
         self._stack.close()
+        os.environ.clear()
+        os.environ.update(self._environment)
         gc.collect()
 
     def read(self, text: str) -> None:
