@@ -32,8 +32,6 @@ def titled(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-
-
 @pytest.mark.parametrize("page", WITH_CODE, ids=titled)
 def test_a_page_does_what_it_says(
     s1crets_aws: LocalAws,
