@@ -7,9 +7,9 @@ import atexit
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 import anyio
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets.providers.instrumentation import Stats
-    from s1crets.providers.rotation import Injected
+    from s1crets.providers.rotation import Injected, KeyPaths
 
 T = TypeVar("T", bound=AsyncProvider)
 T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)
@@ -226,9 +226,17 @@ class Facade(Generic[T_co]):
         """Close the provider."""
         self.close()
 
+    @overload
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]: ...
+
+    @overload
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: Mapping[str, KeyPath]
+    ) -> Callable[[Callable[..., R]], Injected[..., R]]: ...
+
+    def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
         """Decorate a blocking function or method; see `AsyncProvider.refresh_on`."""
         return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 

@@ -131,7 +131,7 @@ class Clients:
         async def work(api: Any, method: str) -> list[R]:
             found: list[R] = []
             tokens: set[str] = set()
-            async for page in api.get_paginator(method).paginate(**arguments):
+            async for page in _paginator(api, operation, method).paginate(**arguments):
                 found += parse(page)
                 if first and found:
                     break
@@ -191,6 +191,17 @@ def expect(answer: Any, field: str, kind: type) -> None:
     """Reject a response without a field of this type."""
     if not isinstance(answer.get(field), kind):
         raise malformed()
+
+
+def _paginator(api: Any, operation: str, method: str) -> Any:
+    """Return a paginator of botocore's, also for an operation that it has none for."""
+    if api.can_paginate(method):
+        return api.get_paginator(method)
+    from aiobotocore.paginate import AioPaginator
+
+    model = api.meta.service_model.operation_model(operation)
+    tokens = {"input_token": "NextToken", "output_token": "NextToken", "result_key": "Versions"}
+    return AioPaginator(getattr(api, method), tokens, model)
 
 
 def _check_token(page: Any, seen: set[str]) -> None:

@@ -189,7 +189,7 @@ async def _shared_credentials(spec: ClientSpec, session: Any, region: str) -> Cr
     """Return the process's credentials for a provider: same settings, role and partition."""
     settings, partition = await run_in_thread(_settings, session, region)
     role = {k: v for k, v in spec.sts_args.items() if k != "aws_region"}
-    key = (settings, spec.session, partition, tuple(sorted(role.items())))
+    key = (settings, spec.session, spec.profile, partition, tuple(sorted(role.items())))
     credentials = _shared.pop(key, None)
     if credentials is None:
         variables = session.instance_variables()

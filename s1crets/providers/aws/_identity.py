@@ -50,7 +50,8 @@ class Identity:
         found = self._spec.settings.note() | {n: os.environ[n] for n in _KEYS if n in os.environ}
         settings = [f"{name}={value}" for name, value in found.items()]
         files = [file_digest(os.environ.get(name, default)) for name, default in FILES.items()]
-        return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
+        profile = self._spec.profile or ""
+        return "\0".join([self._spec.service.name, region, profile, self._given, *settings, *files])
 
     async def scope(self) -> Scope:
         """Return the scope: `GetCallerIdentity`, if nothing else determines the caller."""

@@ -105,6 +105,7 @@ class ClientSpec:
     timeout: float
     max_connections: int
     session: Any
+    profile: str | None
     limits: Mapping[str, RateLimiter] = field(default_factory=partial(defaultdict, RateLimiter))
     settings: Settings = field(default_factory=Settings)
 
@@ -120,9 +121,9 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
             region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         raise ConfigurationError(
-            f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
-            " command: --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the"
-            " profile of the AWS config file"
+            f"{spec.service.title}: there is no region: pass region=... (the command: --region),"
+            " set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the AWS config"
+            " file"
         )
     return session, str(region)
 
@@ -133,7 +134,8 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
         import aiobotocore.config
         import aiobotocore.session
         import aiobotocore.utils  # noqa: F401
-    session = _new_session() if spec.session is None else _with_shared_models(spec.session)
+    given = spec.session
+    session = _new_session(spec.profile) if given is None else _with_shared_models(given)
     if os.environ.get("AWS_ACCESS_KEY_ID") == _MOTO_KEY:
         _check_not_mocked(session, spec.service)
     load_models(session, spec.service)
@@ -176,10 +178,10 @@ def configured_endpoint(session: Any, service: str) -> str:
     return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
 
 
-def _new_session() -> Any:
+def _new_session(profile: str | None = None) -> Any:
     from aiobotocore.session import AioSession
 
-    session = AioSession()
+    session = AioSession(profile=profile)
     session.full_config  # noqa: B018  # reads the config files, and remembers them
     session.register_component("data_loader", shared_loader(session))
     return session

@@ -30,7 +30,14 @@ from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name, encode
+from s1crets.providers.store import (
+    VALID_NAME,
+    SecretMetadata,
+    SecretVersion,
+    WriteMode,
+    check_name,
+    encode,
+)
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
@@ -183,6 +190,14 @@ class AwsStore(ABC):
     async def describe(self, path: str) -> Sequence[SecretMetadata]:  # noqa: ARG002
         """Return the metadata of the secrets under a path; "" means all."""
         raise self._unsupported("describe")
+
+    def restore(self, path: str) -> Awaitable[None]:
+        """Validate, and return the coroutine that cancels a secret's deletion."""
+        raise TypeError(f"{self.title}: restore is not supported ({path!r})")
+
+    def history(self, path: str) -> Awaitable[list[SecretVersion]]:
+        """Validate, and return the request for a secret's versions."""
+        raise TypeError(f"{self.title}: history is not supported ({path!r})")
 
     def _unsupported(self, method: str) -> ConfigurationError:
         return ConfigurationError(f"{self.title}: {method} is not supported")
