@@ -225,7 +225,7 @@ import s1crets.cache.backends.disk, aiobotocore.session
 from s1crets.providers.aws import AsyncParameterStore
 import s1crets.cache.secret_cache, s1crets.cache.backends._sqlite
 # On a busy machine others may get no CPU for long: waits that end early are not what is tested.
-s1crets.cache.secret_cache._LOCK_WAIT = s1crets.cache.backends._sqlite._BUSY = 50
+s1crets.cache.backends._sqlite._BUSY = 50
 folder = pathlib.Path(sys.argv[1])
 args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir": folder / "paths",
         "cache_key": b"k" * 32}
@@ -313,7 +313,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
         AsyncParameterStore(cache_args=on_disk(tmp_path)) as other,
     ):
         await asyncio.gather(one.get("/x"), other.get("/x"))
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", LIMIT)
+        monkeypatch.setattr(secret_cache, "_STOPPED", LIMIT)
         tier: Any = one._cache._keys
         assert await tier.lock(one.key_of("/1"))
         reading = asyncio.ensure_future(other.get("/1"))
@@ -322,7 +322,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
         await tier.unlock(one.key_of("/1"))
         assert await reading == "v/1"
         assert await tier.lock(one.key_of("/2"))
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", 0.1)
+        monkeypatch.setattr(secret_cache, "_STOPPED", 0.1)
         assert await other.get("/2") == "v/2"
         await tier.unlock(one.key_of("/2"))
 

@@ -108,6 +108,16 @@ class DiskCache(StorageCache, KernelLocks):
         locks = self._database.locks
         return locks is None or locks.acquire(key)
 
+    def renew_lock(self, key: str) -> None:
+        """Change the pulse of `key`, which this process has locked."""
+        if self._database.locks is not None:
+            self._database.locks.renew(key)
+
+    def lock_pulse(self, key: str) -> str | None:
+        """Return the pulse of `key`; None if it is not locked."""
+        locks = self._database.locks
+        return None if locks is None else locks.pulse(key)
+
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""
         if self._database.locks is not None:
