@@ -17,6 +17,7 @@ import pytest
 from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
 
+from s1crets._sync import start_afresh
 from s1crets.cache import DiskCache
 from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
@@ -338,6 +339,34 @@ async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_pa
             await ps.get("/1")
         folder.chmod(0o700)
         assert await ps.get("/1") == "v/1"
+
+
+def test_the_kit_closes_a_provider_whose_folder_was_opened_to_others(
+    server: Wire, tmp_path: Path
+) -> None:
+    """Otherwise no later test would start."""
+    ps = ParameterStore(cache_args=on_disk(tmp_path))
+    assert ps.get("/1") == "v/1"
+    for folder in tmp_path.glob("*s"):
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o755)
+
+    start_afresh()
+
+
+def test_a_relative_folder_stays_where_it_was(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the working directory becomes."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with ParameterStore(cache_args=on_disk(Path("cache"))) as ps:
+        monkeypatch.chdir(elsewhere)
+        assert ps.get("/1") == "v/1"
+
+    assert list(elsewhere.iterdir()) == []
+    assert (tmp_path / "cache" / "keys" / "cache.db").exists()
 
 
 @contextlib.contextmanager

@@ -73,7 +73,7 @@ class DiskCache(StorageCache, KernelLocks):
         **options: Any,
     ) -> None:
         super().__init__(serializer=serializer or StringSerializer(), timeout=timeout, **options)
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the same one after `os.chdir`
         self.size = size
         # The first and the last key with the prefix; without a prefix, there is no such key.
         self._unbounded = (
