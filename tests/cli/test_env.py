@@ -116,7 +116,7 @@ class TestExport:
         values = {f"V{number}": text for number, text in enumerate(EXACT)}
         s1crets_aws.seed({"aws.ps": {f"{top}/{name}": text for name, text in values.items()}})
         s1crets_aws.seed({"aws.sm": {f"{top[1:]}/{name}": text for name, text in values.items()}})
-        reference = f"/aws/reference/secretsmanager{top}/V0"
+        reference = f"/aws/reference/secretsmanager{top}/V2"
         for _ in range(2):
             cache = ("--format", "json", "--cache-dir", str(tmp_path))
             parameters = run("export", *PS, "--path", top, *cache)
@@ -124,7 +124,7 @@ class TestExport:
             single = run("export", *PS, "--secret", reference, "--secret", f"{reference}/a", *cache)
 
             assert json.loads(parameters.stdout) == json.loads(secrets.stdout) == values
-            assert json.loads(single.stdout) == {"V0": EXACT[0], "A": "1.0"}
+            assert json.loads(single.stdout) == {"V2": EXACT[2], "A": "1.1"}
 
     @pytest.mark.parametrize("command", ["export --format json", "exec"])
     def test_variables_that_change_how_programs_run_must_be_allowed(
