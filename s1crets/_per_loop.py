@@ -39,10 +39,7 @@ class LoopLocal(weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, R]):
 
 
 class _Opened(Generic[R]):
-    """A resource, the generator that closes it, and the finalizer that keeps both alive.
-
-    To call the finalizer closes the resource soon, on its loop.
-    """
+    """A resource, the generator that closes it, and the finalizer that keeps both alive."""
 
     __slots__ = ("finalizer", "lifetime", "resource")
 
@@ -54,6 +51,11 @@ class _Opened(Generic[R]):
         loop = asyncio.get_running_loop()
         self.finalizer: Any = weakref.finalize(owner, _close_soon, loop, lifetime)
         self.finalizer.atexit = False
+
+    def close_soon(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the resource on its loop. To call the finalizer does nothing at exit."""
+        self.finalizer.detach()
+        _close_soon(loop, self.lifetime)
 
 
 class PerLoop(Generic[R]):
@@ -98,7 +100,7 @@ class PerLoop(Generic[R]):
                 self.ready.pop(loop, None)
                 task = self._opening.pop(loop, None)
                 if task is not None and _succeeded(task):
-                    task.result().finalizer()
+                    task.result().close_soon(loop)
 
     async def aclose(self) -> None:
         """Close the resource of the running loop, and let other running loops close theirs."""
@@ -109,7 +111,7 @@ class PerLoop(Generic[R]):
                 task.result().finalizer.detach()
                 await task.result().lifetime.aclose()
             elif _succeeded(task):
-                task.result().finalizer()
+                task.result().close_soon(loop)
             elif here:
                 await cancel_and_wait(task)
             else:
