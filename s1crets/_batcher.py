@@ -130,10 +130,8 @@ class Batcher(Generic[T, R]):
         queue.scheduled = False
         try:
             await self._run(call, group)
-        except asyncio.CancelledError:
+        finally:
             self._next(queue, group, call)
-            raise
-        self._next(queue, group, call)
 
     def _abandon(self, waiter: _Waiter[T]) -> None:
         """Cancel the call of a cancelled waiter if nobody awaits any of its items any more."""

@@ -466,11 +466,10 @@ class SharedTier:
         # After a failover others may use the backend again before this process does. Until then
         # they do not know that their entries are outdated.
         pause = _RETRY
-        while self._undelivered:
-            await asyncio.sleep(pause)
-            if await self._deliver(urgent=True):
-                return
+        await asyncio.sleep(pause)
+        while not await self._deliver(urgent=True):
             pause = min(2 * pause, _RETRY_LONGEST)
+            await asyncio.sleep(pause)
 
     async def drop(self, key: CacheKey) -> None:
         """Delete an entry."""

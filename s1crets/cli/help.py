@@ -26,7 +26,7 @@ Environment:
   AWS_DEFAULT_REGION, AWS_REGION  the region, if --region is not given
   AWS_ENDPOINT_URL                an endpoint other than AWS's own
   NO_COLOR                        if it is not empty: no colours
-  S1CRETS_CACHE_KEY               encrypts what --cache-dir and --cache-url store
+  S1CRETS_CACHE_KEY               encrypts --cache-dir and --cache-url
   S1CRETS_CACHE_URL               as --cache-url, for a URL with a password
   S1CRETS_FILES                   folder of `-p files`; default: /run/secrets
   S1CRETS_PROVIDER                the provider, if --provider is not given

@@ -164,10 +164,10 @@ CHAMBER = [
 ]  # fmt: skip
 
 
-def test_the_readme_maps_each_command_of_chamber() -> None:
+def test_the_documentation_maps_each_command_of_chamber() -> None:
     """To commands and options that exist."""
-    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
-    table = readme.partition("## Moving from chamber")[2].partition("\n## ")[0]
+    page = Path(__file__).parents[2].joinpath("docs/reference/command.md").read_text("utf-8")
+    table = page.partition("## Coming from chamber")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w-]+)[^|]*\| (.*) \|$", table, re.MULTILINE)
 
     assert [theirs for theirs, _ in rows] == CHAMBER

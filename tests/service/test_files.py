@@ -867,7 +867,7 @@ class TestCommand:
         for args, code, words in (
             (["get", "none"], 3, "no such file"),
             (["get", "../outside/file"], 2, "no part may begin with two dots"),
-            (["get", "--region", "eu-west-1", "a"], 2, "has no option 'sts_args'"),
+            (["get", "--region", "eu-west-1", "a"], 2, "has no option 'region'"),
             (["update", "none", "fake"], 3, "no such file"),
         ):
             done = run(args[0], *FILES, *args[1:])

@@ -133,8 +133,10 @@ async def test_a_cancelled_call_cancels_its_waiters() -> None:
         raise AssertionError
 
     batcher: Batcher[int, int] = Batcher(work, size=10, calls=1)
-    with pytest.raises(asyncio.CancelledError):
-        await batcher.submit(1)
+    for items in ([1], [1, 2]):
+        waiting = [asyncio.ensure_future(batcher.submit(item)) for item in items]
+        await asyncio.wait(waiting)
+        assert all(one.cancelled() for one in waiting)
 
 
 async def test_a_bug_is_raised_by_its_waiters() -> None:
@@ -146,3 +148,5 @@ async def test_a_bug_is_raised_by_its_waiters() -> None:
     batcher: Batcher[int, int] = Batcher(work, size=10, calls=1)
     with pytest.raises(KeyError):
         await batcher.submit(1)
+    both = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
+    assert [type(one) for one in both] == [KeyError] * 2

@@ -342,7 +342,8 @@ def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
     kind, version = (str(described.get(field, "")) for field in ("Type", "Version"))
     changed = described.get("LastModifiedDate")
     changed = changed if isinstance(changed, datetime) else None
-    return SecretMetadata(described["Name"], kind, version, changed)
+    key, text = (str(described.get(field) or "") for field in ("KeyId", "Description"))
+    return SecretMetadata(described["Name"], kind, version, changed, kms_key=key, description=text)
 
 
 def _version(listed: Mapping[str, Any]) -> SecretVersion:

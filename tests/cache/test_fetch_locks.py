@@ -1,0 +1,139 @@
+"""Fetch locks: taken, renewed, released, and given up by whoever is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from _support.world import A, B, World
+from aiocache import SimpleMemoryCache
+
+from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
+from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.backends.redis import _Calls
+from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._session import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Stolen(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+    """A cache whose locks are always taken by others, who release them again at once."""
+
+    async def _add(self, key: str, value: Any, *args: Any, **kwargs: Any) -> Any:
+        if ":lock:" in key:
+            raise ValueError(key)
+        return await super()._add(key, value, *args, **kwargs)
+
+
+async def known(*worlds: World) -> None:
+    """Resolve the scopes."""
+    for world in worlds:
+        await world.cache.read_many([], {}, cached=True)
+
+
+async def test_a_lock_that_others_take_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The wait is limited."""
+    monkeypatch.setattr(secret_cache, "_STOPPED", 0.02)
+    world = World(backend=Stolen())
+
+    assert await world.get() == "v1"
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+async def test_a_cancelled_caller_gives_up_its_lock(kind: str, tmp_path: Path) -> None:
+    """At once, where a lock does not expire."""
+    memory = MemoryCache()
+
+    def backend() -> Any:
+        return memory if kind == "memory" else DiskCache(tmp_path)
+
+    first, second = World(backend=backend()), World(backend=backend())
+    await known(first, second)
+    locking = asyncio.ensure_future(first.cache._keys.lock(A))
+    await asyncio.sleep(0)
+    locking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await locking
+
+    if kind == "disk":
+        assert await second.cache._keys.lock(A)
+        await second.cache._keys.unlock(A)
+
+
+async def test_nothing_is_renewed_after_the_last_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as one runs, its lock is renewed: others see that its holder lives."""
+    monkeypatch.setattr(shared_tier, "_LOCK_RENEWAL", 0)
+    first, second = (World(backend=backend) for backend in [MemoryCache()] * 2)
+    await known(first, second)
+    tier: Any = first.cache._keys
+    for key in (A, B):
+        assert await tier.lock(key)
+    before = await second.cache._keys.lock_pulse(A)
+    while await second.cache._keys.lock_pulse(A) == before:
+        await asyncio.sleep(0.001)
+    for key in (A, B):
+        await tier.unlock(key)
+    assert await second.cache._keys.lock_pulse(A) is None
+    held = tier._held_here()
+    await tier._renew(held)  # it was under way
+    assert held.timer is None
+
+
+async def test_what_is_not_locked(tmp_path: Path) -> None:
+    """Nothing happens: memory has no locks, a folder has none before it is opened."""
+    backend = AiocacheBackend(SimpleMemoryCache(), "test", [])
+    await backend.renew_locks(["a"], "me", 9)
+    DiskCache(tmp_path).renew_lock("a")
+
+    assert await backend.lock_pulses(["a"]) == {"a": None}
+    assert await World().cache._keys.lock_pulse(A) is None
+
+
+async def test_a_cluster_that_can_not_be_closed() -> None:
+    """Its error does not keep others from their turn."""
+
+    class Cluster:
+        async def aclose(self) -> None:
+            raise OSError
+
+    calls = _Calls(1, Cluster())  # type: ignore[arg-type]
+    with suppress(asyncio.CancelledError):
+        async with calls:
+            raise asyncio.CancelledError
+    with pytest.raises(OSError):  # noqa: PT011
+        await calls.__aenter__()
+    assert not calls.locked()
+
+
+async def test_entries_without_expiry() -> None:
+    """`cache_ttl=None`: a value is kept for as long as there is room."""
+    world = World(cache_ttl=None)
+    assert await world.get() == "v1"
+    world.wait(10**9)
+
+    assert await world.get() == "v1"
+
+
+def test_settings_in_use_stay_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a first attempt that failed may be corrected."""
+    settings = Settings()
+
+    def use(*, fails: bool) -> None:
+        with settings.unchanged():
+            if fails:
+                raise LookupError
+
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with pytest.raises(LookupError):
+        use(fails=True)
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    use(fails=False)
+    with pytest.raises(LookupError):
+        use(fails=True)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    with pytest.raises(Unresolved):
+        use(fails=False)
