@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import textwrap
+import warnings
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -42,6 +44,9 @@ def run_pytest(folder: Path, *args: str, **files: str) -> Outcomes:
     """
     for name, text in files.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
+    with warnings.catch_warnings():  # the inner run would report the garbage of other tests
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
     outcomes = Outcomes()
     root = ("--rootdir", str(folder.parent.parent), "--import-mode=importlib")
     pytest.main(
