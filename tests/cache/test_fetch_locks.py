@@ -13,6 +13,7 @@ from aiocache import SimpleMemoryCache
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.redis import _Calls
+from s1crets.cache.options import check_cache_args
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._session import Settings
 
@@ -111,6 +112,9 @@ async def test_a_cluster_that_can_not_be_closed() -> None:
 
 async def test_entries_without_expiry() -> None:
     """`cache_ttl=None`: a value is kept for as long as there is room."""
+    check_cache_args({"cache_ttl": None})
+    with pytest.raises(TypeError, match="missing_ttl must be int or float, not NoneType"):
+        check_cache_args({"missing_ttl": None})
     world = World(cache_ttl=None)
     assert await world.get() == "v1"
     world.wait(10**9)
