@@ -125,8 +125,14 @@ def _separated(dialect: str) -> Callable[[Mapping[str, str]], str]:
     def format_rows(variables: Mapping[str, str]) -> str:
         import csv  # takes 2 ms, which --help does not need
 
-        text = io.StringIO()
-        csv.writer(text, dialect, lineterminator="\n").writerows(variables.items())
+        text = io.StringIO(newline="")
+        # With "\n" as its end of line, the writer of Python 3.11 and 3.12 would not quote "\r".
+        writer = csv.writer(text, dialect)
+        for row in variables.items():
+            writer.writerow(row)
+            text.seek(text.tell() - 2)
+            text.write("\n")
+            text.truncate()
         return text.getvalue()
 
     return format_rows
