@@ -16,7 +16,7 @@ class CircuitBreaker:
         self._rest = rest
         self._timer = timer
         self._closed_from = 0.0
-        self.has_failed = False  # whether it may be open; while this is False nobody need ask
+        self.has_failed = False  # whether it may be open; False saves the look-up
 
     @property
     def is_open(self) -> bool:

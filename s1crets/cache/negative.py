@@ -1,4 +1,4 @@
-"""NegativeCache: for a while, the service is not asked again for what it does not have."""
+"""NegativeCache: for a while, the service is not called for what it does not have."""
 
 from __future__ import annotations
 

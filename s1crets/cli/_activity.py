@@ -1,4 +1,4 @@
-"""The work of a provider, as it happens: a line per request with --debug, otherwise a bar."""
+"""The work of a provider, as it happens: one line per event with --debug, otherwise a bar."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from s1crets.errors import S1cretsError
 from s1crets.providers.instrumentation import NO_ERRORS, Observer, Stats
 
 _SHOWN = 5  # names of a batch
-
-
 _log = logging.getLogger("s1crets")
 
 
@@ -77,7 +75,7 @@ class _Requests(_Silent):
 
 
 class _Debug(_Silent):
-    """A line for everything that happens, with the seconds since the start."""
+    """One line per event, with the seconds since the start."""
 
     def __init__(self, timer: Callable[[], float] = time.monotonic) -> None:
         self._timer = timer

@@ -316,7 +316,7 @@ class AsyncProvider:
 
         Raises:
             DeadlineExceededError: other processes may still read the old value. This process does
-                not, and goes on trying to tell them.
+                not, and keeps trying to notify them.
         """
         check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,10 +11,6 @@ from aiocache import SimpleMemoryCache
 
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
-from s1crets.cache.backends.redis import _Calls
-from s1crets.cache.options import check_cache_args
-from s1crets.providers.aws._errors import Unresolved
-from s1crets.providers.aws._session import Settings
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,52 +87,3 @@ async def test_what_is_not_locked(tmp_path: Path) -> None:
 
     assert await backend.lock_pulses(["a"]) == {"a": None}
     assert await World().cache._keys.lock_pulse(A) is None
-
-
-async def test_a_cluster_that_can_not_be_closed() -> None:
-    """Its error does not keep others from their turn."""
-
-    class Cluster:
-        async def aclose(self) -> None:
-            raise OSError
-
-    calls = _Calls(1, Cluster())  # type: ignore[arg-type]
-    with suppress(asyncio.CancelledError):
-        async with calls:
-            raise asyncio.CancelledError
-    with pytest.raises(OSError):  # noqa: PT011
-        await calls.__aenter__()
-    assert not calls.locked()
-
-
-async def test_entries_without_expiry() -> None:
-    """`cache_ttl=None`: a value is kept for as long as there is room."""
-    check_cache_args({"cache_ttl": None})
-    with pytest.raises(TypeError, match="missing_ttl must be int or float, not NoneType"):
-        check_cache_args({"missing_ttl": None})
-    world = World(cache_ttl=None)
-    assert await world.get() == "v1"
-    world.wait(10**9)
-
-    assert await world.get() == "v1"
-
-
-def test_settings_in_use_stay_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of a first attempt that failed may be corrected."""
-    settings = Settings()
-
-    def use(*, fails: bool) -> None:
-        with settings.unchanged():
-            if fails:
-                raise LookupError
-
-    monkeypatch.setenv("AWS_REGION", "eu-west-1")
-    with pytest.raises(LookupError):
-        use(fails=True)
-    monkeypatch.setenv("AWS_REGION", "eu-west-2")
-    use(fails=False)
-    with pytest.raises(LookupError):
-        use(fails=True)
-    monkeypatch.setenv("AWS_REGION", "eu-west-3")
-    with pytest.raises(Unresolved):
-        use(fails=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.world import PATH, A, B, World, text_of
 
+from s1crets.cache.options import check_cache_args
 from s1crets.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -115,6 +116,9 @@ async def test_without_caching_nothing_is_young() -> None:
 
 async def test_entries_that_do_not_expire(place: Callable[[], dict[str, Any]]) -> None:
     """`cache_ttl=None`: they count until they are invalidated, whatever the others' limits are."""
+    check_cache_args({"cache_ttl": None})
+    with pytest.raises(TypeError, match="missing_ttl must be int or float, not NoneType"):
+        check_cache_args({"missing_ttl": None})
     world, other = World(**place(), cache_ttl=None), World(**place(), cache_ttl=50)
     assert [await world.get(), await world.get(PATH)] == ["v1", "v2"]
     world.wait(10**8)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import tracemalloc
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from _support.servers import RedisServer, free_port, time_budget
 from _support.world import PATH, WORLDS, A, World
 
 from s1crets._redaction import redact
+from s1crets.cache.backends.redis import _Calls
 from s1crets.cache.backends.server_url import cache_server
 
 if TYPE_CHECKING:
@@ -318,3 +320,19 @@ class TestMemcached:
             await cache.set("a", "1", ttl=ttl)
             assert await cache.get("a") == "1"
         await cache.close()
+
+
+async def test_a_cluster_that_can_not_be_closed() -> None:
+    """After a cancelled operation its nodes are looked for again; an error keeps nobody waiting."""
+
+    class Cluster:
+        async def aclose(self) -> None:
+            raise OSError
+
+    calls = _Calls(1, Cluster())  # type: ignore[arg-type]
+    with suppress(asyncio.CancelledError):
+        async with calls:
+            raise asyncio.CancelledError
+    with pytest.raises(OSError):  # noqa: PT011
+        await calls.__aenter__()
+    assert not calls.locked()

@@ -16,6 +16,8 @@ from botocore.loaders import Loader
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._session import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -435,3 +437,24 @@ def test_none_means_by_default(scripted: Wire) -> None:
         ps.get("/a")
 
     assert region_of(scripted.asked[0]) == "eu-west-1"
+
+
+def test_settings_in_use_stay_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of a first attempt that failed may be corrected."""
+    settings = Settings()
+
+    def use(*, fails: bool) -> None:
+        with settings.unchanged():
+            if fails:
+                raise LookupError
+
+    monkeypatch.setenv("AWS_REGION", "eu-west-1")
+    with pytest.raises(LookupError):
+        use(fails=True)
+    monkeypatch.setenv("AWS_REGION", "eu-west-2")
+    use(fails=False)
+    with pytest.raises(LookupError):
+        use(fails=True)
+    monkeypatch.setenv("AWS_REGION", "eu-west-3")
+    with pytest.raises(Unresolved):
+        use(fails=False)
