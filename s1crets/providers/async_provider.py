@@ -398,10 +398,9 @@ class AsyncProvider:
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            await self.invalidate()
+            await self._bounded("invalidate", "", self._cache.start_afresh())
         with suppress(S1cretsError):
             await self.aclose()
-        self._cache.forget_scope()
 
     def forget_failures(self) -> None:
         """Let the next calls send requests at once, however often they have failed: for tests."""

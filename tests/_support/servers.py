@@ -239,6 +239,7 @@ def time_budget(seconds: float) -> Iterator[None]:
     """Let shared caches take so long in all before they count as failed."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TimeBudget, "LIMIT", seconds)
+        patch.setattr(TimeBudget, "OPENING", max(seconds, TimeBudget.OPENING))
         yield
 
 

@@ -354,6 +354,19 @@ def test_the_kit_closes_a_provider_whose_folder_was_opened_to_others(
     start_afresh()
 
 
+def test_the_kit_empties_a_used_provider_once(server: Wire, tmp_path: Path) -> None:
+    """A module may have many; one that was not used since costs the other tests nothing."""
+    ps = ParameterStore(cache_args=on_disk(tmp_path))
+    assert ps.get("/1") == "v/1"
+    start_afresh()
+    for folder in tmp_path.iterdir():
+        shutil.rmtree(folder)
+    start_afresh()
+
+    assert list(tmp_path.iterdir()) == []
+    assert ps.get("/1") == "v/1"
+
+
 def test_a_relative_folder_stays_where_it_was(
     server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
