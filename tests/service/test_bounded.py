@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import types
 from collections import deque
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: st
     args: Any = {
         "memory": dict,
         "disk": lambda: {"backend": DiskCache(tmp_path, size=20 * KEPT)},
-        "shared": lambda: {"backend": memory, "local_ttl": TTL},
+        "shared": lambda: {"backend": lambda: memory, "local_ttl": TTL},
     }[place]
     world, other = (Names(cache_size=3 * KEPT, **AHEAD, **args()) for _ in range(2))
     names = [f"/{number}" for number in range(2 * NAMES)]
@@ -174,6 +175,26 @@ async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: st
     for one in (world, other):
         WORLDS.remove(one)
         await one.cache.aclose()
+
+
+async def test_no_folder_grows_with_the_names_requested(tmp_path: Path) -> None:
+    """Names of secrets that are there, or not. Those of invalidated secrets stay for a day."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    on_disk = {"cache_on_disk": True, "cache_key": b"k" * 32, "cache_size": 1, **folders}
+    world = Names(**on_disk, cache_ttl=None, missing_ttl=9)
+    names = [f"/{number}" for number in range(3 * NAMES)]
+    for name in names[:NAMES]:
+        await world.cache.invalidate([name])
+    for end in ("", "/missing"):
+        keys = [CacheKey.of_secret(name + end) for name in names[NAMES:]]
+        await world.cache.read_many(keys, {}, cached=True)
+
+    for folder in folders.values():
+        with closing(sqlite3.connect(folder / "cache.db")) as file:
+            (rows,) = file.execute("SELECT COUNT(*) FROM Cache").fetchone()
+        assert NAMES < rows < 2 * NAMES + 10
+    WORLDS.remove(world)
+    await world.cache.aclose()
 
 
 class Full(MemoryCache):
