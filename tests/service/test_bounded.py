@@ -136,8 +136,7 @@ class Names(World):
                 cache.peek(key)  # which starts a refresh
             await self.settle()
         self.wait(TTL)
-        for key in keys:
-            await cache.read(key, cached=True)  # a stale value
+        await cache.read_many(keys, {}, cached=True)  # stale values
         self.fails = None
         self.wait(9 * TTL)
         await other.cache.read(keys[0], cached=False)
