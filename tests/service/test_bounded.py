@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("scripted")  # no local AWS, which takes seconds to start
-NAMES = 16  # of a round, twice as many as a container may grow by
+NAMES = 16  # twice as many as a container may grow by
 KEPT = 4  # what caches and tables are limited to
+ROUNDS = range(NAMES // 2), range(NAMES, 2 * NAMES)  # of names; the first one fills the tables
 TTL = 100.0
 REFERENCE = "/aws/reference/secretsmanager/"
 
@@ -154,20 +155,18 @@ AHEAD = {"cache_ttl": TTL, "jitter": 0, "refresh_ahead": 10, "stale_for": TTL, "
 @pytest.mark.parametrize("place", ["memory", "disk", "shared"])
 async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: str) -> None:
     """Hits, misses, refusals, paths, versions, refreshes, outages, locks, invalidations."""
-    memory = MemoryCache(size=20 * KEPT)
+    memory = MemoryCache(size=10 * KEPT)
     args: Any = {
         "memory": dict,
-        "disk": lambda: {"backend": DiskCache(tmp_path, size=20 * KEPT)},
+        "disk": lambda: {"backend": DiskCache(tmp_path, size=10 * KEPT)},
         "shared": lambda: {"backend": lambda: memory, "local_ttl": TTL},
     }[place]
     world, other = (Names(cache_size=3 * KEPT, **AHEAD, **args()) for _ in range(2))
-    names = [f"/{number}" for number in range(2 * NAMES)]
-    rounds = [names[:NAMES], names[NAMES:]]
-    for wanted in rounds:
-        if wanted is rounds[1]:
-            growth = Growth(world)
-        for start in range(0, NAMES, KEPT):
-            await world.request(wanted[start : start + KEPT], other)
+    for numbers in ROUNDS:
+        growth = Growth(world)
+        for start in numbers[::KEPT]:
+            names = [f"/{number}" for number in range(start, start + KEPT)]
+            await world.request(names, other)
         world.fetched.clear()
         other.fetched.clear()
     growth.check()
@@ -241,10 +240,9 @@ def test_no_provider_grows_with_the_names_requested(scripted: Wire) -> None:
         seconds = map(float, itertools.count())
         limits: Any = ps.awaited._clients.spec.limits
         limits.default_factory = partial(RateLimiter, clock=lambda: next(seconds))
-        rounds = [[f"/{number}" for number in range(one, one + NAMES)] for one in (0, NAMES)]
-        for names in rounds:
-            if names is rounds[1]:
-                growth = Growth(ps)
+        for numbers in ROUNDS:
+            growth = Growth(ps)
+            names = [f"/{number}" for number in numbers]
             request(ps, names)
             asyncio.run(gathered(ps.awaited, names))
             scripted.asked.clear()
