@@ -60,11 +60,6 @@ class ScopeResolver:
         self._resolving: SingleFlight[str, None] = SingleFlight()
         self.is_known = not tiers
 
-    @property
-    def was_used(self) -> bool:
-        """Whether the tiers may have entries of this provider, as they were opened."""
-        return self._opened or self.is_known
-
     def forget(self) -> None:
         """Find out the scope again before the next miss."""
         self._opened, self.is_known = False, not self._tiers

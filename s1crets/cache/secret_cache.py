@@ -81,6 +81,7 @@ class SecretCache:
         self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
         self._timer = timer
+        self.forget_scope = self._scope.forget
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -369,14 +370,6 @@ class SecretCache:
         await self._derived.aclose()
         if self._negative is not None:
             await self._negative.aclose()
-
-    async def start_afresh(self) -> None:
-        """Drop everything, and find out the scope again; not again if it was not used since."""
-        if self._scope.was_used:
-            try:
-                await self.invalidate(None)
-            finally:
-                self._scope.forget()
 
     def forget_failures(self) -> None:
         """Fetch again what failed in an outage, although its pause is not over."""

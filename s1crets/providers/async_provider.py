@@ -66,6 +66,7 @@ class AsyncProvider:
         deadline: seconds that a public call may take in total, or None.
         counters: the source of `stats`, shared with the store, and the observer.
         rotation: the mechanism behind `refresh_on` and `watch`.
+        was_used: whether it may have entries, clients or files since it was last started afresh.
     """
 
     service: str
@@ -84,6 +85,7 @@ class AsyncProvider:
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
+        self.was_used = False
         _live.add(self)
 
     # Reading
@@ -398,9 +400,11 @@ class AsyncProvider:
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            await self._bounded("invalidate", "", self._cache.start_afresh())
+            await self.invalidate()
         with suppress(S1cretsError):
             await self.aclose()
+        self._cache.forget_scope()
+        self.was_used = False
 
     def forget_failures(self) -> None:
         """Let the next calls send requests at once, however often they have failed: for tests."""
@@ -408,6 +412,7 @@ class AsyncProvider:
 
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
+        self.was_used = True
         return self._cache.open()
 
     def spawn_with(self, spawn: Spawn) -> None:
@@ -580,6 +585,7 @@ class AsyncProvider:
         self, missing: dict[CacheKey, str], *, cached: bool, max_age: float | None
     ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
+        self.was_used = True
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
@@ -675,6 +681,7 @@ class AsyncProvider:
 
     async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Return the result of `work`, which is cancelled at the deadline."""
+        self.was_used = True
         try:
             async with asyncio.timeout(self.deadline):
                 try:
