@@ -15,6 +15,7 @@ from s1crets.errors import (
     BadResponseError,
     ConfigurationError,
     CredentialsError,
+    CredentialsTimeoutError,
     DeadlineExceededError,
     S1cretsError,
     SecretExistsError,
@@ -241,7 +242,7 @@ class AwsProvider(AsyncProvider):
         latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
-            return CredentialsError(
+            return CredentialsTimeoutError(
                 f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
             )
