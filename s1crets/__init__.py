@@ -19,6 +19,7 @@ from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
     from s1crets._keypath import KeyPath
+    from s1crets.providers.store import SecretVersion
 
 __all__: list[str] = []
 __all__ += errors.__all__
@@ -51,10 +52,10 @@ def path_exists(provider: str, path: str = _REQUIRED) -> bool:
     return bool(_provider(provider, path).path_exists(path))
 
 
-def update(provider: str, path: str, value: Any) -> None:
-    """Store a new value of an existing secret."""
+def update(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a new value of an existing secret; options are those of the provider's `update`."""
     value = redact(value)
-    _provider(provider).update(path, value)
+    _provider(provider).update(path, value, **options)
 
 
 def create(provider: str, path: str, value: Any, **options: Any) -> None:
@@ -72,3 +73,19 @@ def put(provider: str, path: str, value: Any, **options: Any) -> None:
 def delete(provider: str, path: str = _REQUIRED, **options: Any) -> None:
     """Delete a secret; options are those of the provider's `delete`."""
     _provider(provider, path).delete(path, **options)
+
+
+def restore(provider: str, path: str = _REQUIRED) -> None:
+    """Cancel the deletion of a secret; a `TypeError` if the provider can't restore anything."""
+    _provider(provider, path).restore(path)
+
+
+def history(provider: str, path: str = _REQUIRED) -> list[SecretVersion]:
+    """Return a secret's versions, without values; a `TypeError` if the provider keeps none."""
+    found: list[SecretVersion] = _provider(provider, path).history(path)
+    return found
+
+
+def invalidate(provider: str, path: str | None = None) -> None:
+    """Drop a secret and all paths from the provider's caches, or everything."""
+    _provider(provider).invalidate(path)

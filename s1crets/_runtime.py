@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import logging  # noqa: F401  # imports take its lock, so its fork hook must precede the hook here
 import os
 import sys
@@ -10,6 +11,7 @@ import threading
 import weakref
 from asyncio import _get_running_loop
 from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
@@ -160,6 +162,23 @@ async def run_in_thread(function: Callable[[Unpack[Args]], R], *args: *Args) -> 
         )
     ).reveal()
     return result
+
+
+def start_daemon(name: str, run: Callable[[], R]) -> Future[R]:
+    """Run a function in a daemon thread, which a program that ends does not wait for."""
+    check_can_start_thread()
+    done: Future[R] = Future()
+    done.set_running_or_notify_cancel()  # a waiter that leaves must not cancel it
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            done.set_result(context.run(run))
+        except BaseException as error:  # noqa: BLE001  # the waiters raise it
+            done.set_exception(error)
+
+    threading.Thread(target=work, name=name, daemon=True).start()
+    return done
 
 
 async def outcome_of(task: asyncio.Task[R]) -> R:

@@ -7,10 +7,9 @@ import atexit
 import functools
 import threading
 import warnings
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import CancelledError, Future
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlias, TypeVar, overload
 
 import anyio
 
@@ -25,7 +24,6 @@ from s1crets._runtime import (
     on_fork,
     spawn_task,
 )
-from s1crets.errors import S1cretsError
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
 
     from s1crets._keypath import KeyPath
     from s1crets.providers.instrumentation import Stats
-    from s1crets.providers.rotation import Injected
+    from s1crets.providers.rotation import Injected, KeyPaths
 
 T = TypeVar("T", bound=AsyncProvider)
 T_co = TypeVar("T_co", bound=AsyncProvider, covariant=True)
@@ -202,9 +200,7 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            _portal.run(_Call(provider.invalidate))
-        _portal.run(_Call(provider.aclose))
+        _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):
@@ -230,9 +226,17 @@ class Facade(Generic[T_co]):
         """Close the provider."""
         self.close()
 
+    @overload
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]: ...
+
+    @overload
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: Mapping[str, KeyPath]
+    ) -> Callable[[Callable[..., R]], Injected[..., R]]: ...
+
+    def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
         """Decorate a blocking function or method; see `AsyncProvider.refresh_on`."""
         return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 

@@ -16,6 +16,7 @@ class Rule(NamedTuple):
     low: float = -math.inf
     high: float = math.inf
     not_empty: bool = False  # of text
+    or_none: bool = False
 
 
 NUMBER = (int, float)
@@ -39,10 +40,13 @@ def check_items(where: str, items: object, rules: Mapping[str, Rule]) -> None:
 
 def check_value(name: str, value: Any, rule: Rule) -> None:
     """Reject a value that the rule does not allow; errors as of `check_items`."""
+    if value is None and rule.or_none:
+        return
     is_number = int in rule.kinds
     # bool is a subclass of int, but cache_size=True is a mistake.
     if (is_number and isinstance(value, bool)) or not isinstance(value, rule.kinds):
-        wanted = " or ".join(kind.__name__ for kind in rule.kinds)
+        names = [kind.__name__ for kind in rule.kinds] + ["None"] * rule.or_none
+        wanted = " or ".join(names)
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
     if is_number and not rule.low <= value <= rule.high:
         limits = (

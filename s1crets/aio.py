@@ -12,6 +12,7 @@ from s1crets.providers import provider as _provider
 
 if TYPE_CHECKING:
     from s1crets._keypath import KeyPath
+    from s1crets.providers.store import SecretVersion
 
 __all__ = [
     "create",
@@ -19,8 +20,11 @@ __all__ = [
     "get",
     "get_by_path",
     "get_many",
+    "history",
+    "invalidate",
     "path_exists",
     "put",
+    "restore",
     "update",
 ]
 
@@ -51,10 +55,10 @@ async def path_exists(provider: str, path: str = _REQUIRED) -> bool:
     return bool(await (await _awaited(provider, path)).path_exists(path))
 
 
-async def update(provider: str, path: str, value: Any) -> None:
-    """Store a new value of an existing secret."""
+async def update(provider: str, path: str, value: Any, **options: Any) -> None:
+    """Store a new value of an existing secret; options are those of the provider's `update`."""
     value = redact(value)
-    await (await _awaited(provider)).update(path, value)
+    await (await _awaited(provider)).update(path, value, **options)
 
 
 async def create(provider: str, path: str, value: Any, **options: Any) -> None:
@@ -72,6 +76,22 @@ async def put(provider: str, path: str, value: Any, **options: Any) -> None:
 async def delete(provider: str, path: str = _REQUIRED, **options: Any) -> None:
     """Delete a secret; options are those of the provider's `delete`."""
     await (await _awaited(provider, path)).delete(path, **options)
+
+
+async def restore(provider: str, path: str = _REQUIRED) -> None:
+    """Cancel the deletion of a secret; a `TypeError` if the provider can't restore anything."""
+    await (await _awaited(provider, path)).restore(path)
+
+
+async def history(provider: str, path: str = _REQUIRED) -> list[SecretVersion]:
+    """Return a secret's versions, without values; a `TypeError` if the provider keeps none."""
+    found: list[SecretVersion] = await (await _awaited(provider, path)).history(path)
+    return found
+
+
+async def invalidate(provider: str, path: str | None = None) -> None:
+    """Drop a secret and all paths from the provider's caches, or everything."""
+    await (await _awaited(provider)).invalidate(path)
 
 
 async def _awaited(provider: str, path: object = "") -> Any:

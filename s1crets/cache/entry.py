@@ -15,6 +15,9 @@ from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
 
+_BYTE_ORDER_MARK = "\ufeff"  # of a file that became a secret
+_IGNORED = _BYTE_ORDER_MARK + " \t\r\n"  # before JSON
+
 VALUE, PATH, EXISTS = "value", "path", "exists"
 
 
@@ -66,15 +69,20 @@ Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 def decode(raw: Raw) -> Any:
     """Parse `raw` if it is a JSON object or array; leave any other text unchanged."""
     if isinstance(raw, str):
-        if raw.lstrip(" \t\r\n")[:1] in ("{", "["):
+        if raw.lstrip(_IGNORED)[:1] in ("{", "["):
             try:
-                return json.loads(raw)
+                return json.loads(without_byte_order_mark(raw))
             except (ValueError, RecursionError):
                 return raw
         return raw
     if isinstance(raw, bytes):
         return raw
     return {name: decode(member) for name, member in raw.items()}
+
+
+def without_byte_order_mark(text: str) -> str:
+    """Return the text that follows a byte order mark, with which files may begin."""
+    return text.removeprefix(_BYTE_ORDER_MARK)
 
 
 def deep_copy(value: Any) -> Any:
@@ -133,15 +141,23 @@ class CachedValue:
         version: as of `Fetched`.
         fetch: the fetch that brought it.
         landed: when this process stored it, in the sequence of fetches; 0 if another process did.
+        read_at: monotonic seconds of this process at which it was read from the service.
         value: returns the decoded value, a copy that belongs to the caller.
     """
 
-    __slots__ = ("_decoded", "fetch", "landed", "raw", "value", "version")
+    __slots__ = ("_decoded", "fetch", "landed", "raw", "read_at", "value", "version")
 
-    def __init__(self, raw: Raw, version: float = 0.0, fetch: FetchId | None = None) -> None:
+    def __init__(
+        self,
+        raw: Raw,
+        version: float = 0.0,
+        fetch: FetchId | None = None,
+        read_at: float = 0.0,
+    ) -> None:
         self.raw = raw
         self.version = version
         self.fetch = fetch
+        self.read_at = read_at
         self.landed = 0
         self.value: Callable[[], Any] = self._decode_first
 
@@ -293,9 +309,9 @@ class Record(NamedTuple):
     tombstones: Mapping[bytes, bytes]
     raw: Raw
 
-    def cached_value(self) -> CachedValue:
+    def cached_value(self, read_at: float) -> CachedValue:
         """Return the entry as the tiers pass it on."""
-        return CachedValue(self.raw, self.version, self.fetch)
+        return CachedValue(self.raw, self.version, self.fetch, read_at)
 
 
 def pack(record: Record) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import warnings
@@ -19,6 +20,7 @@ from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
 from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness
+from s1crets.cache.negative import NegativeCache
 from s1crets.cache.scope import REMEMBERED
 from s1crets.cache.shared_tier import TOMBSTONES, SharedTier
 from s1crets.cache.tiers import MemoryTier, TieredCache
@@ -36,7 +38,9 @@ class CacheArgs(TypedDict, total=False):
 
     Attributes:
         cache_size: entries per tier; 1000.
-        cache_ttl: seconds that an entry lives; 900. 0 turns caching off.
+        cache_ttl: seconds that an entry lives; 900. 0 turns caching off; None: it does not expire.
+        missing_ttl: seconds that "not found" is remembered, unless this provider, or one that
+            shares its cache, writes the secret; 0.
         cache_on_disk: store entries in folders, shared by processes; False.
         key_cache_dir: folder of single secrets; by default in the user's cache folder.
         path_cache_dir: folder of paths; by default in the user's cache folder.
@@ -59,7 +63,8 @@ class CacheArgs(TypedDict, total=False):
     """
 
     cache_size: int
-    cache_ttl: float
+    cache_ttl: float | None
+    missing_ttl: float
     cache_on_disk: bool
     key_cache_dir: str | os.PathLike[str]
     path_cache_dir: str | os.PathLike[str]
@@ -76,7 +81,8 @@ _FOLDER = Rule((str, os.PathLike))
 _SECONDS = Rule(NUMBER, 0, 10**9)
 RULES: Mapping[str, Rule] = {
     "cache_size": Rule((int,), 1),
-    "cache_ttl": _SECONDS,
+    "cache_ttl": _SECONDS._replace(or_none=True),
+    "missing_ttl": _SECONDS,
     "cache_on_disk": Rule((bool,)),
     "key_cache_dir": _FOLDER,
     "path_cache_dir": _FOLDER,
@@ -103,7 +109,7 @@ def check_cache_args(args: Any) -> None:
         raise ValueError("cache_args: cache_on_disk and backend exclude each other")
     if args.get("local_ttl") and "backend" not in args:
         raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
-    if args.get("refresh_ahead") and args["refresh_ahead"] >= args.get("cache_ttl", 900):
+    if args.get("refresh_ahead") and args["refresh_ahead"] >= _ttl(args):
         raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     if "backend" in args:
         from aiocache.base import BaseCache  # takes a while
@@ -112,6 +118,11 @@ def check_cache_args(args: Any) -> None:
             raise TypeError(
                 "cache_args: backend must be an aiocache cache, or a function that returns one"
             )
+
+
+def _ttl(args: CacheArgs) -> float:
+    ttl = args.get("cache_ttl", 900)
+    return math.inf if ttl is None else ttl
 
 
 def redact_options(options: _T) -> _T:
@@ -130,7 +141,8 @@ class _Tiers:
     tokens: FetchTokens
     keys: Tier  # for secrets under their own names
     derived: Tier  # for everything else
-    shared: Sequence[SharedTier] = ()  # those of both that are outside the process
+    negative: NegativeCache | None = None
+    shared: Sequence[SharedTier] = ()  # those that are outside the process
     memo: SharedTier | None = None  # remembers the scope
 
 
@@ -142,17 +154,21 @@ def build_tiers(
 ) -> _Tiers:
     """Return the tiers for a caller's `cache_args`; ValueError for an invalid encryption key."""
     freshness = Freshness(
-        ttl=args.get("cache_ttl", 900),
+        ttl=_ttl(args),
         jitter=args.get("jitter", 0.1),
         refresh_ahead=args.get("refresh_ahead", 0),
         stale_for=args.get("stale_for", 0),
     )
-    tokens = FetchTokens()
+    tokens, missing_ttl = FetchTokens(), args.get("missing_ttl", 0)
+    negative: NegativeCache | None = None
     in_memory = "backend" not in args and not args.get("cache_on_disk", False)
     # A memory needs no key; but a given key is checked, and an invalid key rejected.
     keys = [] if in_memory and "cache_key" not in args else read_keys(args.get("cache_key"))
     memory = partial(MemoryCache, size=args.get("cache_size", 1000), timer=timer)
     if in_memory:
+        if missing_ttl:
+            missing = FetchTokens()
+            negative = NegativeCache(MemoryTier(memory(), missing), missing, missing_ttl)
         memory = partial(
             memory,
             refresh_ahead=freshness.refresh_ahead,
@@ -160,16 +176,18 @@ def build_tiers(
             on_due=lambda key_id: on_due(key_of_id(key_id)),
         )
         keys_tier, derived = (MemoryTier(memory(), tokens) for _ in range(2))
-        return _Tiers(freshness, tokens, keys_tier, derived)
+        return _Tiers(freshness, tokens, keys_tier, derived, negative)
     make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
-    if not args.get("local_ttl"):
-        return _Tiers(freshness, tokens, shared[0], shared[1], shared, memo)
-    tiered = [
-        TieredCache(MemoryTier(memory(), tokens), tier, args.get("local_ttl", 0), timer)
-        for tier in shared
-    ]
-    return _Tiers(freshness, tokens, tiered[0], tiered[1], shared, memo)
+    tiers: Sequence[Tier] = shared
+    if args.get("local_ttl"):
+        tiers = [
+            TieredCache(MemoryTier(memory(), tier.tokens), tier, args.get("local_ttl", 0), timer)
+            for tier in shared
+        ]
+    if missing_ttl:
+        negative = NegativeCache(tiers[2], shared[2].tokens, missing_ttl)
+    return _Tiers(freshness, tokens, tiers[0], tiers[1], negative, shared, memo)
 
 
 def _shared_tiers(
@@ -180,7 +198,7 @@ def _shared_tiers(
     *,
     is_encrypted: bool,
 ) -> tuple[Sequence[SharedTier], SharedTier | None]:
-    """Return the tiers, and the tier that remembers the scope."""
+    """Return the tiers, the third for what is missing, and the tier that remembers the scope."""
     warned: list[str] = []
     caches = [args["backend"]] if "backend" in args else _folders(args, is_encrypted=is_encrypted)
     backends = [
@@ -196,6 +214,9 @@ def _shared_tiers(
         make(backends[0], "key", freshness=freshness, tokens=tokens),
         make(backends[-1], "derived", freshness=freshness, tokens=tokens),
     ]
+    if missing_ttl := args.get("missing_ttl", 0):
+        brief = Freshness(ttl=missing_ttl)
+        shared.append(make(backends[-1], "missing", freshness=brief, tokens=FetchTokens()))
     if backends[-1].sync is None:
         return shared, None  # a backend that needs the event loop answers no sooner than AWS
     lasting = Freshness(ttl=REMEMBERED)

@@ -60,20 +60,30 @@ class ScopeResolver:
         self._resolving: SingleFlight[str, None] = SingleFlight()
         self.is_known = not tiers
 
+    def forget(self) -> None:
+        """Find out the scope again before the next miss."""
+        self._opened, self.is_known = False, not self._tiers
+        self._backoff.succeeded("scope")
+
     def open(self) -> bool:
         """Open files, and look for a remembered scope; return whether there is one. Blocks."""
         if self.is_known or self._opened:
             return False
         for tier in self._tiers:
             tier.open()
-        hint = self._source.scope_hint() if self._memo else ""
-        if self._memo and hint:
-            self._memo.use_scope(Scope(hint, "scope"))
+        if self._memo and self._hint():
             remembered = self._memo.peek_id(_KEY.id)
             if remembered is not None and isinstance(remembered.raw, dict):
                 self._use(Scope(str(remembered.raw["place"]), str(remembered.raw["owner"])))
         self._opened = True
         return self.is_known
+
+    def _hint(self) -> str:
+        """Return the current hint, under which `memo` remembers the scope, or ""."""
+        hint = self._source.scope_hint() if self._memo else ""
+        if self._memo and hint:
+            self._memo.use_scope(Scope(hint, "scope"))
+        return hint
 
     async def resolve(self) -> None:
         """Find out the scope, if it is not known yet. Without it, shared tiers are not used."""
@@ -87,6 +97,7 @@ class ScopeResolver:
         problems = [await tier.check_key() for tier in self._tiers]
         for problem in list(filter(None, problems))[:1]:
             _log.warning(problem)
+        hint = await run_in_thread(self._hint)
         self._backoff.failed("scope")  # also if the caller has no time for the answer
         try:
             scope = await self._source.scope()
@@ -95,7 +106,8 @@ class ScopeResolver:
             _log.debug("the cache outside of the process is not used: %s", error)
             return
         self._use(scope)
-        if scope.is_lasting and self._memo:
+        # Not if it is unknown which of two hints it belongs to.
+        if scope.is_lasting and self._memo and hint == await run_in_thread(self._hint):
             raw = {"place": scope.place, "owner": scope.owner}
             token = await self._memo.begin(_KEY)
             await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token, REMEMBERED)

@@ -11,6 +11,7 @@ import logging
 import random
 import time
 from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
@@ -21,7 +22,7 @@ from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.cache.single_flight import SingleFlight
-from s1crets.errors import S1cretsError
+from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
     from s1crets.cache.entry import CacheKey, FetchToken
@@ -42,6 +43,10 @@ class Source(ScopeSource, Protocol):
 
     async def fetch(self, key: CacheKey) -> Fetched:
         """Return what the service has for a key."""
+        ...
+
+    def aliases(self, path: str) -> Collection[str]:
+        """Return all names of a secret, under which it may be cached."""
         ...
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
@@ -73,7 +78,10 @@ class SecretCache:
         tiers = build_tiers(args, self._refresh_due, timer, clock)
         self._freshness, self._tokens = tiers.freshness, tiers.tokens
         self._keys, self._derived, self._shared = tiers.keys, tiers.derived, tiers.shared
+        self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
+        self._timer = timer
+        self.forget_scope = self._scope.forget
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -103,11 +111,26 @@ class SecretCache:
         """Return a fresh entry of a local tier, or None; never waits. See also `peek_name`."""
         return self._tier(key).peek_id(key.id)
 
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+    def peek_younger(self, key: CacheKey, max_age: float) -> CachedValue | None:
+        """Return what `peek` returns, unless it was read more than `max_age` seconds ago."""
+        found = self.peek(key)
+        return None if _was_read_before(self._timer() - max_age, found) else found
+
+    async def read(
+        self, key: CacheKey, *, cached: bool, max_age: float | None = None
+    ) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
-        If `cached` is false, neither a tier nor another caller's fetch answers.
+        If `cached` is false, neither a tier nor another caller's fetch answers. With a `max_age`
+        in seconds, older entries and fetches that began earlier do not answer.
         """
+        if max_age is not None:
+            found: dict[CacheKey, CachedValue | S1cretsError] = {}
+            await self.read_many([key], found, cached=cached, max_age=max_age)
+            outcome = found[key]
+            if isinstance(outcome, S1cretsError):
+                raise outcome
+            return outcome
         if not self._scope.is_known:
             await self._scope.resolve()
         return await self._flights.join(key, *self._flight(key, cached=cached))
@@ -118,13 +141,31 @@ class SecretCache:
         found: dict[CacheKey, CachedValue | S1cretsError],
         *,
         cached: bool,
+        max_age: float | None = None,
     ) -> None:
         """Put what `read` returns or raises for each key into `found`, as the results arrive."""
         if not self._scope.is_known:
             await self._scope.resolve()
+        if cached and max_age is not None:
+            keys, oldest = list(keys), self._timer() - max_age
+            ids = [(key, (key, self._epoch, max_age)) for key in keys]
+            await self._flights.join_many(ids, partial(self._get_younger, max_age), found)
+            # A fetch that began before this call may be too old as well.
+            keys = [key for key in keys if _was_read_before(oldest, found[key])]
+            cached = False
         fetch = self._get if cached else self._fetch
         wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
+
+    async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
+        oldest = self._timer() - max_age
+        found, token = await self._tier(key).look_up(key)
+        if found is not None and not _was_read_before(oldest, found):
+            return found
+        try:  # a token that came with an entry is not one of a fetch
+            return await self._fetch(key, token if found is None else None)
+        except S1cretsError as error:
+            return await self.stale_or_raise(key, error, max_age)
 
     def _flight(
         self, key: CacheKey, *, cached: bool
@@ -137,12 +178,17 @@ class SecretCache:
         return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
 
     async def _get(self, key: CacheKey) -> CachedValue:
+        negative = self._negative
         if not self._freshness.ttl:
+            if negative is not None:
+                await negative.check(key)
             return await self._fetch(key)
         tier = self._tier(key)
         found, token = await tier.look_up(key)
         if found is not None:
             return found
+        if negative is not None:
+            await negative.check(key)
         locked = await tier.lock(key)
         if locked is None:
             return await self._fetch_or_stale(key, token)
@@ -185,11 +231,15 @@ class SecretCache:
         except S1cretsError as error:
             return await self.stale_or_raise(key, error)
 
-    async def stale_or_raise(self, key: CacheKey, error: S1cretsError) -> CachedValue:
+    async def stale_or_raise(
+        self, key: CacheKey, error: S1cretsError, max_age: float | None = None
+    ) -> CachedValue:
         """Return an expired entry if `error` is an outage; otherwise raise `error`."""
         found = None
         if self._freshness.on_error(error) is OnError.SERVE_STALE:
             found = await self._tier(key).find(key)
+        if max_age is not None and _was_read_before(self._timer() - max_age, found):
+            found = None
         if found is None:
             raise error
         if not self._backoff.is_waiting(key) and self._backoff.failed(key):
@@ -202,20 +252,27 @@ class SecretCache:
         token = token or await tier.begin(key)
         # The secrets under a path are stored under their own names too, in the other tier.
         fill_token = await self._keys.begin(key) if key.kind == PATH else token
+        began = self._timer()
+        negative = self._negative
+        absent_token = None if negative is None else await negative.begin(key)
         try:
             fetched = await self._source.fetch(key)
         except S1cretsError as error:
             if self._freshness.on_error(error) is OnError.DROP:
                 self._backoff.succeeded(key)
                 await self._refused(key)
+            if negative and absent_token and isinstance(error, SecretNotFoundError):
+                await negative.remember(error, absent_token)
             raise
+        if negative is not None:
+            await negative.forget(key)
         if key in self._backoff.failed_keys:
             self._backoff.succeeded(key)
-        value = CachedValue(fetched.value, fetched.version, token.fetch)
+        value = CachedValue(fetched.value, fetched.version, token.fetch, began)
         if self._freshness.ttl:
             await tier.put(value, token, self._life())
             also = {
-                other: CachedValue(found.value, found.version, token.fetch)
+                other: CachedValue(found.value, found.version, token.fetch, began)
                 for other, found in fetched.also.items()
             }
             if also:
@@ -231,13 +288,16 @@ class SecretCache:
         if not key.secrets:
             await self._tier(key).drop(key)
             return
-        paths = [path for name in key.secrets for path in self._source.ancestors(name)]
+        names = list(
+            dict.fromkeys(n for secret in key.secrets for n in self._source.aliases(secret))
+        )
+        paths = [path for name in names for path in self._source.ancestors(name)]
         found = await asyncio.gather(*map(self._derived.find, paths))
-        is_in_path = any(not set(key.secrets).isdisjoint(path.raw) for path in found if path)
-        self._tokens.void(key.secrets, paths=is_in_path)
+        is_in_path = any(not set(names).isdisjoint(path.raw) for path in found if path)
+        self._tokens.void(names, paths=is_in_path)
         for tier in (self._keys, self._derived):
             # A name that does not exist may be requested all day: that must not write anything.
-            known = [name for name in key.secrets if await tier.has_entries(name)]
+            known = [name for name in names if await tier.has_entries(name)]
             if known or is_in_path:
                 await tier.invalidate(known, paths=is_in_path)
 
@@ -262,7 +322,7 @@ class SecretCache:
         A caller that is cancelled leaves the work running: half of it would be worse than none.
         """
         self._epoch += 1
-        self._tokens.void(secrets, paths=True)  # before the scope is resolved, which may wait
+        self._void(secrets)  # before the scope is resolved, which may wait
         task = asyncio.get_running_loop().create_task(self._invalidate(secrets))
         self._invalidations.add(task)
         task.add_done_callback(self._invalidated)
@@ -278,10 +338,18 @@ class SecretCache:
             await self._scope.resolve()
         await self._drop(secrets)
 
-    async def _drop(self, secrets: Collection[str] | None) -> None:
+    def _void(self, secrets: Collection[str] | None) -> None:
         self._tokens.void(secrets, paths=True)
-        # At once, so that neither tier answers while the other's backend is slow.
-        await asyncio.gather(self._keys.invalidate(secrets), self._derived.invalidate(secrets))
+        if self._negative is not None:
+            self._negative.void(secrets)
+
+    async def _drop(self, secrets: Collection[str] | None) -> None:
+        self._void(secrets)
+        work = [self._keys.invalidate(secrets), self._derived.invalidate(secrets)]
+        if self._negative is not None:
+            work.append(self._negative.invalidate(secrets))
+        # At once, so that no tier answers while another's backend is slow.
+        await asyncio.gather(*work)
 
     async def aclose(self) -> None:
         """Close what the tiers have open, after the invalidations under way, if they end."""
@@ -292,6 +360,17 @@ class SecretCache:
             await cancel_and_wait(task)  # the tiers remember what it should drop
         await self._keys.aclose()
         await self._derived.aclose()
+        if self._negative is not None:
+            await self._negative.aclose()
+
+    def forget_failures(self) -> None:
+        """Fetch again what failed in an outage, although its pause is not over."""
+        self._backoff.failed_keys.clear()
 
     def _tier(self, key: CacheKey) -> Tier:
         return self._keys if key.is_primary else self._derived
+
+
+def _was_read_before(oldest: float, found: object) -> bool:
+    """Return whether a value was read before `oldest`; an error or nothing was not."""
+    return isinstance(found, CachedValue) and found.read_at < oldest

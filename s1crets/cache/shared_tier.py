@@ -116,10 +116,11 @@ class SharedTier:
         self._freshness = freshness
         self._on_due = on_due
         self._clock = clock
+        self._timer = timer
         self._scope: Scope | None = None
         self._rows: dict[Hashable, Rows] = {}
         self._seen: dict[Hashable, Seen] = {}
-        self._tokens = tokens
+        self.tokens = tokens
         self._undelivered: set[str] = set()
         self._delivery: asyncio.Task[Any] | None = None
         self._locked: set[str] = set()
@@ -229,7 +230,8 @@ class SharedTier:
         if record is not None and all(
             record.tombstones.get(digest) == token for digest, token in tombstones.items()
         ):
-            value = record.cached_value()
+            age = max(0.0, self._clock() - record.stored)
+            value = record.cached_value(self._timer() - age)
         seen = Seen(texts, record, value, tombstones)
         if len(self._seen) >= _REMEMBERED:
             self._seen.clear()
@@ -266,7 +268,7 @@ class SharedTier:
 
     async def begin(self, key: CacheKey) -> FetchToken:
         """Return a token with the current tombstones."""
-        token = self._tokens.add(FetchToken(key))
+        token = self.tokens.add(FetchToken(key))
         return _with_state(token, await self._read(key))
 
     async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
@@ -278,7 +280,7 @@ class SharedTier:
         self, key: CacheKey
     ) -> tuple[CachedValue | None, float, FetchToken]:
         """Return the fresh entry, its remaining life in seconds, and a token."""
-        token = self._tokens.add(FetchToken(key))
+        token = self.tokens.add(FetchToken(key))
         seen = await self._read(key)
         found, life = (None, 0.0) if seen is None else self._fresh(key.id, seen)
         return found, life, _with_state(token, seen)

@@ -131,7 +131,12 @@ def source_options(command: Callable[..., None]) -> Callable[..., None]:
 
 def read_stdin() -> str | bytes:
     """Return stdin without the newline at its end, as bytes if it is not UTF-8."""
-    data = sys.stdin.buffer.read()
+    if sys.stdin is None:  # closed before the command was started
+        raise ConfigurationError("stdin can't be read: it is closed")
+    try:
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise ConfigurationError(f"stdin can't be read: {error.strerror}") from None
     try:
         return data.decode().removesuffix("\n")
     except UnicodeDecodeError:

@@ -29,7 +29,8 @@ class _RedactingCommand(click.Command):
 
 
 def _redacted(_context: click.Context, _argument: click.Parameter, value: str) -> Redacted:
-    return redact(read_stdin() if value == "-" else value)
+    with reported():
+        return redact(read_stdin() if value == "-" else value)
 
 
 _value_argument = click.argument("value", callback=_redacted)

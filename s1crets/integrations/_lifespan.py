@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from s1crets.errors import BatchError, S1cretsError, SecretNotFoundError
 from s1crets.providers import provider as process_wide
 from s1crets.providers import provider_class
 from s1crets.providers.async_provider import AsyncProvider
-from s1crets.providers.store import check_name
+from s1crets.providers.store import check_name, is_under
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +64,45 @@ def resolve(provider: AsyncProvider | str) -> AsyncProvider:
     return provider if isinstance(provider, AsyncProvider) else process_wide(provider).awaited
 
 
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """The providers of an app: the first of each kind, and the first to preload a name or path."""
+
+    by_kind: dict[str, AsyncProvider] = field(default_factory=dict)
+    by_name: dict[str, AsyncProvider] = field(default_factory=dict)
+    by_path: dict[str, AsyncProvider] = field(default_factory=dict)
+
+    def __or__(self, newer: Opened) -> Opened:
+        """Return the providers of both, of which the newer come first."""
+        return Opened(
+            self.by_kind | newer.by_kind,
+            self.by_name | newer.by_name,
+            self.by_path | newer.by_path,
+        )
+
+    def preloaded(self, name: str) -> AsyncProvider | None:
+        """Return the provider that preloaded a secret, if any."""
+        found = self.by_name.get(name)
+        if found is None:
+            paths = (one for path, one in self.by_path.items() if is_under(name, path))
+            found = next(paths, None)
+        return found
+
+
 @asynccontextmanager
-async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProvider]]:
-    """Preload, yield the providers by kind (the first of each), and close them at the end."""
-    by_kind: dict[str, AsyncProvider] = {}
+async def opened(wanted: Sequence[Preload]) -> AsyncIterator[Opened]:
+    """Preload, yield the providers, and close them at the end."""
+    found = Opened()
     reads: list[tuple[AsyncProvider, Collection[str] | str]] = []  # names, or a path
     async with AsyncExitStack() as stack:
         for preload in wanted:
             provider = resolve(preload.provider)
             await stack.enter_async_context(provider)
-            by_kind.setdefault(_kind(preload.provider), provider)
+            found.by_kind.setdefault(_kind(preload.provider), provider)
+            for name in preload.names:
+                found.by_name.setdefault(name, provider)
+            for path in preload.paths:
+                found.by_path.setdefault(path, provider)
             reads += [(provider, item) for item in (preload.names, *preload.paths) if item]
         async with asyncio.TaskGroup() as group:
             tasks = [group.create_task(_errors(*read)) for read in reads]
@@ -81,7 +110,7 @@ async def opened(wanted: Sequence[Preload]) -> AsyncIterator[dict[str, AsyncProv
             reasons = dict.fromkeys(f"\n- {error}" for _, error in errors)
             message = "the app is not started because some of its secrets can't be read:"
             raise _of_one_kind(message + "".join(reasons), dict(errors))
-        yield by_kind
+        yield found
 
 
 def _of_one_kind(message: str, errors: Mapping[str, S1cretsError]) -> BatchError:

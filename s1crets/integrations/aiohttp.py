@@ -54,8 +54,8 @@ def secrets(
     wanted = preloads(providers)
 
     async def lifetime(app: web.Application) -> AsyncIterator[None]:
-        async with opened(wanted) as by_kind:
-            for provider in by_kind.values():
+        async with opened(wanted) as found:
+            for provider in found.by_kind.values():
                 if isinstance(provider, AsyncParameterStore):
                     app[PARAMETER_STORE] = provider
                 elif isinstance(provider, AsyncSecretsManager):

@@ -22,7 +22,14 @@ from weakref import WeakKeyDictionary
 from s1crets._keypath import KeyPath, keys_of
 from s1crets.cache.freshness import is_outage
 from s1crets.errors import ConfigurationError, S1cretsError
-from s1crets.integrations._lifespan import Preload, check_provider, opened, preloads, resolve
+from s1crets.integrations._lifespan import (
+    Opened,
+    Preload,
+    check_provider,
+    opened,
+    preloads,
+    resolve,
+)
 from s1crets.providers.store import check_name
 
 try:
@@ -40,9 +47,12 @@ if TYPE_CHECKING:
 __all__ = ["Preload", "Secret", "lifespan"]
 
 _log = logging.getLogger("s1crets")
-# The providers of each app's lifespan, by kind. Some servers (Mangum) have no lifespan state, and a
-# look-up in the app's state takes three times as long as a hit.
-_providers: WeakKeyDictionary[Any, dict[str, AsyncProvider]] = WeakKeyDictionary()
+_DEFAULT = "aws.ps"
+# The providers of each app's lifespan. Some servers (Mangum) have no lifespan state, and a look-up
+# in the app's state takes three times as long as a hit.
+_providers: WeakKeyDictionary[Any, Opened] = WeakKeyDictionary()
+_NONE = Opened()
+_NOTE = "; no provider of the app preloads {!r}, so the default was used: provider={!r}"
 # Older versions of FastAPI can't resolve the annotations of a callable object.
 _SIGNATURE = inspect.Signature(
     [inspect.Parameter("connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection)]
@@ -59,8 +69,8 @@ def lifespan(
 
     Args:
         providers: async providers, names of process-wide providers (`'aws.ps'`, `'aws.sm'`), or a
-            `Preload` of either. If there are several of a kind, a `Secret` uses the first by
-            default.
+            `Preload` of either. A `Secret` uses the first that preloads it, and a name of a kind
+            stands for the first of that kind.
 
     Raises:
         TypeError: an argument is not a provider.
@@ -71,9 +81,9 @@ def lifespan(
 
     @asynccontextmanager
     async def lifetime(app: Any) -> AsyncIterator[None]:
-        async with opened(wanted) as by_kind:
+        async with opened(wanted) as found:
             for each in _with_mounted(app):
-                _providers[each] = {**_providers.get(each, {}), **by_kind}
+                _providers[each] = _providers.get(each, _NONE) | found
             yield
 
     return lifetime
@@ -95,7 +105,8 @@ class Secret(Depends):
         path: a secret's name, as for `get`.
         keypath: a key, or a sequence of keys, to look up in a JSON value.
         provider: an async provider, or a name (`'aws.ps'`): the provider of that name in the app's
-            lifespan, or else the process-wide provider.
+            lifespan, or else the process-wide provider. By default the provider that preloads the
+            secret, alone or with a path; if none does, `'aws.ps'`.
 
     Raises:
         InvalidNameError: `path` is not a valid name.
@@ -104,10 +115,11 @@ class Secret(Depends):
     """
 
     def __init__(
-        self, path: str, *, keypath: KeyPath = (), provider: AsyncProvider | str = "aws.ps"
+        self, path: str, *, keypath: KeyPath = (), provider: AsyncProvider | str | None = None
     ) -> None:
         check_name(path)
-        check_provider(provider)
+        if provider is not None:
+            check_provider(provider)
         self._arguments = (path, tuple(keys_of(keypath)), provider)
         self.__signature__ = _SIGNATURE
         super().__init__(self)
@@ -115,14 +127,20 @@ class Secret(Depends):
     async def __call__(self, *, connection: HTTPConnection) -> Any:
         """Return the value. FastAPI calls this with the request or the WebSocket."""
         path, keypath, provider = self._arguments
+        note = ""
         try:
-            if isinstance(provider, str):
-                by_kind = _providers.get(connection.scope["app"], {})
-                provider = by_kind.get(provider) or resolve(provider)
+            if provider is None or isinstance(provider, str):
+                providers = _providers.get(connection.scope["app"], _NONE)
+                if provider is None and (provider := providers.preloaded(path)) is None:
+                    provider, note = _DEFAULT, _NOTE.format(path, _DEFAULT)
+                if isinstance(provider, str):
+                    provider = providers.by_kind.get(provider) or resolve(provider)
             return await provider.get(path, keypath=keypath)
         except S1cretsError as error:
             status = 503 if is_outage(error) else 500
-            _log.error("answered with %d: %s", status, error)
+            _log.error("answered with %d: %s%s", status, error, note)
+            if note:
+                error.add_note(note.removeprefix("; "))
             raise HTTPException(status) from error
 
     def __eq__(self, other: object) -> bool:
@@ -134,7 +152,8 @@ class Secret(Depends):
     def __repr__(self) -> str:
         path, keypath, provider = self._arguments
         keys = f", keypath={keypath!r}" if keypath else ""
-        return f"Secret({path!r}{keys}, provider={provider!r})"
+        by = "" if provider is None else f", provider={provider!r}"
+        return f"Secret({path!r}{keys}{by})"
 
 
 def _with_mounted(app: Any) -> Iterator[Any]:

@@ -37,6 +37,7 @@ except ImportError as error:
     raise ConfigurationError(message) from error
 
 from s1crets.integrations._settings_redaction import hide, origin_at, plain, redacted, reveals
+from s1crets.integrations._settings_values import Item, Shape, checked, shape_of
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 
@@ -125,9 +126,10 @@ class _Source(SettingsSource):
 class SecretsSource(_Source):
     """Reads the secrets of marked fields, with a single `get_many` per provider.
 
-    Fields that an earlier source has are not read. Fields whose secret does not exist are left to
-    later sources and to the field's default. A secret that can't be read for any other reason is a
-    `SecretSettingsError`.
+    Fields that an earlier source has are not read. Fields of text get JSON as the text that is
+    stored; lists get JSON, or the items of a StringList. Fields whose secret does not exist are
+    left to later sources and to the field's default. A secret that can't be read for any other
+    reason is a `SecretSettingsError`.
 
     Args:
         settings_cls: the settings.
@@ -152,9 +154,9 @@ class SecretsSource(_Source):
         for field, marker in wanted:
             value = values[marker.provider][marker.path]
             if not isinstance(value, S1cretsError):
-                value = pick(value, keys_of(marker.keypath))
-                if value is not MISSING:
-                    _put(found, field.place, value)
+                item = value.at(marker.keypath)
+                if item is not None:
+                    _put(found, field.place, field.read(item))
             elif not isinstance(value, SecretNotFoundError):
                 errors[str(field)] = value
                 reasons[str(value)].append(f"{field} ({marker})")
@@ -166,7 +168,7 @@ class SecretsSource(_Source):
 
     def _read(self, name: str, fields: Mapping[str, _Field]) -> dict[str, Any]:
         provider = self._provider(name, f"the field {next(iter(fields.values()))}")
-        return _hidden(name, provider.get_many(fields, errors="return"))
+        return _items(name, provider.get_many(fields, raw=True, errors="return"))
 
 
 class SecretsPathSource(_Source):
@@ -202,21 +204,22 @@ class SecretsPathSource(_Source):
         found: dict[str, Any] = hide({}, "values from SecretsPathSource")
         if all(field.given(self.current_state) for field in fields):
             return found
+        settings = _Field(frozenset(), ((),), None, tuple(fields), Shape.JSON)
         values = self._read()
         # Longer names override shorter ones. Of `/A-B` and `/a_b`, which are the same field, the
         # field's own spelling comes last.
         for name in sorted(values, key=lambda name: (name.count("/"), name)):
             parts = name[len(self._path.rstrip("/")) :].split("/")
-            _settle(found, (), [part for part in parts if part], values[name], fields)
+            _settle(found, (), [part for part in parts if part], values[name], settings)
         return found
 
     def _read(self) -> dict[str, Any]:
         provider = self._provider(self._name, f"the path {self._path!r}")
         try:
-            answer = provider.get_by_path(self._path)
+            answer = provider.get_by_path(self._path, raw=True)
         except S1cretsError as error:
             answer = {self._path: error}
-        values = _hidden(self._name, answer)
+        values = _items(self._name, answer)
         del answer  # tracebacks with locals show this frame
         for failed in [value for value in values.values() if isinstance(value, S1cretsError)]:
             problem = f"the secrets under {self._path!r} of {self._name} can't be read: {failed}"
@@ -234,14 +237,26 @@ class SecretSettings(BaseSettings):
 
     Attributes:
         secret_providers: sync providers by name; others are process-wide.
-        secret_paths: by the provider's name, a path from which fields without a marker are read:
-            `{"aws.ps": "/prod/app"}`; see `SecretsPathSource`.
+        secret_paths: by the provider's name, a path from which fields without a marker are read,
+            or several, of which the first that has a name wins: `{"aws.ps": "/prod/app"}`; see
+            `SecretsPathSource`.
+
+    Raises:
+        ConfigurationError: `secret_paths` or `secret_providers` is in `model_config`.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore")
 
     secret_providers: ClassVar[Mapping[str, Any]] = {}
-    secret_paths: ClassVar[Mapping[str, str]] = {}
+    secret_paths: ClassVar[Mapping[str, str | Sequence[str]]] = {}
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **settings: Any) -> None:
+        super().__pydantic_init_subclass__(**settings)
+        for name in ("secret_paths", "secret_providers"):
+            if name in cls.model_config:
+                message = f"{cls.__name__}: {name} is not a part of model_config"
+                raise ConfigurationError(f"{message}: set it as an attribute of the class")
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -269,7 +284,7 @@ class SecretSettings(BaseSettings):
         providers = cls.secret_providers
         paths = [
             SecretsPathSource(settings_cls, name, path, providers=providers)
-            for name, path in cls.secret_paths.items()
+            for name, path in _each(cls.secret_paths)
         ]
         return (*usual, SecretsSource(settings_cls, providers=providers), *paths)
 
@@ -303,14 +318,21 @@ class SecretSettings(BaseSettings):
         keys = [str(key) for field in fields[:1] for key in field.places[0]]
         absent += [
             str(FromSecret(name, "/".join((path.rstrip("/"), *keys))))
-            for name, path in cls.secret_paths.items()
+            for name, path in _each(cls.secret_paths)
         ]
         return f", and there is no {', and no '.join(absent)}" if absent else ""
 
 
-def _hidden(provider: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hidden values, and errors as they are."""
-    return {name: hide(value, str(FromSecret(provider, name))) for name, value in values.items()}
+def _items(provider: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an `Item` for each secret, and errors as they are."""
+    return {name: checked(one, str(FromSecret(provider, name))) for name, one in values.items()}
+
+
+def _each(paths: Mapping[str, str | Sequence[str]]) -> Iterator[tuple[str, str]]:
+    """Yield the name of the provider and the path of each of `secret_paths`."""
+    for name, given in paths.items():
+        for path in [given] if isinstance(given, str) else given:
+            yield name, path
 
 
 def _put(found: dict[Any, Any], place: _Place, value: Any) -> None:
@@ -323,18 +345,19 @@ def _put(found: dict[Any, Any], place: _Place, value: Any) -> None:
 
 
 def _settle(
-    found: dict[str, Any], place: _Place, parts: list[str], value: Any, fields: Sequence[_Field]
+    found: dict[str, Any], place: _Place, parts: list[str], item: Item, field: _Field | None
 ) -> None:
-    """Put a value at the place that the parts of its name, and the keys of its JSON, lead to."""
+    """Put an item at the place that the parts of its name, and the keys of its JSON, lead to."""
+    fields = field.inner if field else ()
     if parts:
         field = next((one for one in fields if _normalized(parts[0]) in one.names), None)
         place = field.place if field else (*place, parts[0])
-        _settle(found, place, parts[1:], value, field.inner if field else ())
-    elif isinstance(value, dict) and fields:
-        for key, item in value.items():
-            _settle(found, place, [key], item, fields)
+        _settle(found, place, parts[1:], item, field)
+    elif fields and (members := item.members()):
+        for key, member in members.items():
+            _settle(found, place, [key], member, field)
     elif place:
-        _put(found, place, value)
+        _put(found, place, field.read(item) if field else item.parsed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,6 +368,18 @@ class _Field:
     places: tuple[_Place, ...]  # where pydantic looks for its value, in order
     marker: FromSecret | None  # the secret that it comes from
     inner: tuple[_Field, ...]  # the fields of the models that its value may be
+    shape: Shape
+
+    def read(self, item: Item) -> Any:
+        """Return an item's value in the form that the field, and the fields in it, take."""
+        if not self.inner or not (members := item.members()):
+            return item.read_as(self.shape)
+        values = hide({}, item.origin)
+        for key, member in members.items():
+            inner = (one for one in self.inner if any(place[-1] == key for place in one.places))
+            field = next(inner, None)
+            values[key] = field.read(member) if field else member.parsed()
+        return values
 
     def __str__(self) -> str:
         return ".".join(map(str, self.places[0]))
@@ -401,7 +436,8 @@ def _fields_of(
             for field in _fields_of(type_, places, (*within, model))
         )
         names = frozenset(map(_normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
-        field = _Field(names, places, markers[0] if markers else None, inner)
+        shape = shape_of(info.annotation, info.metadata)
+        field = _Field(names, places, markers[0] if markers else None, inner, shape)
         if len(set(markers)) > 1:
             both = " and ".join(map(str, markers))
             raise ConfigurationError(f"the field {field} has more than one secret: {both}")

@@ -5,9 +5,17 @@ from __future__ import annotations
 import asyncio
 import weakref
 from asyncio import _get_running_loop
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+)
 from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
@@ -15,14 +23,26 @@ from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
-from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey
+from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
 from s1crets.cache.options import CacheArgs
 from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import SecretCache
-from s1crets.errors import DeadlineExceededError, S1cretsError, SecretNotFoundError
+from s1crets.errors import (
+    BatchError,
+    DeadlineExceededError,
+    S1cretsError,
+    SecretNotFoundError,
+)
 from s1crets.providers.instrumentation import Counters, Stats
-from s1crets.providers.rotation import Injected, Rotation
-from s1crets.providers.store import SecretMetadata, Store, WriteMode, batch_error
+from s1crets.providers.rotation import Injected, KeyPaths, Rotation
+from s1crets.providers.store import (
+    SecretMetadata,
+    SecretVersion,
+    Store,
+    WriteMode,
+    batch_error,
+    relative_to,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -69,7 +89,14 @@ class AsyncProvider:
     # Reading
 
     async def get(
-        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
+        self,
+        path: str,
+        *,
+        keypath: KeyPath = (),
+        default: Any = UNSET,
+        cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
     ) -> Any:
         """Return a secret's value.
 
@@ -78,6 +105,8 @@ class AsyncProvider:
             keypath: a key, or a sequence of keys, to look up in a JSON value.
             default: returned if there is no such secret or key.
             cached: whether a cache may answer.
+            max_age: seconds since a cached value was read; older ones do not count.
+            raw: whether JSON is returned as the text that is stored.
 
         Returns:
             A dict or list if the text is a JSON object or array, otherwise the text; bytes for a
@@ -89,16 +118,31 @@ class AsyncProvider:
         """
         if _get_running_loop() is None:
             raise not_asyncio(self)
-        found = self.get_local(path, keypath=keypath, default=default, cached=cached)
+        if cached and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        found = self._hit_other(path, keypath, default, **options)
         if found is MISSING:
-            found = await self._get(path, keypath, default, cached=cached)
+            found = await self._get(path, keypath, default, **options)
         return found
 
     def get_local(
-        self, path: str, *, keypath: KeyPath = (), default: Any = UNSET, cached: bool = True
+        self,
+        path: str,
+        *,
+        keypath: KeyPath = (),
+        default: Any = UNSET,
+        cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        return self._hit(path, keypath, default) if cached else MISSING
+        if cached and max_age is None and not raw:
+            return self._hit(path, keypath, default)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(self, path: str, *, keypath: KeyPath = (), default: Any = None) -> Any:
         """Return the value in a local cache, or `default`. Sends no request and never waits."""
@@ -109,6 +153,7 @@ class AsyncProvider:
         paths: Iterable[str],
         *,
         cached: bool = True,
+        max_age: float | None = None,
         raw: bool = False,
         errors: Literal["raise", "return"] = "raise",
     ) -> dict[str, Any]:
@@ -117,6 +162,7 @@ class AsyncProvider:
         Args:
             paths: names.
             cached: whether a cache may answer.
+            max_age: seconds since a cached value was read; older ones do not count.
             raw: whether JSON is returned as the text that is stored.
             errors: `"return"` puts errors in place of the values.
 
@@ -124,27 +170,47 @@ class AsyncProvider:
             BatchError: some could not be read; it has the values, and one error per name.
         """
         # Stripped, since the frames of a failure contain the values.
-        return await stripped(self._get_many(paths, errors, cached=cached, raw=raw))
+        return await stripped(
+            self._get_many(paths, errors, cached=cached, max_age=max_age, raw=raw)
+        )
 
     async def get_by_path(
-        self, path: str, *, cached: bool = True, raw: bool = False
+        self,
+        path: str,
+        *,
+        cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
+        relative: bool = False,
     ) -> dict[str, Any]:
         """Return all secrets whose names are `path` or start with it and a slash, by name.
 
         Args:
             path: the beginning of names, up to a `/`; `/` alone means all.
             cached: whether a cache may answer.
+            max_age: seconds since cached values were read; older ones do not count.
             raw: whether JSON is returned as the text that is stored.
+            relative: whether names are returned without the path; that of `path` itself is "".
 
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
             S1cretsError: any other failure.
         """
-        return await self._get_by_path(path, cached=cached, raw=raw)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        return await self._get_by_path(path, relative=relative, **options)
 
-    def get_by_path_local(self, path: str, *, cached: bool = True, raw: bool = False) -> Any:
+    def get_by_path_local(
+        self,
+        path: str,
+        *,
+        cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
+        relative: bool = False,
+    ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
-        return self._hit_key(self._store.key(path, PATH), cached=cached, raw=raw)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        return self._hit_path(path, relative=relative, **options)
 
     async def path_exists(self, path: str) -> bool:
         """Return whether there is a secret of this name, or under this path.
@@ -207,6 +273,29 @@ class AsyncProvider:
         """
         await self._delete(path)
 
+    async def restore(self, path: str) -> None:
+        """Cancel the deletion of a secret that can still be restored.
+
+        Raises:
+            TypeError: the service can't restore anything.
+            SecretNotFoundError: a `KeyError`: no such secret.
+            S1cretsError: any other failure.
+        """
+        check_asyncio(self)
+        work = self._store.restore(path)
+        await self._timed("restore", path, self._invalidating(path, work))
+
+    async def history(self, path: str) -> list[SecretVersion]:
+        """Return the versions of a secret, without values, the oldest first. No cache answers.
+
+        Raises:
+            TypeError: the service keeps no versions.
+            SecretNotFoundError: a `KeyError`: no such secret.
+            S1cretsError: any other failure.
+        """
+        check_asyncio(self)
+        return await self._timed("history", path, self._store.history(path))
+
     async def describe(self, path: str = "") -> list[SecretMetadata]:
         """Return the metadata of secrets, without values, sorted by name. No cache answers.
 
@@ -235,12 +324,22 @@ class AsyncProvider:
 
     # Rotation
 
+    @overload
     def refresh_on(
         self, *exceptions: type[Exception], path: str, keypath: KeyPath = ()
     ) -> Callable[
         [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
         Injected[P, Coroutine[Any, Any, R]],
-    ]:
+    ]: ...
+
+    @overload
+    def refresh_on(
+        self, *exceptions: type[Exception], path: str, keypath: Mapping[str, KeyPath]
+    ) -> Callable[
+        [Callable[..., Coroutine[Any, Any, R]]], Injected[..., Coroutine[Any, Any, R]]
+    ]: ...
+
+    def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
         """Decorate a coroutine function whose first argument is a secret that may be rotated.
 
         In a method the secret follows `self` or `cls`. Callers leave it out. When the function
@@ -250,7 +349,8 @@ class AsyncProvider:
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
-            keypath: a key, or a sequence of keys, to look up in a JSON value.
+            keypath: a key, or a sequence of keys, to look up in a JSON value. A mapping passes
+                several keyword arguments instead: `{"user": "user", "password": ("db", "pw")}`.
 
         Raises:
             TypeError: not exception classes, or the function is not a coroutine function.
@@ -295,6 +395,17 @@ class AsyncProvider:
         await self._store.aclose()
         await self._cache.aclose()
 
+    async def start_afresh(self) -> None:
+        """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
+            await self.invalidate()
+        await self.aclose()
+        self._cache.forget_scope()
+
+    def forget_failures(self) -> None:
+        """Let the next calls send requests at once, however often they have failed: for tests."""
+        self._cache.forget_failures()
+
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
         return self._cache.open()
@@ -320,6 +431,23 @@ class AsyncProvider:
         self.counters.hits += 1
         return held.value() if keypath == () else self.answer(held, name, keypath, default)
 
+    def _hit_other(
+        self,
+        path: str,
+        keypath: KeyPath,
+        default: Any,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        **options: Any,
+    ) -> Any:
+        """Return the value of a name that `_hit` does not find, or need not look for."""
+        key = self._store.key(path, **options)
+        if key.is_primary and cached and max_age is None and not raw:
+            return MISSING
+        return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
+
     def _hit_key(
         self,
         key: CacheKey,
@@ -327,17 +455,38 @@ class AsyncProvider:
         default: Any = UNSET,
         *,
         cached: bool,
+        max_age: float | None = None,
         raw: bool = False,
     ) -> Any:
-        """Return the value of any key in a local cache, or `MISSING`."""
-        held = self.cached_value(key) if cached else None
+        """Return the value of any key in a local cache, or `MISSING`; reject invalid options."""
+        if max_age is not None:
+            check_value("max_age", max_age, Rule(NUMBER, 0))
+        if raw and keypath != ():
+            raise TypeError("raw returns the text as it is stored: leave keypath out")
+        held = self.cached_value(key, max_age) if cached else None
         if held is None:
             return MISSING
         return held.stored() if raw else self.answer(held, key.name, keypath, default)
 
-    def cached_value(self, key: CacheKey) -> CachedValue | None:
+    def _hit_path(
+        self,
+        path: str,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        relative: bool,
+        **options: Any,
+    ) -> Any:
+        """Return the secrets under a path in a local cache, by name, or `MISSING`."""
+        key = self._store.key(path, PATH, **options)
+        found = self._hit_key(key, cached=cached, max_age=max_age, raw=raw)
+        return relative_to(key.name, found) if relative and found is not MISSING else found
+
+    def cached_value(self, key: CacheKey, max_age: float | None = None) -> CachedValue | None:
         """Return the entry in a local cache, counted as a hit, or None."""
-        held = self._cache.peek(key)
+        cache = self._cache
+        held = cache.peek(key) if max_age is None else cache.peek_younger(key, max_age)
         self.counters.hits += held is not None
         return held
 
@@ -346,33 +495,61 @@ class AsyncProvider:
         return default if held is None else self.answer(held, path, keypath, default)
 
     async def _get(
-        self, path: str, keypath: KeyPath, default: Any, *, cached: bool, **options: Any
+        self,
+        path: str,
+        keypath: KeyPath,
+        default: Any,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        **options: Any,
     ) -> Any:
         """Read a secret that no local cache has."""
         if keypath != ():
             keys_of(keypath)  # rejects it before anything is sent
         key = self._store.key(path, **options)
         try:
-            held = await self.read(key, cached=cached)
+            held = await self.read(key, cached=cached, max_age=max_age)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
             return default
-        return self.answer(held, path, keypath, default)
+        return held.stored() if raw else self.answer(held, path, keypath, default)
 
     async def _get_by_path(
-        self, path: str, *, cached: bool, raw: bool, **options: Any
+        self,
+        path: str,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        relative: bool,
+        **options: Any,
     ) -> dict[str, Any]:
         check_asyncio(self)
-        key = self._store.key(path, PATH, **options)
-        found = self._hit_key(key, cached=cached, raw=raw)
+        local: Any = {"cached": cached, "max_age": max_age, "raw": raw, "relative": relative}
+        found = self._hit_path(path, **local, **options)
         if found is MISSING:
-            held = await self.read(key, cached=cached)
+            key = self._store.key(path, PATH, **options)
+            try:
+                held = await self.read(key, cached=cached, max_age=max_age)
+            except BatchError as error:
+                error.values = error.values if raw else decode(error.values)
+                raise
             found = held.stored() if raw else held.value()
+            found = relative_to(key.name, found) if relative else found
         return dict(found)
 
     async def _get_many(
-        self, paths: Iterable[str], on_error: str, *, cached: bool, raw: bool, **options: Any
+        self,
+        paths: Iterable[str],
+        on_error: str,
+        *,
+        cached: bool,
+        max_age: float | None,
+        raw: bool,
+        **options: Any,
     ) -> dict[str, Any]:
         check_asyncio(self)
         names = distinct(paths, on_error)
@@ -385,13 +562,13 @@ class AsyncProvider:
             except S1cretsError as error:
                 errors[name] = error
                 continue
-            values[name] = self._hit_key(key, cached=cached, raw=raw)
+            values[name] = self._hit_key(key, cached=cached, max_age=max_age, raw=raw)
             if values[name] is MISSING:
                 missing[key] = name
         self.counters.misses += len(missing)
         if missing:
             with self._observed("get_many", missing.values(), errors):
-                read = await self._read_missing(missing, cached=cached)
+                read = await self._read_missing(missing, cached=cached, max_age=max_age)
                 for name, outcome in read.items():
                     if isinstance(outcome, S1cretsError):
                         errors[name] = outcome
@@ -400,19 +577,20 @@ class AsyncProvider:
         return self._batch(names, {**values, **errors}, on_error)
 
     async def _read_missing(
-        self, missing: dict[CacheKey, str], *, cached: bool
+        self, missing: dict[CacheKey, str], *, cached: bool, max_age: float | None
     ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
-                await stripped(self._cache.read_many(missing, found, cached=cached))
+                reading = self._cache.read_many(missing, found, cached=cached, max_age=max_age)
+                await stripped(reading)
         for key in [key for key in missing if key not in found]:
             found[key] = self._too_late("get_many", missing[key])
             if cached:
                 with suppress(S1cretsError):
                     late = self._too_late("get", missing[key])
-                    found[key] = await self._cache.stale_or_raise(key, late)
+                    found[key] = await self._cache.stale_or_raise(key, late, max_age)
         return {name: found[key] for key, name in missing.items()}
 
     def _batch(self, names: Iterable[str], found: dict[str, Any], on_error: str) -> dict[str, Any]:
@@ -421,19 +599,21 @@ class AsyncProvider:
             raise batch_error(self.service, found)
         return {name: found[name] for name in names}
 
-    async def read(self, key: CacheKey, *, cached: bool) -> CachedValue:
+    async def read(
+        self, key: CacheKey, *, cached: bool, max_age: float | None = None
+    ) -> CachedValue:
         """Read what no local cache has: from a shared cache, or from the service."""
         self.counters.misses += 1
         method = _METHODS[key.kind]
         with self._observed(method, [key.name]):
-            read = self._cache.read(key, cached=cached)
+            read = self._cache.read(key, cached=cached, max_age=max_age)
             try:
                 return await self._bounded(method, key.name, read)
             except DeadlineExceededError as error:
                 if not cached:
                     raise
                 late = error
-            return await stripped(self._cache.stale_or_raise(key, late))
+            return await stripped(self._cache.stale_or_raise(key, late, max_age))
 
     def key_of(self, path: str) -> CacheKey:
         """Return the key of a secret's value, with default options."""

@@ -9,8 +9,9 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._runtime import check_asyncio
@@ -23,6 +24,9 @@ from s1crets.errors import S1cretsError
 P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+
+KeyPaths: TypeAlias = KeyPath | Mapping[str, KeyPath]
+"""Where the secret of `refresh_on` is in a JSON value; a mapping says so for several arguments."""
 
 _log = logging.getLogger("s1crets")
 _RECEIVERS = ("self", "cls", "mcs", "this")  # names of the argument before a method's secret
@@ -61,11 +65,8 @@ class Rotation:
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
     def refresh_on(
-        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
-    ) -> Callable[
-        [Callable[Concatenate[Any, P], Coroutine[Any, Any, R]]],
-        Injected[P, Coroutine[Any, Any, R]],
-    ]:
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
+    ) -> Callable[[Any], Any]:
         """Return the decorator that `AsyncProvider.refresh_on` documents."""
         key = self._checked(exceptions, path, keypath)
 
@@ -76,12 +77,12 @@ class Rotation:
             async def call(*args: Any, **kwargs: Any) -> Any:
                 held = await self._current(key)
                 try:
-                    return await function(*injected(held, args), **kwargs)
+                    return await injected(held, args, kwargs)()
                 except exceptions:
                     newer = await self._newer(key, held)
                     if newer is None:
                         raise
-                return await function(*injected(newer, args), **kwargs)
+                return await injected(newer, args, kwargs)()
 
             return call
 
@@ -91,9 +92,9 @@ class Rotation:
         self,
         exceptions: tuple[type[Exception], ...],
         path: str,
-        keypath: KeyPath,
+        keypath: KeyPaths,
         run: Callable[..., Any],
-    ) -> Callable[[Callable[Concatenate[Any, P], R]], Injected[P, R]]:
+    ) -> Callable[[Any], Any]:
         """Return the decorator for blocking functions; `run` runs a coroutine function."""
         key = self._checked(exceptions, path, keypath)
 
@@ -104,27 +105,42 @@ class Rotation:
             def call(*args: Any, **kwargs: Any) -> Any:
                 held = self._reader.cached_value(key) or run(self._reader.read, key, cached=True)
                 try:
-                    return function(*injected(held, args), **kwargs)
+                    return injected(held, args, kwargs)()
                 except exceptions:
                     newer = run(self._newer, key, held)
                     if newer is None:
                         raise
-                return function(*injected(newer, args), **kwargs)
+                return injected(newer, args, kwargs)()
 
             return call
 
         return _through_descriptors(decorate)
 
     def _injector(
-        self, function: Callable[..., object], path: str, keypath: KeyPath, *, is_async: bool
-    ) -> Callable[[CachedValue, tuple[Any, ...]], tuple[Any, ...]]:
-        """Check the function; return what puts the secret among a call's positional arguments."""
+        self, function: Callable[..., R], path: str, keypath: KeyPaths, *, is_async: bool
+    ) -> Callable[[CachedValue, tuple[Any, ...], Mapping[str, Any]], Callable[[], R]]:
+        """Check the function; return what binds a call's arguments and the secret to it.
+
+        So no frame that calls the function has the secret.
+        """
         _check_function(function, is_async=is_async)
+        answer = self._reader.answer
+        if isinstance(keypath, Mapping):
+
+            def named(
+                held: CachedValue, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+            ) -> Callable[[], R]:
+                secrets = {name: answer(held, path, keys) for name, keys in keypath.items()}
+                return partial(function, *args, **kwargs, **secrets)
+
+            return named
         position = _position(function)
 
-        def injected(held: CachedValue, args: tuple[Any, ...]) -> tuple[Any, ...]:
-            secret = self._reader.answer(held, path, keypath)
-            return (*args[:position], secret, *args[position:])
+        def injected(
+            held: CachedValue, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        ) -> Callable[[], R]:
+            before, after = args[:position], args[position:]
+            return partial(function, *before, answer(held, path, keypath), *after, **kwargs)
 
         return injected
 
@@ -187,7 +203,7 @@ class Rotation:
         return self._reader.cached_value(key) or await self._reader.read(key, cached=True)
 
     def _checked(
-        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPath
+        self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
     ) -> CacheKey:
         """Return the key of the secret, all arguments checked."""
         if not exceptions or not all(
@@ -195,7 +211,14 @@ class Rotation:
         ):
             message = "refresh_on needs the exception classes that an outdated secret leads to"
             raise TypeError(message)
-        keys_of(keypath)
+        if isinstance(keypath, Mapping):
+            if not keypath or not all(isinstance(name, str) for name in keypath):
+                raise TypeError("a mapping as keypath has names of arguments as its keys")
+            keypaths = list(keypath.values())
+        else:
+            keypaths = [keypath]
+        for keys in keypaths:
+            keys_of(keys)
         return self._reader.key_of(path)
 
 

@@ -60,6 +60,7 @@ from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.instrumentation import Counters
 from s1crets.providers.store import (
     SecretMetadata,
+    SecretVersion,
     WriteMode,
     check_name,
     encode,
@@ -255,6 +256,12 @@ class _SimpleStore:
         name = self.key(path).name
         return self._call("remove", name, self._hooks.remove, name)
 
+    def restore(self, path: str) -> Awaitable[None]:
+        raise TypeError(f"{self._hooks.service}: {path!r} can't be restored: it is not kept")
+
+    def history(self, path: str) -> Awaitable[list[SecretVersion]]:
+        raise TypeError(f"{self._hooks.service}: {path!r} has no history: no versions are kept")
+
     async def describe(self, path: str) -> list[SecretMetadata]:
         under = path and self.key(path, PATH).name
         found = await self._call("entries", path, self._hooks.entries, under)
@@ -378,6 +385,8 @@ class SimpleProvider(Facade[_S]):
     put = blocking(AsyncSimpleProvider.put)
     update = blocking(AsyncSimpleProvider.update)
     delete = blocking(AsyncSimpleProvider.delete)
+    restore = blocking(AsyncSimpleProvider.restore)
+    history = blocking(AsyncSimpleProvider.history)
     describe = blocking(AsyncSimpleProvider.describe)
     invalidate = blocking(AsyncSimpleProvider.invalidate)
     peek = direct(AsyncSimpleProvider.peek)

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
 from s1crets._redaction import Redacted
-from s1crets.cache.entry import CacheKey, Fetched, decode
+from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
@@ -37,6 +37,21 @@ class SecretMetadata:
     type: str
     version: str
     changed: datetime | None
+
+
+@dataclass(frozen=True)
+class SecretVersion:
+    """A version of a secret without its value, as `history` returns it.
+
+    Attributes:
+        version: a parameter's version number, or the id of a secret's version.
+        labels: a parameter's labels, or the stages of a secret's version, such as `AWSCURRENT`.
+        created: time of its creation, with a time zone; None if the service does not report it.
+    """
+
+    version: str
+    labels: tuple[str, ...]
+    created: datetime | None
 
 
 class Store(Source, Protocol):
@@ -72,8 +87,16 @@ class Store(Source, Protocol):
         """Validate, and return the work of deleting a secret."""
         ...
 
+    def restore(self, path: str) -> Awaitable[None]:
+        """Validate, and return the work of restoring a deleted secret, or raise a TypeError."""
+        ...
+
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path; "" means all."""
+        ...
+
+    def history(self, path: str) -> Awaitable[list[SecretVersion]]:
+        """Validate, and return the request for a secret's versions, or raise a TypeError."""
         ...
 
     async def aclose(self) -> None:
@@ -101,6 +124,12 @@ def is_under(name: str, path: str) -> bool:
     return not path or name == path or name.startswith(path.rstrip("/") + "/")
 
 
+def relative_to(path: str, values: Mapping[str, _R]) -> dict[str, _R]:
+    """Return the values by their names without the path that contains them."""
+    above = path.rstrip("/")
+    return {name.removeprefix(above).removeprefix("/"): one for name, one in values.items()}
+
+
 async def fetch_each(
     names: Sequence[str], fetch: Callable[[str], Awaitable[_R]]
 ) -> dict[str, _R | S1cretsError]:
@@ -115,11 +144,13 @@ async def fetch_each(
 
 
 def fetched_path(title: str, found: Mapping[str, Fetched | S1cretsError]) -> Fetched:
-    """Return the secrets under a path, or raise a `BatchError` if some could not be read."""
+    """Return the secrets under a path; if some could not be read, raise a `BatchError`.
+
+    It has the values as they are stored.
+    """
     read = {name: one for name, one in found.items() if isinstance(one, Fetched)}
     if len(read) < len(found):
-        decoded = {name: decode(one.value) for name, one in read.items()}
-        raise batch_error(title, {**found, **decoded})
+        raise batch_error(title, {**found, **{name: one.value for name, one in read.items()}})
     also = {CacheKey.of_secret(name): one for name, one in read.items()}
     values: Any = {name: one.value for name, one in read.items()}
     return Fetched(values, sum(one.version for one in read.values()), also)

@@ -99,6 +99,10 @@ def check_parameters(call: Call, backend: Any) -> None:
         if not body["Path"].startswith("/"):
             raise invalid(_BAD_PATH)
         _check_name(body["Path"].rstrip("/") or "/a")
+        # moto's filter finds the label of the newest version only: see `corrected`.
+        filters = body.get("ParameterFilters", [])
+        body["Labels"] = [one["Values"][0] for one in filters if one["Key"] == "Label"]
+        body["ParameterFilters"] = [one for one in filters if one["Key"] != "Label"]
     elif call.operation == "PutParameter":
         _check_put(body, backend)
 
@@ -122,6 +126,16 @@ def _check_token(body: dict[str, Any], code: str) -> None:
 
 def corrected_parameters(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:
     """Return moto's response with selectors, and with encrypted values unless decryption is on."""
+    for label in call.body.get("Labels", []):
+        versions = [
+            (parameter, backend.get_parameter(f"{parameter['Name']}:{label}"))
+            for parameter in response["Parameters"]
+        ]
+        response["Parameters"] = [
+            {**parameter, "Value": labelled.decrypt(labelled.value), "Version": labelled.version,
+             "LastModifiedDate": labelled.last_modified_date.timestamp()}
+            for parameter, labelled in versions if labelled
+        ]  # fmt: skip
     found = response["Parameters"] if "Parameters" in response else [response["Parameter"]]
     if not call.body.get("WithDecryption"):
         for parameter in found:
@@ -138,8 +152,10 @@ def corrected_parameters(call: Call, backend: Any, response: dict[str, Any]) -> 
         if wanted := selectors.get((parameter["Name"], parameter["Version"])):
             parameter["Selector"] = wanted.pop()
         # A name of one level is the same with and without a slash, and returned as requested.
-        if parameter["Name"] not in plain and f"/{parameter['Name']}" in plain:
-            parameter["Name"] = f"/{parameter['Name']}"
+        own = parameter["Name"]
+        other = own[1:] if own.startswith("/") else f"/{own}"
+        if own not in plain and other in plain:
+            parameter["Name"] = other
     return response
 
 
@@ -251,6 +267,8 @@ def secrets_response(
         return _value(call.body, backend)
     if call.operation == "BatchGetSecretValue":
         return _values(call.body, backend, denied)
+    if call.operation == "PutSecretValue":
+        return _repeated(call.body, backend)
     if call.operation == "ListSecretVersionIds":
         return _version_ids(call.body, backend)
     if call.operation == "UpdateSecretVersionStage":
@@ -403,6 +421,24 @@ def _values(
         except AwsError as failed:
             errors.append({"SecretId": name, "ErrorCode": failed.code, "Message": failed.message})
     return {"SecretValues": values, "Errors": errors, "NextToken": token}
+
+
+def _repeated(body: dict[str, Any], backend: Any) -> dict[str, Any] | None:
+    """Return the response to a `PutSecretValue` whose version exists already, otherwise None."""
+    secret = _active(body["SecretId"], backend)
+    token = body["ClientRequestToken"]
+    members = {"secret_string": "SecretString", "secret_binary": "SecretBinary"}
+    version = secret.versions.get(token, {})
+    there = {member: version.get(name) for name, member in members.items()}
+    if not any(there.values()):  # there is none, or `RotateSecret` has made it without a value
+        return None
+    if there != {member: body.get(member) for member in there}:
+        message = f"You can't use ClientRequestToken {token} because that value is already in use"
+        raise AwsError(
+            "ResourceExistsException", f"{message} for a version of secret {secret.arn}."
+        )
+    described = {"VersionId": token, "VersionStages": version["version_stages"]}
+    return {"ARN": secret.arn, "Name": secret.name, **described}
 
 
 def _version_ids(body: dict[str, Any], backend: Any) -> dict[str, Any]:

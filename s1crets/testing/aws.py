@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from s1crets.providers.async_provider import live_providers
 from s1crets.testing import seeds
 from s1crets.testing._moto import SERVICES, Moto
 from s1crets.testing._server import (
@@ -95,9 +96,11 @@ class LocalAws(Faults, Server):
             seeds.store(self._moto, self.region, seed)
 
     def heal(self) -> None:
-        """End all faults; stored values stay."""
+        """End all faults; stored values stay. This process sends what has failed again at once."""
         self._end_faults()
         self.up()
+        for provider in live_providers():
+            provider.forget_failures()
 
     def reset(self) -> None:
         """End all faults, and delete stored values and recorded requests."""

@@ -134,6 +134,50 @@ class ProviderContract(Contract):
 
     # Reading.
 
+    async def test_raw_json_is_text(self, store: Any, kept: Any, given: Any) -> None:
+        """From the store and from the cache, by any verb."""
+        (name,) = await given(a='{"k":  1}')
+        for provider in (store, kept, kept):
+            assert await provider.get(name, raw=True) == '{"k":  1}'
+            assert await provider.get_many([name], raw=True) == {name: '{"k":  1}'}
+            assert (await provider.get_by_path(self.top, raw=True))[name] == '{"k":  1}'
+            assert await provider.get(name) == {"k": 1}
+
+    async def test_names_relative_to_a_path(self, kept: Any, given: Any) -> None:
+        """From the store and from the cache."""
+        await given(rel__a="1", rel__b__c="2")
+        for _ in range(2):
+            found = await kept.get_by_path(f"{self.top}/rel", relative=True)
+            assert found == {"a": "1", "b/c": "2"}
+
+    async def test_older_values_do_not_count(self, kept: Any, given: Any, seed: Any) -> None:
+        """With a `max_age`, in seconds."""
+        (name,) = await given(a="old")
+        await kept.get(name)
+        await anyio.to_thread.run_sync(seed, {name: "new"})
+        assert await kept.get(name, max_age=_LONG) == "old"
+        assert await kept.get_many([name], max_age=_LONG) == {name: "old"}
+        assert await kept.get(name, max_age=0) == "new"
+        assert (await kept.get_by_path(self.top, max_age=0))[name] == "new"
+        assert await kept.get(name) == "new"
+
+    async def test_missing_names_are_remembered(self, make: Any, given: Any) -> None:
+        """With a `missing_ttl`, until they are written."""
+        missing = f"{self.top}/later"
+        async with make(cache_args={"missing_ttl": _LONG}).awaited as provider:
+            assert await provider.get(missing, default=None) is None
+            await given(later="fake")
+            assert await provider.get(missing, default=None) is None
+            await provider.invalidate(missing)
+            assert await provider.get(missing) == "fake"
+
+    async def test_versions_or_a_type_error(self, store: Any, given: Any) -> None:
+        """Providers without versions, or without deletions that can be cancelled, say so."""
+        (name,) = await given(a="1")
+        for verb in (store.history, store.restore):
+            with suppress(TypeError):
+                await verb(name)
+
     async def test_a_missing_name_is_a_key_error(self, store: Any) -> None:
         """The message contains the name."""
         with pytest.raises(KeyError, match=f"{self.top}/none") as caught:

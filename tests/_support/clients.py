@@ -25,4 +25,4 @@ def forget_credentials() -> None:
 
 def credentials_of(provider: Any) -> Any:
     """Return the credentials that a provider used last."""
-    return provider._credentials.latest
+    return clients_of(provider).credentials.latest

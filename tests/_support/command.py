@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import pytest
-from _support.scripts import unmeasured
+from _support.scripts import LIMIT, unmeasured
 from click.testing import CliRunner
 
 from s1crets.cli import main
@@ -43,7 +43,7 @@ def run_process(*args: str, stdin: bytes = b"", **env: str) -> Done:
     """Run the command in its own process, unmeasured. It never shows a traceback."""
     done = subprocess.run(
         [COMMAND, *args],
-        input=stdin, capture_output=True, timeout=60, check=False, env={**unmeasured(), **env},
+        input=stdin, capture_output=True, timeout=LIMIT, check=False, env={**unmeasured(), **env},
     )  # fmt: skip
     assert b"Traceback" not in done.stderr
     return done
@@ -60,7 +60,7 @@ def contained() -> Iterator[None]:
             execve(program, command, environment)  # which raises
         done = subprocess.run(
             command, executable=program, env=unmeasured(environment),
-            input=sys.stdin.buffer.read(), capture_output=True, timeout=60, check=False,
+            input=sys.stdin.buffer.read(), capture_output=True, timeout=LIMIT, check=False,
         )  # fmt: skip
         sys.stdout.buffer.write(done.stdout)
         sys.stderr.buffer.write(done.stderr)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from _support.scripts import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -69,13 +70,13 @@ def served(folder: Path, program: str) -> Iterator[str]:
             yield f"http://127.0.0.1:{server.getsockname()[1]}"
         finally:
             process.terminate()
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=LIMIT)
     assert (process.returncode in (0, -signal.SIGTERM), err) == (True, "")
 
 
 def fetch(url: str) -> str:
     """Return the answer to a GET."""
-    with urllib.request.urlopen(url, timeout=60) as answer:  # noqa: S310
+    with urllib.request.urlopen(url, timeout=LIMIT) as answer:  # noqa: S310
         return str(answer.read().decode())
 
 
@@ -84,7 +85,7 @@ def not_started(folder: Path, program: str) -> tuple[int, str]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         process = _start(folder, program, server)
         try:
-            _, err = process.communicate(timeout=60)
+            _, err = process.communicate(timeout=LIMIT)
         finally:
             process.kill()
             process.communicate()

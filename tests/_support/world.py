@@ -39,6 +39,9 @@ class Source:
     async def scope(self) -> Scope:
         return Scope(self.place, "me")
 
+    def aliases(self, path: str) -> list[str]:
+        return [path]
+
     def ancestors(self, path: str) -> list[CacheKey]:
         return [PATH] if path.startswith("/p/") else []
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.clients import forget_credentials
-from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, wire
+from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, refusal, wire
 from aiobotocore.session import AioSession
 from aiocache import SimpleMemoryCache
 
-from s1crets.errors import CredentialsError
+from s1crets.errors import ConfigurationError, CredentialsError
 from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
@@ -400,3 +400,133 @@ async def test_a_configured_endpoint_is_another_place(
 
     assert from_file.place == f"{plain.place}http://127.0.0.1:9"
     assert await scope_of(**args) == plain
+
+
+PROFILES = """
+[profile a]
+region = eu-west-1
+[profile b]
+region = eu-central-1
+"""
+
+
+@pytest.fixture
+def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use profile `a`; there is a profile `b`."""
+    config = tmp_path / "config"
+    config.write_text(PROFILES)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_PROFILE", "a")
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+
+
+@pytest.mark.usefixtures("profiles")
+@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize("how", ["closed", "another loop"])
+@pytest.mark.parametrize("name", ["AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_PROFILE"])
+def test_settings_that_change_are_rejected(  # noqa: PLR0917
+    server: Wire, elsewhere: Wire, tmp_path: Path, place: str, how: str, name: str
+) -> None:
+    """Another client would read another account's secrets into the cache of the first one."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": KEY, **folders}}[place]
+    with ParameterStore(cache_args=args) as ps, pytest.MonkeyPatch.context() as patch:
+        first = ps.get("/a")
+        if how == "closed":
+            ps.close()
+        new = {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_PROFILE": "b"}.get(name, elsewhere.url)
+        patch.setenv(name, new)
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match=f"{name} changed .*another provider"):
+                ps.get("/b") if how == "closed" else asyncio.run(ps.awaited.get("/b"))
+        assert ps.get("/a") == first
+        patch.undo()
+        assert "eu-west-1" in ps.get("/b")
+    assert elsewhere.asked == []
+
+
+def test_settings_that_change_during_the_first_request_are_rejected(
+    server: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the role is assumed."""
+
+    def change(_: Asked) -> Any:
+        monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+        return assumed("fake-role")
+
+    server.answers["AssumeRole"] = change
+    with (
+        ParameterStore(sts_args={"RoleArn": ROLE_A}) as ps,
+        pytest.raises(ConfigurationError, match="AWS_DEFAULT_REGION changed"),
+    ):
+        ps.get("/a")
+
+
+@pytest.mark.usefixtures("server", "profiles")
+@pytest.mark.parametrize("shared", ["sealed"], indirect=True)
+def test_settings_may_be_corrected(monkeypatch: pytest.MonkeyPatch, shared: Any) -> None:
+    """As long as they have not led to a client. What is remembered belongs to the new ones."""
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with ParameterStore(cache_args=shared) as ps:
+        with pytest.raises(ConfigurationError):
+            ps.get("/a")
+        ps.awaited._cache._scope._backoff.succeeded("scope")  # as after five seconds
+        monkeypatch.setenv("AWS_PROFILE", "b")
+        assert "eu-central-1" in ps.get("/a")
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    with ParameterStore(cache_args=shared) as ps, pytest.raises(ConfigurationError):
+        ps.get("/a")
+
+
+@pytest.mark.parametrize("shared", ["sealed"], indirect=True)
+def test_an_answer_from_before_a_change_is_not_remembered(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: Any
+) -> None:
+    """Which of the two settings it belongs to is not known."""
+    config = tmp_path / "config"
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+
+    def change(asked: Asked) -> Any:
+        config.write_text("[default]\n")
+        return who(asked)
+
+    server.answers["GetCallerIdentity"] = change
+    for asked in (1, 2):
+        with ParameterStore(cache_args=shared) as ps:
+            ps.get("/a")
+        assert server.count("GetCallerIdentity") == asked
+        config.unlink()
+
+
+@pytest.mark.usefixtures("server", "profiles")
+@pytest.mark.parametrize("shared", ["sealed"], indirect=True)
+def test_settings_of_a_warm_disk_count_too(monkeypatch: pytest.MonkeyPatch, shared: Any) -> None:
+    """They have told whose entries these are, without a client."""
+    with ParameterStore(cache_args=shared) as ps:
+        ps.get("/a")
+    with ParameterStore(cache_args=shared) as ps:
+        assert "eu-west-1" in ps.get("/a")
+        assert not ps.stats.requests
+        monkeypatch.setenv("AWS_PROFILE", "b")
+        with pytest.raises(ConfigurationError, match="AWS_PROFILE changed"):
+            ps.get("/b")
+
+
+@pytest.mark.usefixtures("profiles")
+def test_credentials_are_renewed_from_the_same_profile(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever profile the environment has by then."""
+    keys = tmp_path / "keys"
+    keys.write_text("".join(
+        f"[{one}]\naws_access_key_id = fake-{one}\naws_secret_access_key = fake\n" for one in "ab"
+    ))  # fmt: skip
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(keys))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with ParameterStore() as ps:
+        assert "fake-a/" in ps.get("/a")
+        monkeypatch.setenv("AWS_PROFILE", "b")
+        expired = refusal("ExpiredTokenException")
+        server.answers["GetParameter"] = [expired, told]
+        assert "fake-a/" in ps.get("/b")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import base64
+import io
+import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.command import PS, error_of, run
+from _support.command import PS, contained, error_of, run
 from _support.wire import refusal
+
+from s1crets.cli import main
 
 if TYPE_CHECKING:
     from _support.wire import Wire
@@ -34,6 +39,44 @@ def test_update_stores_stdin_that_is_not_text_as_bytes(asm: Any, top: str) -> No
     run("update", top, "-", stdin=b"\xff\x00\n")
 
     assert asm.get_secret_value(SecretId=top)["SecretBinary"] == b"\xff\x00\n"
+
+
+@pytest.mark.parametrize("command", ["put", "update", "import"])
+@pytest.mark.parametrize(
+    ("stdin", "problem"), [(None, "it is closed"), (os.O_WRONLY, "Bad file descriptor")]
+)
+def test_stdin_that_can_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    stdin: int | None,
+    problem: str,
+) -> None:
+    """Closed with `<&-`, or a file that was opened for writing."""
+    arguments = ["-", "/a"] if command == "import" else ["/a", "-"]
+    file = None if stdin is None else os.fdopen(os.open(os.devnull, stdin))
+    monkeypatch.setattr(sys, "stdin", file)
+    with contained(), pytest.raises(SystemExit) as exited:
+        main([command, *PS, *arguments])
+    if file:
+        file.close()
+
+    assert exited.value.code == 2
+    assert capsys.readouterr() == ("", f"s1crets: stdin can't be read: {problem}\n")
+
+
+def test_ctrl_c_while_stdin_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell's exit code, not click's 1, which is the "no" of `exists`."""
+
+    class Interrupted(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Interrupted()))
+    with contained(), pytest.raises(SystemExit) as exited:
+        main(["put", *PS, "/a", "-"])
+
+    assert exited.value.code == 130
 
 
 def test_update_takes_the_value_as_an_argument(ssm: Any, top: str) -> None:

@@ -123,7 +123,7 @@ async def test_a_batch_of_secrets_needs_its_own_permission(s1crets_aws: LocalAws
 
 
 def test_a_role_is_denied(s1crets_aws: LocalAws) -> None:
-    """STS has an error format of its own."""
+    """STS has an error format of its own. Healing ends the pause of five seconds that follows."""
     role = "arn:aws:iam::123456789012:role/reader"
     s1crets_aws.deny("sts:AssumeRole", role)
 
@@ -132,8 +132,7 @@ def test_a_role_is_denied(s1crets_aws: LocalAws) -> None:
         ps.get("/a")
     s1crets_aws.heal()
     s1crets_aws.seed({"aws.ps": {"/a": "v"}})
-    # Not the same role, which is left alone for some seconds.
-    with ParameterStore(sts_args={"RoleArn": f"{role}-2"}) as ps:
+    with ParameterStore(sts_args={"RoleArn": role}) as ps:
         assert ps.get("/a") == "v"
     assert s1crets_aws.requests[0] == Request("sts", "AssumeRole", (role,))
 
@@ -257,3 +256,16 @@ async def test_empty_pages(
     assert await sm.get_by_path("t") == {"t/a": "v"}
     await ps.update("/t/3", "new")
     assert ps.stats.requests["GetParametersByPath"] >= 4
+
+
+async def test_after_an_outage_the_next_call_sends_a_request(s1crets_aws: LocalAws) -> None:
+    """It gets no expired value any more."""
+    s1crets_aws.seed({"aws.ps": {"/a": "fake-1"}})
+    args: Any = {"cache_ttl": 1e-6, "stale_for": 1000}
+    async with AsyncParameterStore(cache_args=args) as ps:
+        await ps.get("/a")
+        s1crets_aws.fail("GetParameter")
+        assert [await ps.get("/a") for _ in range(5)] == ["fake-1"] * 5
+        s1crets_aws.heal()
+        s1crets_aws.seed({"aws.ps": {"/a": "fake-2"}})
+        assert await ps.get("/a") == "fake-2"

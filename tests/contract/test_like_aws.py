@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,6 +75,20 @@ class TestStages:
         assert stages_of(asm) == {
             new: ["AWSPENDING", "AWSPREVIOUS", "mine"], third: ["AWSCURRENT"],
         }  # fmt: skip
+
+    def test_a_version_that_exists_is_not_written_again(self, asm: Any) -> None:
+        """A repeated request changes nothing, not even stages; another value is refused."""
+        create(asm)
+        sent = {"SecretId": "s", "SecretString": "fake-2", "ClientRequestToken": TOKEN}
+        first = asm.put_secret_value(**sent, VersionStages=["AWSPENDING"])
+        again = asm.put_secret_value(**sent, VersionStages=["AWSCURRENT"])
+
+        assert again["VersionStages"] == ["AWSPENDING"]
+        assert {**again, "ResponseMetadata": 0} == {**first, "ResponseMetadata": 0}
+        assert stages_of(asm)[TOKEN] == ["AWSPENDING"]
+        for other in ({"SecretString": "fake-3"}, {"SecretBinary": b"fake-2"}):
+            wrong = {"SecretId": "s", "ClientRequestToken": TOKEN, **other}
+            assert code_of(partial(asm.put_secret_value, **wrong)) == "ResourceExistsException"
 
     def test_a_new_version_takes_stages_from_others(self, asm: Any) -> None:
         """Each stage belongs to one version; moto leaves the caller's own where they were."""
@@ -336,10 +351,11 @@ class TestRefusals:
     def test_a_name_of_one_level(self, ssm: Any) -> None:
         """It is the same with and without a slash, and returned as it was requested."""
         ssm.put_parameter(Name="a", Value="fake", Type="String")
+        ssm.put_parameter(Name="/b", Value="fake", Type="String")
 
-        assert ssm.get_parameter(Name="/a")["Parameter"]["Name"] == "/a"
-        assert ssm.get_parameters(Names=["/a"])["Parameters"][0]["Name"] == "/a"
-        assert ssm.get_parameter(Name="a")["Parameter"]["Name"] == "a"
+        for name in ("a", "/a", "b", "/b"):
+            assert ssm.get_parameter(Name=name)["Parameter"]["Name"] == name
+            assert ssm.get_parameters(Names=[name])["Parameters"][0]["Name"] == name
 
     @pytest.mark.parametrize(
         ("role", "session"),

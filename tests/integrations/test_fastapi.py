@@ -226,7 +226,7 @@ class TestDependency:
 
     def test_repr(self) -> None:
         """It shows the arguments, but not the reference to itself that `Depends` would show."""
-        assert repr(Secret(NAME)) == "Secret('/prod/db', provider='aws.ps')"
+        assert repr(Secret(NAME)) == "Secret('/prod/db')"
         assert (
             repr(Secret("x", keypath="a", provider="aws.sm"))
             == "Secret('x', keypath=('a',), provider='aws.sm')"
@@ -286,6 +286,51 @@ class TestProvider:
         with TestClient(app_with(*wanted, lifespan=lives)) as client:
             assert client.get("/0").json() == "fake"
             assert client.get("/1").json() == "fake-key"
+
+    def test_the_provider_that_preloads_it(self, aws: LoopbackAws, ps: AsyncParameterStore) -> None:
+        """By its name or by a path, of whatever kind; of several providers, the first one."""
+        aws.seed({"aws.sm": {"app/token": "fake", "app/db": "fake-sm"}, "aws.ps": {"/app/x": "y"}})
+        sm = AsyncSecretsManager()
+        wanted = (Secret("app/token"), Secret("app/db"), Secret(NAME), Secret("/app/x"))
+        lives = lifespan(
+            AsyncParameterStore(),
+            Preload(sm, names=["app/db"], paths=["app"]),
+            Preload(ps, names=[NAME]),
+            Preload("aws.ps", names=[NAME], paths=["/app"]),
+        )
+        app = app_with(*wanted, lifespan=lives)
+        app.mount("/v1", app_with(*wanted))
+        for _ in range(2):  # an app may be started again
+            with TestClient(app) as client:
+                answers = [client.get(f"{at}/{n}").json() for at in ("", "/v1") for n in range(4)]
+
+            assert answers == ["fake", "fake-sm", ELSEWHERE, "y"] * 2
+
+    @pytest.mark.parametrize("names", [["prod/key"], []])
+    def test_the_default_is_named_in_errors(
+        self, caplog: pytest.LogCaptureFixture, names: list[str]
+    ) -> None:
+        """Otherwise one would look for the secret in the wrong service."""
+        seen: list[BaseException] = []
+        lives = lifespan(Preload("aws.sm", names=names))
+        app = app_with(Secret("/none"), Secret("/none", provider="aws.ps"), lifespan=lives)
+
+        @app.exception_handler(HTTPException)
+        async def handle(_: Request, error: HTTPException) -> Response:
+            assert error.__cause__ is not None
+            seen.append(error.__cause__)
+            return Response(status_code=error.status_code)
+
+        with TestClient(app) as client:
+            assert [client.get(f"/{number}").status_code for number in range(2)] == [500, 500]
+        note = "no provider of the app preloads '/none', so the default was used: provider='aws.ps'"
+        first, second = [one.getMessage() for one in caplog.records if one.name == "s1crets"]
+
+        assert first.endswith(note)
+        assert "Parameter Store" in first
+        assert seen[0].__notes__ == [note]
+        assert note not in second
+        assert not hasattr(seen[1], "__notes__")
 
     def test_an_explicit_provider(self, ps: AsyncParameterStore) -> None:
         """It takes precedence over the app's."""

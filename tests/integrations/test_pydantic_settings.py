@@ -487,12 +487,14 @@ def test_an_unknown_provider(base: Any) -> None:
 class Third:
     """A provider that is not ours."""
 
-    def get_many(self, paths: list[str], *, errors: str) -> dict[str, Any]:
+    def get_many(self, paths: list[str], *, raw: bool, errors: str) -> dict[str, Any]:
+        assert raw
         assert errors == "return"
         return {path: path.upper() for path in paths}
 
-    def get_by_path(self, path: str) -> dict[str, Any]:
-        return {f"{path}/b": self}
+    def get_by_path(self, path: str, *, raw: bool) -> dict[str, Any]:
+        assert raw
+        return {f"{path}/b": '{"c": 1}'}
 
 
 def test_your_own_providers(stores: Stores, s1crets_aws: LoopbackAws) -> None:
@@ -508,7 +510,7 @@ def test_your_own_providers(stores: Stores, s1crets_aws: LoopbackAws) -> None:
 
     found = made(Settings)
 
-    assert (found.a, found.t, type(found.b)) == ("fake", "T", Third)
+    assert (found.a, found.t, found.b) == ("fake", "T", {"c": 1})
     assert operations(s1crets_aws) == {}
 
 

@@ -443,7 +443,7 @@ if sys.argv[1] == "an import":
     importing.wait()
 child = os.fork()
 if child == 0:
-    signal.alarm(50)  # it would hang
+    signal.alarm(250)  # it would hang
     found = s1crets.get("aws.ps", "/a", cached=False)
     os._exit(0 if found == "v" else 1)
 thread.join()

@@ -65,6 +65,37 @@ def answering(scripted: Wire) -> Iterator[Wire]:
     go.set()
 
 
+@pytest.mark.parametrize("how", ["async", "blocking"])
+def test_an_exit_does_not_wait_for_a_dns_server(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    """Its answer may take longer than any deadline. The test ends when the program does."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://aws.invalid")
+    script = """
+    import socket
+    resolve, asked = socket.getaddrinfo, threading.Event()
+
+    def look_up(host, *args, **options):
+        if host == "aws.invalid":
+            asked.set()
+            threading.Event().wait()
+        return resolve(host, *args, **options)
+
+    async def main():
+        task = asyncio.create_task(ps.awaited.get("/a"))
+        while not asked.is_set():
+            await asyncio.sleep(0.01)
+        task.cancel()
+
+    socket.getaddrinfo = look_up
+    if sys.argv[1] == "async":
+        asyncio.run(main())
+    else:
+        threading.Thread(target=ps.get, args=["/a"], daemon=True).start()
+        asked.wait()
+    print("end")
+    """
+    assert check(program(script), how) == "end\n"
+
+
 def test_later_calls_while_the_interpreter_ends(answering: Wire) -> None:
     """They work in handlers and in threads that outlive main: the facade's thread goes on."""
     script = """
@@ -264,7 +295,7 @@ def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     holding.wait()
     child = os.fork()
     if child == 0:
-        signal.alarm(50)  # it would hang
+        signal.alarm(250)  # it would hang
         assert ps.get("/b") == "v"
         sys.exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

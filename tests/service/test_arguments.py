@@ -202,6 +202,9 @@ async def test_the_tier_bounds_a_parameter(
             TypeError,
             "str or PathLike, not int",
         ),
+        ({"cache_args": {"missing_ttl": None}}, TypeError, "missing_ttl must be int or float"),
+        ({"cache_args": {"missing_ttl": -1}}, ValueError, "missing_ttl must be from 0"),
+        ({"cache_args": {"cache_ttl": "5"}}, TypeError, "int or float or None, not str"),
         ({"cache_args": {"jitter": 1.1}}, ValueError, "jitter must be from 0 to 1, not 1.1"),
         ({"cache_args": {"refresh_ahead": 900}}, ValueError, "less than cache_ttl"),
         ({"cache_args": {"refresh_ahead": 60, "cache_ttl": 60}}, ValueError, "less than cache_ttl"),
@@ -309,12 +312,11 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
     ("options", "words"),
     [
         ({"retries": 4}, "did you mean retry"),
-        ({"region": "eu-west-1"}, "sts_args={'aws_region'"),
         ({"aws_region": "eu-west-1"}, "did you mean sts_args"),
         ({"stale_for": 3}, "did you mean cache_args"),
         ({"ttl": 5}, re.escape("did you mean cache_args={'cache_ttl': ...}?")),
         ({"role_arn": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
-        ({"xyzzy": 3}, "known are sts_args, cache_args"),
+        ({"xyzzy": 3}, "known are region, profile, sts_args"),
     ],
 )
 @pytest.mark.parametrize("kind", [AsyncParameterStore, AsyncSecretsManager, ParameterStore])

@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.wire import Wire, parameter
 
 import s1crets
 from s1crets import aio, providers
@@ -17,7 +18,9 @@ from s1crets.providers.aws import ParameterStore, SecretsManager
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-VERBS = ["get", "get_by_path", "get_many", "path_exists", "update"]
+VERBS = [
+    "get", "get_by_path", "get_many", "history", "invalidate", "path_exists", "restore", "update",
+]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
@@ -116,7 +119,9 @@ def test_both_modules_have_the_same_signatures(verb: str) -> None:
     assert blocking.__doc__ == awaited.__doc__
 
 
-@pytest.mark.parametrize("verb", ["delete", "get", "get_by_path", "get_many", "path_exists"])
+@pytest.mark.parametrize(
+    "verb", ["delete", "get", "get_by_path", "get_many", "history", "path_exists", "restore"]
+)
 async def test_a_call_without_a_provider(verb: str) -> None:
     """The error shows what to write, with the name that was given."""
     words = re.escape("the provider comes first: ('aws.ps', '/prod/db') or ('aws.sm', '/prod/db')")
@@ -126,3 +131,24 @@ async def test_a_call_without_a_provider(verb: str) -> None:
             await asyncio.to_thread(getattr(s1crets, verb), *args)
         with pytest.raises(error, match=words):
             await getattr(aio, verb)(*args)
+
+
+async def test_invalidate(scripted: Wire) -> None:
+    """One secret with all paths, or everything; in both modules, which share the cache."""
+    scripted.answers["GetParameter"] = lambda asked: parameter(asked.body["Name"], "v")
+
+    async def read() -> int:
+        for name in ("/a", "/b"):
+            await aio.get("aws.ps", name)
+        return scripted.count("GetParameter")
+
+    assert await read() == await read() == 2
+    await aio.invalidate("aws.ps", "/a")
+    assert await read() == 3
+    await aio.invalidate("aws.ps")
+    assert await read() == 5
+    await asyncio.to_thread(s1crets.invalidate, "aws.ps", "/b")
+    assert await read() == 6
+    await asyncio.to_thread(s1crets.invalidate, "aws.ps")
+    assert await read() == 8
+    await providers.provider("aws.ps").awaited.aclose()

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.wire import HANG_UP, Wire, parameter, refusal
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, parameter_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def put(ssm: Any, name: str, value: str, kind: str = "SecureString", **more: Any) -> None:
@@ -123,6 +126,43 @@ async def test_selectors(ps: AsyncParameterStore, ssm: Any, top: str) -> None:
     assert await ps.get(f"{top}:first") == "one"
     with pytest.raises(KeyError):
         await ps.get(f"{top}:9")
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize(
+    ("read", "written"), [("{}", "/{}"), ("/{}", "{}"), (" /{} ", "/{}"), ("{}:1", "/{}")]
+)
+async def test_an_update_counts_for_all_forms_of_a_name(  # noqa: PLR0917
+    ps: AsyncParameterStore, top: str, tmp_path: Path, place: str, read: str, written: str
+) -> None:
+    """AWS takes a name of one level with and without its slash, and with space around it."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}}
+    read, written = read.format(top[1:]), written.format(top[1:])
+    await ps.put(written, "fake-old")
+    async with AsyncParameterStore(cache_args=args[place]) as reader:
+        assert await reader.get(read) == await reader.get(read) == "fake-old"
+        assert reader.stats.requests["GetParameter"] == 1
+        await reader.delete(written)
+        with pytest.raises(s1crets.SecretNotFoundError):
+            await reader.get(read)
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+async def test_a_refusal_counts_for_all_forms_of_a_name(
+    ps: AsyncParameterStore, top: str, tmp_path: Path, place: str
+) -> None:
+    """Whichever of them AWS has refused."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}}
+    await ps.put(top, "fake")
+    async with AsyncParameterStore(cache_args=args[place]) as reader:
+        await reader.get_many([top, top[1:], f"{top[1:]}:1"])
+        await ps.delete(top)
+        with pytest.raises(s1crets.SecretNotFoundError):
+            await reader.get(f" {top}", cached=False)
+        for name in (top, top[1:], f"{top[1:]}:1"):
+            assert reader.peek(name) is None
 
 
 async def test_an_arn_is_a_name(ps: AsyncParameterStore, ssm: Any, top: str) -> None:
@@ -250,9 +290,26 @@ async def test_get_by_path_belongs_to_the_caller(
     assert await ps.get(f"{top}/a") == {"x": [1]}
 
 
-async def test_nothing_below_a_path_is_an_empty_dict(ps: AsyncParameterStore, top: str) -> None:
-    """No error, as paths don't exist by themselves."""
-    assert await ps.get_by_path(top) == {}
+@pytest.mark.parametrize(("is_debugged", "level"), [(False, "INFO"), (True, "WARNING")])
+async def test_nothing_below_a_path_is_an_empty_dict(  # noqa: PLR0917
+    ps: AsyncParameterStore,
+    ssm: Any,
+    top: str,
+    caplog: pytest.LogCaptureFixture,
+    is_debugged: bool,  # noqa: FBT001
+    level: str,
+) -> None:
+    """No error, as paths don't exist by themselves; but the log has a hint, once per request."""
+    put(ssm, top, "v")
+    asyncio.get_running_loop().set_debug(is_debugged)
+    with caplog.at_level("INFO", "s1crets"):
+        assert await ps.get_by_path(top) == await ps.get_by_path(f"{top}/") == {}
+        asyncio.get_running_loop().set_debug(False)
+
+    (said,) = [one for one in caplog.records if one.name == "s1crets"]
+    assert said.levelname == level
+    assert f"nothing under '{top}'; if it is the name of a parameter, use get" in said.getMessage()
+    assert ps.stats.requests == {"GetParametersByPath": 1}
 
 
 async def test_a_path_fills_the_keys_as_far_as_there_is_room(ssm: Any, top: str) -> None:

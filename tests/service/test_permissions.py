@@ -33,6 +33,8 @@ CALLS: dict[str, Any] = {
     "put": lambda store, top: store.put(f"{top}/new", "fake"),
     "delete": lambda store, top: store.delete(f"{top}/a"),
     "describe": lambda store, top: store.describe(top),
+    "history": lambda store, top: store.history(f"{top}/a"),
+    "restore": lambda store, top: store.restore(f"{top}/a"),
 }
 
 
@@ -45,6 +47,8 @@ def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
         for method in re.findall(r"`(\w+)`", cells[0]) if len(cells) == len(CELLS) + 1 else ():
             for store, cell in CELLS.items():
                 needed, _, used = cells[cell].partition("(")
+                if not needed.strip():
+                    continue  # the store does not have the method
                 found[store, method] = (
                     set(re.findall(r"`(\w+)`", needed)),
                     set(re.findall(r"`(\w+)`", used)),
@@ -56,8 +60,10 @@ ROWS = rows()
 
 
 def test_every_method_is_in_the_table() -> None:
-    """Both stores have a row."""
-    assert set(ROWS) == {(store, method) for store in CELLS for method in CALLS}
+    """Both stores have a row, if they have the method."""
+    methods = {(store, method) for store in CELLS for method in CALLS}
+
+    assert set(ROWS) == methods - {("Parameter Store", "restore")}
 
 
 def forbid_all_but(aws: LoopbackAws, store: str, allowed: set[str]) -> None:

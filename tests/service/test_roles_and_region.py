@@ -237,7 +237,7 @@ async def test_a_metadata_service_that_hangs_costs_a_second(
         with pytest.raises(s1crets.ConfigurationError) as caught:
             await asyncio.wait_for(ps.get("/a"), 10)
     go.set()
-    for way in ("sts_args={'aws_region'", "AWS_DEFAULT_REGION", "profile"):
+    for way in ("region=...", "AWS_DEFAULT_REGION", "profile"):
         assert way in str(caught.value)
 
 
@@ -324,3 +324,114 @@ def test_files_of_aws_that_are_not_utf8_are_a_clear_error(
     ):
         ps.get("/a")
     assert "canary" not in repr(caught.value)
+
+
+PROFILES = """
+[profile other]
+region = sa-east-1
+aws_access_key_id = other-key
+aws_secret_access_key = fake
+[profile third]
+region = me-south-1
+aws_access_key_id = third-key
+aws_secret_access_key = fake
+"""
+
+
+@pytest.fixture
+def profiles(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Profiles in the config file, and credentials in the environment."""
+    folder = Path(environment["HOME"]) / ".aws"
+    folder.mkdir()
+    (folder / "config").write_text(PROFILES)
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    monkeypatch.delenv("AWS_REGION", raising=False)
+
+
+async def test_profiles_of_one_process(scripted: Wire, profiles: None) -> None:
+    """Each provider has its own credentials and region, whatever the environment says."""
+    scripted.answers["GetParameter"] = answered
+    for options in ({"profile": "other"}, {"profile": "third", "region": "eu-north-1"}):
+        untyped: Any = options
+        async with AsyncParameterStore(**untyped) as ps:
+            await ps.get("/a")
+
+    assert keys_used(scripted) == ["other-key", "third-key"]
+    assert [region_of(one) for one in scripted.asked] == ["sa-east-1", "eu-north-1"]
+
+
+async def test_a_role_of_a_profile(scripted: Wire, profiles: None) -> None:
+    """The profile's credentials assume it."""
+    scripted.answers.update(GetParameter=answered, AssumeRole=assumed("role-key"))
+    async with AsyncParameterStore(profile="other", sts_args=STS) as ps:
+        await ps.get("/a")
+    signers = [signed_by(one) for one in scripted.asked]
+
+    assert signers == ["other-key", "role-key"]
+
+
+async def test_a_profile_that_does_not_exist(scripted: Wire, profiles: None) -> None:
+    """The error names it."""
+    async with AsyncParameterStore(profile="none") as ps:
+        with pytest.raises(s1crets.ConfigurationError, match="none"):
+            await ps.get("/a")
+
+    assert scripted.asked == []
+
+
+@pytest.mark.filterwarnings("ignore::s1crets.errors.InsecureCacheWarning")
+def test_profiles_do_not_share_entries(scripted: Wire, profiles: None, tmp_path: Path) -> None:
+    """What one may read, the other may not, also in the next process."""
+    scripted.answers["GetParameter"] = lambda asked: parameter("/a", signed_by(asked))
+    scripted.answers["GetCallerIdentity"] = refusal("AccessDenied", status=403)
+    args: Any = {
+        "cache_on_disk": True, "key_cache_dir": tmp_path / "k", "path_cache_dir": tmp_path / "p",
+    }  # fmt: skip
+    found = []
+    for profile in ("other", "third", "other"):
+        with ParameterStore(profile=profile, cache_args=args) as ps:
+            found.append(ps.get("/a"))
+
+    assert found == ["other-key", "third-key", "other-key"]
+    assert keys_used(scripted) == ["other-key", "third-key"]
+
+
+async def test_the_region_in_both_places(scripted: Wire) -> None:
+    """The same one is fine; `region` decides alone, and messages show it."""
+    scripted.answers["GetParameter"] = answered
+    for sts in ({"aws_region": "us-west-2"}, {}, None):
+        untyped: Any = sts
+        async with AsyncParameterStore(region="us-west-2", sts_args=untyped) as ps:
+            await ps.get("/a")
+            assert "us-west-2" in repr(ps)
+
+    assert {region_of(one) for one in scripted.asked} == {"us-west-2"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({"region": "a", "sts_args": {"aws_region": "b"}}, s1crets.ConfigurationError, "'a'.*'b'"),
+        ({"region": ""}, ValueError, "region is empty"),
+        ({"region": 5}, TypeError, "region must be str"),
+        ({"profile": ""}, ValueError, "profile is empty"),
+        ({"profile": 5}, TypeError, "profile must be str"),
+        ({"profile": "a", "session": AioSession()}, s1crets.ConfigurationError, "exclude"),
+    ],
+)
+@pytest.mark.parametrize("cls", [AsyncSecretsManager, ParameterStore])
+def test_regions_and_profiles_that_make_no_sense(
+    cls: Any, options: Any, error: Any, words: str
+) -> None:
+    """They are rejected by the constructor."""
+    with pytest.raises(error, match=words):
+        cls(**options)
+
+
+def test_none_means_by_default(scripted: Wire) -> None:
+    """As `region` and `profile` of a program's own options may be."""
+    scripted.answers["GetParameter"] = answered
+    with ParameterStore(region=None, profile=None) as ps:
+        ps.get("/a")
+
+    assert region_of(scripted.asked[0]) == "eu-west-1"

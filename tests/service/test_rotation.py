@@ -341,6 +341,54 @@ class TestRefreshOn:
             db.value = json.dumps({"password": NEW})
             assert await connect() == "connected to db"
 
+    async def test_a_mapping_of_arguments(self, db: Rotated, awaited: Awaited) -> None:
+        """Several keyword arguments from one secret, in functions and methods."""
+        db.value = json.dumps({"user": "u", "db": [{"pw": OLD}], "port": 5432})
+        given: dict[str, Any] = {"user": "user", "password": ("db", 0, "pw")}
+        async with awaited() as store:
+            decorate = store.refresh_on(WrongPasswordError, path="/db", keypath=given)
+
+            class Client:
+                @decorate
+                async def connect(self, to: str, *, user: str, password: str) -> str:
+                    return f"{user}: {db.connect(password, to=to)}"
+
+            @decorate
+            async def connect(to: str, password: str = "", **more: str) -> str:
+                return f"{more}: {db.connect(password, to=to)}"
+
+            assert await connect("a") == "{'user': 'u'}: connected to a"
+            assert await Client().connect(to="b") == "u: connected to b"
+            db.value = json.dumps({"user": "other", "db": [{"pw": NEW}]})
+            db.password, db.version = NEW, 2
+            assert await Client().connect("c") == "other: connected to c"
+            assert await connect("d", extra="x") == (
+                "{'extra': 'x', 'user': 'other'}: connected to d"
+            )
+            with pytest.raises(TypeError, match="multiple values"):
+                await connect("e", user="mine")
+        assert db.asked == 2
+
+    def test_a_mapping_of_arguments_blocking(self, db: Rotated, blocking: Blocking) -> None:
+        """The same."""
+        db.value = json.dumps({"user": "u", "pw": OLD})
+
+        @blocking.refresh_on(
+            WrongPasswordError, path="/db", keypath={"user": "user", "password": "pw"}
+        )
+        def connect(to: str, *, user: str, password: str) -> str:
+            return f"{user}: {db.connect(password, to=to)}"
+
+        assert connect("a") == "u: connected to a"
+        db.value, db.password, db.version = json.dumps({"user": "v", "pw": NEW}), NEW, 2
+        assert connect("b") == "v: connected to b"
+
+    @pytest.mark.parametrize("keypath", [{}, {5: "a"}, {"a": 1.5}, {"a": {"b": "c"}}])
+    def test_mappings_that_make_no_sense(self, awaited: Awaited, keypath: Any) -> None:
+        """They are rejected where the function is decorated."""
+        with pytest.raises(TypeError, match="keypath"):
+            awaited().refresh_on(WrongPasswordError, path="/db", keypath=keypath)
+
     async def test_a_key_that_is_gone(self, db: Rotated) -> None:
         """Is told as `get` tells it."""
         db.value = json.dumps({"password": OLD})

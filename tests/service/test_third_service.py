@@ -109,6 +109,9 @@ async def test_methods_that_it_lacks(keys: AsyncApiKeys, scripted: Wire) -> None
     ):
         with pytest.raises(s1crets.ConfigurationError, match=r"API Gateway: .* is not supported"):
             await call
+    for verb in (keys.history, keys.restore):
+        with pytest.raises(TypeError, match=r"API Gateway: .* is not supported \('a'\)"):
+            await verb("a")
     assert scripted.asked == []
 
 

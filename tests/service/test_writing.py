@@ -32,8 +32,80 @@ FULL: dict[str, Any] = {
 TAGS = [{"Key": "team", "Value": "a"}, {"Key": "env", "Value": ""}]
 
 
+class TestStringList:
+    """A list in a StringList is stored as its items, separated by commas."""
+
+    async def test_stored_as_other_readers_expect(
+        self, ps: AsyncParameterStore, ssm: Any, top: str
+    ) -> None:
+        """Also if the type is not given, since the parameter has one; text stays as it is."""
+
+        def stored() -> str:
+            return str(ssm.get_parameter(Name=top)["Parameter"]["Value"])
+
+        await ps.create(top, ["a", "b "], type="StringList")
+        assert stored() == "a,b "
+        await ps.update(top, ["c"])
+        assert stored() == "c"
+        await ps.put(top, ["d", ""])
+        assert stored() == "d,"
+        await ps.put(top, "e,f", type="StringList")
+        assert stored() == "e,f"
+        assert await ps.get(top) == "e,f"
+
+    async def test_other_types_store_json(
+        self, ps: AsyncParameterStore, ssm: Any, top: str
+    ) -> None:
+        """A list in a String or a SecureString."""
+        await ps.create(top, ["a", "b,c"], type="String")
+        await ps.put(f"{top}/s", ["a"])
+
+        assert ssm.get_parameter(Name=top)["Parameter"]["Value"] == '["a", "b,c"]'
+        assert await ps.get(f"{top}/s") == ["a"]
+
+    @pytest.mark.parametrize(
+        ("value", "words"),
+        [
+            (["a,b"], "an item contains a comma"),
+            ([5], "items must be text"),
+            ([], "at least one item"),
+            (["", ""], "at least one item"),
+            ({"a": "b"}, "a list or text, not dict"),
+        ],
+    )
+    async def test_lists_that_can_not_be_stored(
+        self, ps: AsyncParameterStore, scripted: Wire, value: Any, words: str
+    ) -> None:
+        """They are rejected before anything is written; with the type, before anything is sent."""
+        for verb in (ps.create, ps.put):
+            with pytest.raises(s1crets.InvalidValueError, match=words):
+                await verb("/a", value, type="StringList")
+        assert scripted.asked == []
+        there = {"Name": "/a", "Type": "StringList"}
+        scripted.answers["DescribeParameters"] = {"Parameters": [there]}
+        with pytest.raises(s1crets.InvalidValueError, match=words):
+            await ps.update("/a", value)
+
+        assert [one.operation for one in scripted.asked] == ["DescribeParameters"]
+
+
 class TestParameters:
     """Parameter Store."""
+
+    async def test_update_changes_settings(self, scripted: Wire) -> None:
+        """Those that are given; the others stay."""
+        there = {"Name": "/a", "Type": "SecureString", "KeyId": "k", "Description": "d"}
+        scripted.answers = {
+            "DescribeParameters": {"Parameters": [{**there, "Tier": "Standard"}]},
+            "PutParameter": {"Version": 2},
+        }
+        async with AsyncParameterStore() as ps:
+            await ps.update("/a", "v", description="new", tier="Advanced")
+            await ps.update("/a", "v", kms_key_id="alias/fake")
+        first, second = scripted.bodies("PutParameter")
+
+        assert (first["KeyId"], first["Description"], first["Tier"]) == ("k", "new", "Advanced")
+        assert (second["KeyId"], second["Description"]) == ("alias/fake", "d")
 
     async def test_a_life(self, ps: AsyncParameterStore, ssm: Any, top: str) -> None:
         """From creation to deletion, another client and the cache see each step."""

@@ -29,7 +29,7 @@ from s1crets.providers.aws import (
 from s1crets.providers.files import AsyncFiles, Files
 from s1crets.providers.instrumentation import Stats
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
-from s1crets.providers.store import SecretMetadata
+from s1crets.providers.store import SecretMetadata, SecretVersion
 
 
 def blocking() -> None:
@@ -59,7 +59,9 @@ def blocking() -> None:
     with SecretsManager() as sm:
         assert_type(sm, SecretsManager)
         sm.get("a", version_id="1", version_stage="AWSPREVIOUS")
-        sm.update("a", b"bytes")
+        sm.update("a", b"bytes", version_stages=["AWSPENDING"], client_request_token="0" * 32)
+        assert_type(sm.history("a"), list[SecretVersion])
+        sm.restore("a")
         sm.create("a", b"bytes", kms_key_id="alias/k")
         sm.delete("a", recovery_days=7)
         sm.delete("a", force=True)
@@ -80,6 +82,12 @@ async def rotated(ps: ParameterStore, store: AsyncParameterStore) -> None:
         return [secret["user"], text]
 
     assert_type(await query("select"), list[str])
+
+    @ps.refresh_on(OSError, path="/db", keypath={"user": "user", "password": ("db", 0)})
+    def login(host: str, *, user: str, password: str) -> float:
+        return float(len(user + password + host))
+
+    assert_type(login("host"), float)
 
     class Pool:
         @ps.refresh_on(OSError, path="/db")
@@ -103,7 +111,11 @@ async def awaited() -> None:
         assert_type(await sm.get_many({"a", "b"}), dict[str, Any])
         assert_type(await sm.path_exists("a"), bool)
     ps = AsyncParameterStore(cache_args={"cache_on_disk": True, "key_cache_dir": "/data/keys"})
-    await ps.update("/a", {"x": [1]})
+    await ps.update("/a", {"x": [1]}, tier="Advanced")
+    assert_type(await ps.history("/a"), list[SecretVersion])
+    await ps.get("/a", raw=True, max_age=5)
+    await ps.get_many(["/a"], max_age=0.5)
+    await ps.get_by_path("/a", relative=True, label="live", max_age=60)
     await ps.aclose()
 
 

@@ -24,8 +24,10 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a/b-x1Y2z3"
         (PS.key("/a/b", decrypt=False), False, ("/a/b",)),
         (PS.key("/a/b:3"), False, ("/a/b",)),
         (PS.key("/a/b:label", decrypt=False), False, ("/a/b",)),
-        (PS.key(f"{PARAMETER}/a/b"), False, ("/a/b", "a/b")),
-        (PS.key(f"{PARAMETER}/a:3"), False, ("/a", "a")),
+        (PS.key(f"{PARAMETER}/a/b"), False, ("/a/b",)),
+        (PS.key(" /a/b "), False, ("/a/b",)),
+        (PS.key("a"), True, ("a",)),
+        (PS.key(f"{PARAMETER}/a:3"), False, ("/a",)),
         (PS.key("/a", PATH), False, ()),
         (PS.key("/a", EXISTS), False, ()),
         (SM.key("a/b"), True, ("a/b",)),
@@ -40,7 +42,7 @@ SECRET = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:a/b-x1Y2z3"
 def test_a_write_to_a_secret_drops_the_entry(
     key: CacheKey, *, is_primary: bool, secrets: tuple[str, ...]
 ) -> None:
-    """An entry depends on all names that the secret may have; a path on any secret."""
+    """An entry depends on the names of its secret; a path on any secret."""
     assert (key.is_primary, key.secrets) == (is_primary, secrets)
 
 

@@ -28,12 +28,14 @@ MODULES = [
 LAYERS = [
     ["s1crets.errors", "s1crets._version", "s1crets._aliases"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
+    ["s1crets._json_source"],
     ["s1crets._runtime"],
     ["s1crets._per_loop", "s1crets._batcher"],
     ["s1crets.cache.entry", "s1crets.cache.freshness"],
     ["s1crets.cache.single_flight", "s1crets.cache.encryption", "s1crets.cache.refresh"],
     ["s1crets.cache.backends"],
     ["s1crets.cache.tiers", "s1crets.cache.shared_tier", "s1crets.cache.scope"],
+    ["s1crets.cache.negative"],
     ["s1crets.cache.options", "s1crets.cache.secret_cache", "s1crets.cache"],
     [
         "s1crets.providers.instrumentation",

@@ -206,3 +206,14 @@ def test_sentinels_say_what_they_are() -> None:
     assert repr(UNSET) == "UNSET"
     assert "fake-secret" not in repr(box)
     assert redact(box) is box
+
+
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}', "\ufeff [1]"])
+def test_json_with_a_byte_order_mark_is_parsed(text: str) -> None:
+    """As editors on Windows write it; the stored text keeps it, and text that is not JSON too."""
+    held = CachedValue(text)
+
+    assert held.value() == json.loads(text[1:])
+    assert held.stored() == text
+    assert CachedValue("\ufefftext").value() == "\ufefftext"
+    assert CachedValue("\ufeff\ufeff{}").value() == "\ufeff\ufeff{}"

@@ -155,10 +155,9 @@ class AiocacheBackend:
 
     async def set_many(self, texts: Mapping[str, str], ttl: float) -> bool:
         """Store texts; return whether that succeeded."""
-        # Whole seconds, since not every backend accepts fractions.
         return all(
             [
-                await self._call(self._writes, "multi_set", chunk, ttl=math.ceil(ttl))
+                await self._call(self._writes, "multi_set", chunk, ttl=_whole(ttl))
                 for chunk in _chunks(list(texts.items()))
             ]
         )
@@ -167,7 +166,7 @@ class AiocacheBackend:
         """Store the texts of keys that do not exist; return which, None if that is unknown."""
 
         async def add(key: str) -> bool | None:
-            return await self._call(self._writes, "_add", key, texts[key], math.ceil(ttl))
+            return await self._call(self._writes, "_add", key, texts[key], _whole(ttl))
 
         return dict(zip(texts, await asyncio.gather(*map(add, texts)), strict=True))
 
@@ -276,7 +275,12 @@ class AiocacheBackend:
             _log.warning("the cache %s fails (%s); continuing without it", self.title, problem)
 
 
-async def _add(cache: Any, key: str, text: str, ttl: int) -> bool | None:
+def _whole(ttl: float) -> int | None:
+    """Return whole seconds, since not every backend accepts fractions; None: without expiry."""
+    return None if ttl == math.inf else math.ceil(ttl)
+
+
+async def _add(cache: Any, key: str, text: str, ttl: int | None) -> bool | None:
     try:
         await cache.add(key, text, ttl=ttl)
     except ValueError:  # aiocache's error for a key that exists

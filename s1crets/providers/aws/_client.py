@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -24,6 +25,7 @@ from typing import Any, TypeVar
 
 from s1crets._per_loop import PerLoop
 from s1crets._redaction import Redacted, strip_traceback
+from s1crets._runtime import start_daemon
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws import _express
@@ -91,6 +93,11 @@ class Clients:
         await self._per_loop.aclose()
         self._idle.clear()
 
+    def forget_settings(self) -> None:
+        """Let the next clients have other settings and credentials."""
+        self.spec.settings.forget()
+        self.credentials.latest = None
+
     async def call(
         self,
         operation: str,
@@ -125,7 +132,7 @@ class Clients:
         async def work(api: Any, method: str) -> list[R]:
             found: list[R] = []
             tokens: set[str] = set()
-            async for page in api.get_paginator(method).paginate(**arguments):
+            async for page in _paginator(api, operation, method).paginate(**arguments):
                 found += parse(page)
                 if first and found:
                     break
@@ -187,6 +194,17 @@ def expect(answer: Any, field: str, kind: type) -> None:
         raise malformed()
 
 
+def _paginator(api: Any, operation: str, method: str) -> Any:
+    """Return a paginator of botocore's, also for an operation that it has none for."""
+    if api.can_paginate(method):
+        return api.get_paginator(method)
+    from aiobotocore.paginate import AioPaginator
+
+    model = api.meta.service_model.operation_model(operation)
+    tokens = {"input_token": "NextToken", "output_token": "NextToken", "result_key": "Versions"}
+    return AioPaginator(getattr(api, method), tokens, model)
+
+
 def _check_token(page: Any, seen: set[str]) -> None:
     """Reject a token that was `seen` before; aiobotocore only notices the previous one."""
     from botocore.exceptions import PaginationError
@@ -230,13 +248,14 @@ async def _created(
     spec: ClientSpec, source: CredentialSource, request: Request, stack: AsyncExitStack
 ) -> tuple[Any, Attempts]:
     """Create a client, opened until `stack` is closed."""
-    session, region = await prepare(spec)
-    request.region = spec.counters.region = region
-    # Credentials come first: a client that was created without any would never get some.
-    signing, credentials = await source.signing(session, region)
-    client = await stack.enter_async_context(
-        signing.create_client(spec.service.name, region_name=region, config=_config(spec))
-    )
+    with spec.settings.unchanged():
+        session, region = await prepare(spec)
+        request.region = spec.counters.region = region
+        # Credentials come first: a client that was created without any would never get some.
+        signing, credentials = await source.signing(session, region)
+        client = await stack.enter_async_context(
+            signing.create_client(spec.service.name, region_name=region, config=_config(spec))
+        )
     attempts = govern(client, spec, credentials)
     _express.install(client, attempts, session=spec.session)
     return client, attempts
@@ -263,6 +282,7 @@ def _config(spec: ClientSpec) -> Any:
 def http_session() -> Any:
     """Return the class of HTTP sessions. It derives from aiobotocore's, which is imported late."""
     from aiobotocore.httpsession import AIOHTTPSession
+    from aiohttp import ThreadedResolver
     from botocore.exceptions import HTTPClientError
 
     class HttpSession(AIOHTTPSession):  # type: ignore[misc]  # aiobotocore has no types
@@ -270,6 +290,8 @@ def http_session() -> Any:
             super().__init__(*args, **kwargs)
             # To read the certificates takes 30 ms, for each event loop that opens the client.
             self._build_ssl_contexts = cache(super()._build_ssl_contexts)
+            resolver: Any = ThreadedResolver(_Lookups())  # type: ignore[arg-type]
+            self._connector_args: dict[str, Any] = {"resolver": resolver, **self._connector_args}
 
         async def send(self, request: Any) -> Any:
             try:
@@ -283,6 +305,18 @@ def http_session() -> Any:
             return _HttpClient(await super()._get_session(proxy_url))
 
     return HttpSession
+
+
+class _Lookups:
+    """The part of an event loop that aiohttp's resolver uses.
+
+    The loop's own threads would keep a program from ending as long as a DNS server does not answer.
+    """
+
+    async def getaddrinfo(self, host: str, port: int, **options: Any) -> Any:
+        """Return the addresses of a host."""
+        look_up = partial(socket.getaddrinfo, host, port, **options)
+        return await asyncio.wrap_future(start_daemon("s1crets DNS", look_up))
 
 
 class _HttpClient:

@@ -83,10 +83,15 @@ async def of_session(session: Any) -> Any:
         return _unresolved(error, session.get_config_variable("profile"))
 
 
-def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
+def resolve(variables: Any, files: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
     """Return keys, method and expiry from botocore's chain and an assumed role. Blocks.
 
-    `source` has the keys of a caller's session, with which the role is assumed.
+    Args:
+        variables: those of the session, such as the region that a caller has set.
+        files: the profile and the files it is in.
+        sts_args: the role to assume, if any.
+        region: the region of STS.
+        source: the keys of a caller's session, with which the role is assumed.
     """
     with import_lock:
         from botocore.config import Config
@@ -99,6 +104,8 @@ def resolve(variables: Any, sts_args: StsArgs, region: str, source: Any) -> Any:
     session = Session()
     for name, value in {**variables, "region": region}.items():
         session.set_config_variable(name, value)
+    for name, value in files.items():  # not as above: the environment's keys would not count
+        session.get_component("config_store").set_config_variable(name, value)
     try:
         with _clients_closed(session):
             session.register_component("data_loader", shared_loader(session))

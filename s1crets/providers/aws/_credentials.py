@@ -7,31 +7,32 @@ codes. The result belongs to no event loop.
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import copy
 import hashlib
 import os
-import threading
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._runtime import check_can_start_thread, on_fork, run_in_thread
+from s1crets._runtime import on_fork, run_in_thread, start_daemon
 from s1crets.cache.single_flight import SingleFlight
 from s1crets.providers.aws._credential_chain import CLOCK, EXPIRED, of_session, resolve
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._session import ClientSpec
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _AHEAD = 900.0  # seconds before expiry, at most, from which credentials are renewed
 _PAUSE, _LONGEST_PAUSE = 5.0, 30.0  # seconds without an attempt after a failure
+_PROFILE = ("config_file", "credentials_file", "profile")
 _MOST = 100  # sources whose credentials are kept
 
 
@@ -81,6 +82,10 @@ class Credentials:
         """Forget the thread, which the child does not have."""
         self._thread = None
 
+    def forget_failure(self) -> None:
+        """Let the next call try again at once."""
+        self._backoff.succeeded("")
+
     @property
     def pending_for(self) -> float:
         """Seconds that the source has not answered for."""
@@ -120,8 +125,12 @@ class Credentials:
         find, keys = self._find, source and source[0]
         if self._thread is None or self._thread.done():
             self._started = self._timer()
-            self._thread = _in_thread(lambda: self._take(find(keys)))
+            work = partial(self._run, find, keys)
+            self._thread = start_daemon("s1crets credentials", work)
         await asyncio.wrap_future(self._thread)
+
+    def _run(self, find: Callable[[Any], Any], keys: Any) -> None:
+        self._take(find(keys))
 
     def _take(self, outcome: Any) -> None:
         """Use the result of an attempt: keys, method and expiry, or the reason why not."""
@@ -145,23 +154,6 @@ class Credentials:
         )
 
 
-def _in_thread(run: Callable[[], None]) -> Future[None]:
-    """Start a daemon thread: a program that ends does not wait for a source that hangs."""
-    check_can_start_thread()
-    done: Future[None] = Future()
-    done.set_running_or_notify_cancel()  # a waiter that leaves must not cancel it
-    context = contextvars.copy_context()
-
-    def work() -> None:
-        try:
-            context.run(run)
-        finally:
-            done.set_result(None)
-
-    threading.Thread(target=work, name="s1crets credentials", daemon=True).start()
-    return done
-
-
 class CredentialSource:
     """The source of a provider's credentials, which its other providers may share."""
 
@@ -171,7 +163,9 @@ class CredentialSource:
 
     async def signing(self, session: Any, region: str) -> tuple[Any, Credentials]:
         """Return a session like `session` that has the credentials, and those."""
-        credentials = self.latest = await _shared_credentials(self._spec, session, region)
+        credentials = self.latest
+        if credentials is None or credentials.found is None:  # all clients have the same
+            credentials = self.latest = await _shared_credentials(self._spec, session, region)
         found = await credentials.get()
 
         async def get_credentials() -> Any:
@@ -185,15 +179,23 @@ class CredentialSource:
 _shared: dict[Hashable, Credentials] = {}
 
 
+def forget_failures() -> None:
+    """Let the next call for any credentials try again at once."""
+    for credentials in list(_shared.values()):
+        credentials.forget_failure()
+
+
 async def _shared_credentials(spec: ClientSpec, session: Any, region: str) -> Credentials:
     """Return the process's credentials for a provider: same settings, role and partition."""
     settings, partition = await run_in_thread(_settings, session, region)
     role = {k: v for k, v in spec.sts_args.items() if k != "aws_region"}
-    key = (settings, spec.session, partition, tuple(sorted(role.items())))
+    key = (settings, spec.session, spec.profile, partition, tuple(sorted(role.items())))
     credentials = _shared.pop(key, None)
     if credentials is None:
         variables = session.instance_variables()
-        find = partial(resolve, variables, spec.sts_args, region)
+        # When the credentials are renewed, the environment may have another profile.
+        files = {name: session.get_config_variable(name) for name in _PROFILE}
+        find = partial(resolve, variables, files, spec.sts_args, region)
         credentials = Credentials(None if spec.session and not role else find, spec.session)
     _shared[key] = credentials  # now the last one
     for old in list(_shared)[:-_MOST]:

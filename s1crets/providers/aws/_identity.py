@@ -23,10 +23,7 @@ from s1crets.providers.aws._session import configured_endpoint, load_models, pre
 
 _log = logging.getLogger("s1crets")
 
-_SETTING = re.compile(
-    r"AWS_(ACCESS_KEY_ID|ACCOUNT_ID|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
-    r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN|WEB_IDENTITY_TOKEN_FILE)"
-)
+_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_ACCOUNT_ID")
 # Sources of credentials that the hint covers. Credentials from a machine or a container may belong
 # to another role in the next process.
 _COVERED = ("env", "shared-credentials-file", "config-file", "assume-role", "sso")
@@ -50,15 +47,17 @@ class Identity:
         if self._spec.session is not None:
             return ""
         region = self._spec.sts_args.get("aws_region", "")
-        environment = sorted(os.environ.items())
-        settings = [f"{name}={value}" for name, value in environment if _SETTING.fullmatch(name)]
+        found = self._spec.settings.note() | {n: os.environ[n] for n in _KEYS if n in os.environ}
+        settings = [f"{name}={value}" for name, value in found.items()]
         files = [file_digest(os.environ.get(name, default)) for name, default in FILES.items()]
-        return "\0".join([self._spec.service.name, region, self._given, *settings, *files])
+        profile = self._spec.profile or ""
+        return "\0".join([self._spec.service.name, region, profile, self._given, *settings, *files])
 
     async def scope(self) -> Scope:
         """Return the scope: `GetCallerIdentity`, if nothing else determines the caller."""
         spec, owner, is_lasting = self._spec, self._given, True
-        with quiet(), translated(Request(STS, "region not known", "GetCallerIdentity", "?")):
+        request = Request(STS, "region not known", "GetCallerIdentity", "?")
+        with quiet(), translated(request), spec.settings.unchanged():
             session, region = await prepare(spec)
             endpoint = await run_in_thread(configured_endpoint, session, spec.service.name)
             if not owner:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 import ssl
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -31,6 +33,67 @@ _MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart
 _loaders: dict[tuple[str, ...], Any] = {}
 
 
+# What decides which secrets a provider reads, and as whom. Keys are not part of it: a program may
+# replace expired ones.
+_SETTING = re.compile(
+    r"AWS_(CONFIG_FILE|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
+    r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN"
+    r"|SHARED_CREDENTIALS_FILE|WEB_IDENTITY_TOKEN_FILE)"
+)
+
+
+def environment_settings() -> dict[str, str]:
+    """Return the variables that decide about region, endpoint and identity."""
+    return {name: os.environ[name] for name in sorted(os.environ) if _SETTING.fullmatch(name)}
+
+
+class Settings:
+    """The settings in the environment that a provider has begun to use.
+
+    With others, clients of further event loops, or those opened after `aclose`, would read secrets
+    of another region or account into the same cache.
+    """
+
+    def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Accept any settings."""
+        self._first: dict[str, str] | None = None
+        self._in_use = False
+
+    def note(self) -> dict[str, str]:
+        """Return the current settings, which are those of the provider if it has none yet."""
+        now = environment_settings()
+        if self._first is None:
+            self._first = now
+        return now
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Reject settings that differ from those that the provider has begun to use."""
+        self._check(self.note())
+        try:
+            yield
+        except BaseException:
+            if not self._in_use:  # they may be corrected
+                self._first = None
+            raise
+        self._check(environment_settings())
+        self._in_use = True
+
+    def _check(self, now: dict[str, str]) -> None:
+        first = self._first or {}
+        changed = [n for n in sorted({*first, *now}) if first.get(n) != now.get(n)]
+        if changed:
+            raise Unresolved(
+                f"{', '.join(changed)} changed after the first use of this provider, whose cache"
+                " has secrets that were read with the former settings",
+                "create another provider",
+                ConfigurationError,
+            )
+
+
 @dataclass(frozen=True)
 class ClientSpec:
     """The properties of a provider's clients; some are the options of `ProviderOptions`."""
@@ -42,7 +105,9 @@ class ClientSpec:
     timeout: float
     max_connections: int
     session: Any
+    profile: str | None
     limits: Mapping[str, RateLimiter] = field(default_factory=partial(defaultdict, RateLimiter))
+    settings: Settings = field(default_factory=Settings)
 
 
 async def prepare(spec: ClientSpec) -> tuple[Any, str]:
@@ -56,9 +121,9 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
             region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         raise ConfigurationError(
-            f"{spec.service.title}: there is no region: pass sts_args={{'aws_region': ...}} (the"
-            " command: --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the"
-            " profile of the AWS config file"
+            f"{spec.service.title}: there is no region: pass region=... (the command: --region),"
+            " set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the AWS config"
+            " file"
         )
     return session, str(region)
 
@@ -69,7 +134,8 @@ def _load(spec: ClientSpec) -> tuple[Any, str | None]:
         import aiobotocore.config
         import aiobotocore.session
         import aiobotocore.utils  # noqa: F401
-    session = _new_session() if spec.session is None else _with_shared_models(spec.session)
+    given = spec.session
+    session = _new_session(spec.profile) if given is None else _with_shared_models(given)
     if os.environ.get("AWS_ACCESS_KEY_ID") == _MOTO_KEY:
         _check_not_mocked(session, spec.service)
     load_models(session, spec.service)
@@ -112,10 +178,10 @@ def configured_endpoint(session: Any, service: str) -> str:
     return ConfiguredEndpointProvider(client_name=service, **files).provide() or ""
 
 
-def _new_session() -> Any:
+def _new_session(profile: str | None = None) -> Any:
     from aiobotocore.session import AioSession
 
-    session = AioSession()
+    session = AioSession(profile=profile)
     session.full_config  # noqa: B018  # reads the config files, and remembers them
     session.register_component("data_loader", shared_loader(session))
     return session

@@ -24,12 +24,20 @@ from s1crets.errors import (
 )
 from s1crets.providers.async_provider import AsyncProvider
 from s1crets.providers.aws._client import Clients
+from s1crets.providers.aws._credentials import forget_failures
 from s1crets.providers.aws._identity import Identity
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import ProviderOptions, checked, redacted
 from s1crets.providers.instrumentation import Counters
-from s1crets.providers.store import VALID_NAME, SecretMetadata, WriteMode, check_name, encode
+from s1crets.providers.store import (
+    VALID_NAME,
+    SecretMetadata,
+    SecretVersion,
+    WriteMode,
+    check_name,
+    encode,
+)
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
@@ -83,12 +91,16 @@ class AwsStore(ABC):
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
         """Return the cache key of a request; `options` are those that are not at their defaults."""
         kind = args[0] if args else VALUE
-        secrets = self.aliases(path)
+        secrets = self.secrets(path)
         pairs = tuple(sorted(options.items()))
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
 
+    def secrets(self, path: str) -> tuple[str, ...]:
+        """Return the names whose invalidation drops what was read by a name: see `CacheKey`."""
+        return self.aliases(path)
+
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a secret may be cached."""
+        """Return all names of a secret, which a write invalidates together."""
         return (checked_name(path),)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:  # noqa: ARG002  # for subclasses
@@ -179,6 +191,14 @@ class AwsStore(ABC):
         """Return the metadata of the secrets under a path; "" means all."""
         raise self._unsupported("describe")
 
+    def restore(self, path: str) -> Awaitable[None]:
+        """Validate, and return the coroutine that cancels a secret's deletion."""
+        raise TypeError(f"{self.title}: restore is not supported ({path!r})")
+
+    def history(self, path: str) -> Awaitable[list[SecretVersion]]:
+        """Validate, and return the request for a secret's versions."""
+        raise TypeError(f"{self.title}: history is not supported ({path!r})")
+
     def _unsupported(self, method: str) -> ConfigurationError:
         return ConfigurationError(f"{self.title}: {method} is not supported")
 
@@ -203,13 +223,22 @@ class AwsProvider(AsyncProvider):
         self._region = given["sts_args"].get("aws_region", self._region)
         counters = Counters(region=given["sts_args"].get("aws_region"))
         spec = ClientSpec(self._store_type.row, counters, **given)
-        clients = Clients(spec)
-        self._credentials = clients.credentials
+        clients = self._clients = Clients(spec)
         store = self._store_type(clients, cache_args.get("namespace"))
         super().__init__(store, cache_args, deadline, counters)
 
+    async def start_afresh(self) -> None:
+        """Also let the next clients have other settings and credentials."""
+        await super().start_afresh()
+        self._clients.forget_settings()
+
+    def forget_failures(self) -> None:
+        """Also those of credentials, such as a role that was denied, of all providers."""
+        super().forget_failures()
+        forget_failures()
+
     def _too_late(self, method: str, subject: str) -> S1cretsError:
-        latest = self._credentials.latest
+        latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
             return CredentialsError(

@@ -9,6 +9,7 @@ from typing import Any, TypedDict
 from s1crets._validation import NUMBER, Rule, check_items, check_value, suggestion
 from s1crets.cache.options import RULES as CACHE_ARGS
 from s1crets.cache.options import CacheArgs, check_cache_args, redact_options
+from s1crets.errors import ConfigurationError
 
 
 class StsArgs(TypedDict, total=False):
@@ -19,7 +20,7 @@ class StsArgs(TypedDict, total=False):
         RoleSessionName: the session's name in CloudTrail; `s1crets`.
         DurationSeconds: lifetime of the role's credentials, 900 to 43200; 3600.
         ExternalId: the id that the role's trust policy requires; by default none.
-        aws_region: the region; by default botocore's chain, then AWS_REGION, then the instance's.
+        aws_region: the same as `region`, which is shorter.
     """
 
     RoleArn: str
@@ -33,6 +34,8 @@ class ProviderOptions(TypedDict, total=False):
     """The keyword arguments of every AWS provider.
 
     Attributes:
+        region: the AWS region; by default botocore's chain, then AWS_REGION, then the instance's.
+        profile: a profile of the AWS config files; by default AWS_PROFILE.
         sts_args: a role to assume, and the region.
         cache_args: what is cached, where, and for how long.
         retry: attempts of a request, or of a page, in total; 3. The environment and the config file
@@ -46,6 +49,8 @@ class ProviderOptions(TypedDict, total=False):
         session: an aiobotocore session of the caller's own. It is not changed.
     """
 
+    region: str | None
+    profile: str | None
     sts_args: StsArgs
     cache_args: CacheArgs
     retry: int
@@ -58,6 +63,7 @@ class ProviderOptions(TypedDict, total=False):
 STS_DEFAULTS: StsArgs = {"RoleSessionName": "s1crets", "DurationSeconds": 3600}
 """The items of `sts_args` that an assumed role always has."""
 _DEFAULTS: Mapping[str, Any] = {
+    "profile": None,
     "sts_args": {},
     "cache_args": {},
     "retry": 3,
@@ -89,7 +95,7 @@ def redacted(options: ProviderOptions) -> ProviderOptions:
 
 
 def _hint(name: str) -> str:
-    elsewhere = {"region": "sts_args={'aws_region': ...}"}
+    elsewhere: dict[str, str] = {}
     for outer, known in (("cache_args", CACHE_ARGS), ("sts_args", _STS_ARGS)):
         elsewhere.update((one, f"{outer}={{{one!r}: ...}}") for one in known)
     return suggestion(name, ProviderOptions.__annotations__, elsewhere)
@@ -98,17 +104,35 @@ def _hint(name: str) -> str:
 def checked(options: ProviderOptions) -> dict[str, Any]:
     """Return all options, valid, and with their defaults if they are not given."""
     given: dict[str, Any] = {**_DEFAULTS, **options}
+    region = given.pop("region", None)
     for name in ("sts_args", "cache_args"):
         if given[name] is None:
             given[name] = _DEFAULTS[name]
     check_items("sts_args", given["sts_args"], _STS_ARGS)
+    for name, value in (("region", region), ("profile", given["profile"])):
+        if value is not None:
+            check_value(name, value, Rule((str,), not_empty=True))
+    if region is not None:
+        given["sts_args"] = _with_region(given["sts_args"], region)
     check_cache_args(given["cache_args"])
     for name, rule in _NUMBERS.items():
         check_value(name, given[name], rule)
     session = given["session"]
+    if session is not None and given["profile"] is not None:
+        raise ConfigurationError("profile and session exclude each other: a session has a profile")
     # The caller of a session of the right kind has imported the module.
     module = sys.modules.get("aiobotocore.session")
     if session is not None and not (module and isinstance(session, module.AioSession)):
         kind = f"{type(session).__module__}.{type(session).__name__}"
         raise TypeError(f"session must be an aiobotocore.session.AioSession, not {kind}")
     return given
+
+
+def _with_region(sts_args: StsArgs, region: str) -> StsArgs:
+    other = sts_args.get("aws_region", region)
+    if other != region:
+        message = (
+            f"there are two regions: region={region!r} and sts_args={{'aws_region': {other!r}}}"
+        )
+        raise ConfigurationError(f"{message}; leave one out")
+    return {**sts_args, "aws_region": region}

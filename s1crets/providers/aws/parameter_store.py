@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from asyncio import _get_running_loop
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import cached_property, partial
+from itertools import product
 from typing import Any, Literal, TypeVar
 
 import anyio
@@ -16,6 +18,7 @@ import anyio
 from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
 from s1crets._runtime import not_asyncio
+from s1crets._validation import Rule, check_value
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
 from s1crets.providers.async_provider import distinct
@@ -32,14 +35,24 @@ from s1crets.providers.aws.write_settings import (
     kept_attributes,
     parameter_settings,
     refuse_tags,
+    string_list,
 )
-from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
+from s1crets.providers.store import (
+    SecretMetadata,
+    SecretVersion,
+    WriteMode,
+    fetch_each,
+    fetched_path,
+    is_under,
+)
 
 R = TypeVar("R")
 
+_log = logging.getLogger("s1crets")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
-_REMEMBERED = 1000  # references
+_REMEMBERED, _LABELS = 1000, 100  # references, and labels of paths
+_EMPTY = "Parameter Store: there is nothing under %r; if it is the name of a parameter, use get"
 
 
 class SsmStore(AwsStore):
@@ -47,44 +60,72 @@ class SsmStore(AwsStore):
 
     row = PARAMETER_STORE
 
+    @cached_property
+    def _labels(self) -> set[str]:
+        """The labels with which paths were requested."""
+        return set()
+
     def key(
-        self, path: str, kind: str = VALUE, *, decrypt: bool = True, recursive: bool = True
+        self,
+        path: str,
+        kind: str = VALUE,
+        *,
+        decrypt: bool = True,
+        recursive: bool = True,
+        label: str | None = None,
     ) -> CacheKey:
         """Return the cache key of a request."""
-        given = {"decrypt": decrypt, "recursive": recursive}
+        options: dict[str, Any] = {} if decrypt else {"decrypt": False}
+        if not recursive:
+            options["recursive"] = False
+        if label is not None:
+            check_value("label", label, Rule((str,), not_empty=True))
+            options["label"] = label
+            if len(self._labels) >= _LABELS:
+                self._labels.clear()
+            self._labels.add(label)
         if kind == PATH:
             if not checked_name(path).startswith("/"):
                 other = "/" + path
                 raise InvalidNameError(
                     f"{path!r} is not a valid path: it must begin with /; did you mean {other!r}?"
                 )
-            path = path.rstrip("/") or "/"
-        return super().key(path, kind, **{k: False for k, flag in given.items() if not flag})
+            path = path.strip().rstrip("/") or "/"  # as AWS does
+        return super().key(path, kind, **options)
+
+    def secrets(self, path: str) -> tuple[str, ...]:
+        """Return a parameter's name, without the space around it, ARN, version and label."""
+        return (_ARN.sub("", checked_name(path).strip()).partition(":")[0],)
 
     def aliases(self, path: str) -> tuple[str, ...]:
-        """Return all names under which a parameter may be cached, without versions and labels."""
-        name, is_arn = _ARN.subn("", checked_name(path))
-        plain = name.partition(":")[0]
-        # An ARN doesn't tell whether the name of a parameter without a path begins with a slash.
-        return (plain, plain.lstrip("/")) if is_arn else (plain,)
+        """Return all names of a parameter: a name of one level is the same with a slash."""
+        (name,) = self.secrets(path)
+        other = name[1:] if name.startswith("/") else f"/{name}"
+        return (name,) if "/" in name[1:] else (name, other)
 
     def ancestors(self, path: str) -> Iterable[CacheKey]:
         """Return the keys of all paths whose entries may contain the parameter."""
         parts = path.split("/")
         for above in ["/", *("/".join(parts[:end]) for end in range(2, len(parts)))]:
-            for decrypt in (True, False):
-                yield self.key(above, PATH, decrypt=decrypt)
-                yield self.key(above, PATH, decrypt=decrypt, recursive=False)
+            for decrypt, recursive in product((True, False), repeat=2):
+                for label in (None, *self._labels):
+                    yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
 
     async def fetch(self, key: CacheKey) -> Fetched:
         """Request a value, all parameters under a path, or whether there are any."""
         decrypt = bool(key.option("decrypt", default=True))
         if key.kind == PATH:
+            label = key.option("label")
             recursive = bool(key.option("recursive", default=True))
-            parameters = await self._under(key.name, decrypt=decrypt, recursive=recursive)
+            parameters = await self._under(
+                key.name, decrypt=decrypt, recursive=recursive, label=label
+            )
+            if not parameters and label is None:
+                is_debugged = asyncio.get_running_loop().get_debug()
+                _log.log(logging.WARNING if is_debugged else logging.INFO, _EMPTY, key.name)
             found = fetched_path(self.title, dict(parameters))
-            # Encrypted values must not be stored under the parameters' own names.
-            return found if decrypt else replace(found, also={})
+            # Encrypted or other versions must not be stored under the parameters' own names.
+            return found if decrypt and label is None else replace(found, also={})
         if key.kind != VALUE:
             return await self._fetch_exists(key.name)
         if key.name.startswith(_REFERENCE):  # can't be part of a batch
@@ -143,7 +184,13 @@ class SsmStore(AwsStore):
         return not wanted.isdecimal() or str(parameter.get("Version", wanted)) == wanted
 
     async def _under(
-        self, path: str, *, decrypt: bool = False, recursive: bool = True, first: bool = False
+        self,
+        path: str,
+        *,
+        decrypt: bool = False,
+        recursive: bool = True,
+        label: object = None,
+        first: bool = False,
     ) -> list[tuple[str, Fetched]]:
         """Request all parameters under a path, or the `first` few: `GetParametersByPath`."""
 
@@ -154,6 +201,9 @@ class SsmStore(AwsStore):
             return [(one["Name"], _fetched(one)) for one in found]
 
         arguments = {"Path": path, "WithDecryption": decrypt, "Recursive": recursive}
+        if label is not None:
+            filters = [{"Key": "Label", "Option": "Equals", "Values": [label]}]
+            arguments["ParameterFilters"] = filters
         return await self.clients.pages("GetParametersByPath", path, parse, arguments, first=first)
 
     async def _fetch_exists(self, path: str) -> Fetched:
@@ -199,11 +249,14 @@ class SsmStore(AwsStore):
         raw = self._encoded(path, value, binary=False, limit=LARGEST_PARAMETER)
         check_parameter(path, raw)
         new = {"Type": "SecureString", **arguments}
-        create = partial(self._put, path, raw, new, overwrite=False)
-        overwrite = partial(self._overwrite, path, raw, arguments)
+        items = string_list(value, raw) if new["Type"] == "StringList" else raw
+        create = partial(self._put, path, items, new, overwrite=False)
+        overwrite = partial(self._overwrite, path, value, raw, arguments)
         return self._create_or_overwrite(mode, create, overwrite)
 
-    async def _overwrite(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+    async def _overwrite(
+        self, path: str, value: Redacted, raw: Redacted, settings: Mapping[str, Any]
+    ) -> None:
         """Store a value with all attributes that the parameter has: `PutParameter` resets them."""
 
         def parse(page: Any) -> list[dict[str, Any]]:
@@ -224,6 +277,7 @@ class SsmStore(AwsStore):
                 f"{self.title}: {path!r} is there already, as a {kind}, which can't become a"
                 f" {settings['Type']}: delete it first; nothing was written"
             )
+        raw = string_list(value, raw) if kind == "StringList" else raw
         await self._put(path, raw, {**described[0], **settings}, overwrite=True)
 
     async def _put(
@@ -239,6 +293,23 @@ class SsmStore(AwsStore):
         """Return the coroutine that deletes a parameter: `DeleteParameter`."""
         arguments = {"Name": checked_name(path)}
         return self.clients.call("DeleteParameter", path, lambda _: None, arguments)
+
+    def restore(self, path: str) -> Awaitable[None]:
+        """Refuse: Parameter Store keeps nothing of a deleted parameter."""
+        raise TypeError(f"{self.title} can't restore {path!r}: a deleted parameter is gone")
+
+    async def history(self, path: str) -> list[SecretVersion]:
+        """Return the versions of a parameter: `GetParameterHistory`."""
+        names = self.aliases(path)
+
+        def parse(page: Any) -> list[SecretVersion]:
+            found = listed(page, "Parameters", named=True)
+            if not all(one["Name"] in names for one in found):
+                raise foreign()
+            return [_version(one) for one in found]
+
+        arguments = {"Name": path, "WithDecryption": False}
+        return await self.clients.pages("GetParameterHistory", path, parse, arguments)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the parameters under a path: `DescribeParameters`."""
@@ -274,6 +345,13 @@ def _metadata(described: Mapping[str, Any]) -> SecretMetadata:
     return SecretMetadata(described["Name"], kind, version, changed)
 
 
+def _version(listed: Mapping[str, Any]) -> SecretVersion:
+    expect(listed, "Version", int)
+    changed = listed.get("LastModifiedDate")
+    created = changed if isinstance(changed, datetime) else None
+    return SecretVersion(str(listed["Version"]), tuple(listed.get("Labels") or ()), created)
+
+
 async def resolve(path: str, read: Callable[[str], Awaitable[R]]) -> tuple[str, R]:
     """Return the name of the secret that a reference begins with, and what `read` returns for it.
 
@@ -299,9 +377,8 @@ def _inner_keys(path: str, name: str, keypath: KeyPath = ()) -> tuple[str | int,
 class AsyncParameterStore(AwsProvider):
     """AWS Systems Manager Parameter Store, for asyncio.
 
-    The inherited methods use: `path_exists` `GetParameter` and `GetParametersByPath`; `update`
-    `DescribeParameters` and `PutParameter`, with all attributes that the parameter has; `delete`
-    `DeleteParameter`; `describe` `DescribeParameters`.
+    The inherited methods use: `path_exists` `GetParameter` and `GetParametersByPath`; `delete`
+    `DeleteParameter`; `describe` `DescribeParameters`; `history` `GetParameterHistory`.
 
     Args:
         options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
@@ -327,6 +404,8 @@ class AsyncParameterStore(AwsProvider):
         keypath: KeyPath = (),
         default: Any = UNSET,
         cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
         decrypt: bool = True,
     ) -> Any:
         """Return a parameter's value: `GetParameter`, or `GetParameters` for concurrent calls.
@@ -337,6 +416,8 @@ class AsyncParameterStore(AwsProvider):
             keypath: a key, or a sequence of keys, to look up in a JSON value.
             default: returned if there is no such parameter or key.
             cached: whether a cache may answer.
+            max_age: seconds since a cached value was read; older ones do not count.
+            raw: whether JSON is returned as the text that is stored.
             decrypt: whether a SecureString is decrypted.
 
         Returns:
@@ -349,8 +430,12 @@ class AsyncParameterStore(AwsProvider):
         """
         if _get_running_loop() is None:
             raise not_asyncio(self)
-        options: Any = {"cached": cached, "decrypt": decrypt}
-        found = self.get_local(path, keypath=keypath, default=default, **options)
+        if cached and decrypt and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
+        found = self._hit_other(path, keypath, default, **options)
         if found is not MISSING:
             return found
         read = self._get_reference if path.startswith(_REFERENCE) else self._get
@@ -363,15 +448,17 @@ class AsyncParameterStore(AwsProvider):
         keypath: KeyPath = (),
         default: Any = UNSET,
         cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
         decrypt: bool = True,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        if cached and decrypt:
+        if cached and decrypt and max_age is None and not raw:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = self._store.key(path, decrypt=decrypt)
-        return MISSING if key.is_primary else self._hit_key(key, keypath, default, cached=cached)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True
@@ -385,13 +472,12 @@ class AsyncParameterStore(AwsProvider):
         keypath: KeyPath,
         default: Any,
         *,
-        cached: bool,
-        decrypt: bool,
-        raw: bool = False,
+        raw: bool,
+        **options: Any,
     ) -> Any:
         keys_of(keypath)
         try:
-            name, held = await self._resolved(path, cached=cached, decrypt=decrypt)
+            name, held = await self._resolved(path, **options)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
@@ -399,17 +485,20 @@ class AsyncParameterStore(AwsProvider):
         keys = _inner_keys(path, name, keypath)
         return held.stored() if raw and not keys else self.answer(held, name, keys, default)
 
-    async def _resolved(self, path: str, *, cached: bool, decrypt: bool) -> tuple[str, CachedValue]:
+    async def _resolved(
+        self, path: str, *, cached: bool, max_age: float | None, decrypt: bool
+    ) -> tuple[str, CachedValue]:
         """Return the name and the value of the secret that a reference begins with."""
         # The name is remembered, and used as long as a local cache has the secret: after that, a
         # secret with a longer name may exist.
 
         def local(name: str) -> CachedValue | None:
-            return self.cached_value(self._store.key(name, decrypt=decrypt)) if cached else None
+            key = self._store.key(name, decrypt=decrypt)
+            return self.cached_value(key, max_age) if cached else None
 
         async def read(name: str) -> CachedValue:
             key = self._store.key(name, decrypt=decrypt)
-            return local(name) or await self.read(key, cached=cached)
+            return local(name) or await self.read(key, cached=cached, max_age=max_age)
 
         name = self._references.get(path, path)
         held = local(name)
@@ -426,6 +515,7 @@ class AsyncParameterStore(AwsProvider):
         paths: Iterable[str],
         *,
         cached: bool = True,
+        max_age: float | None = None,
         decrypt: bool = True,
         raw: bool = False,
         errors: Literal["raise", "return"] = "raise",
@@ -435,6 +525,7 @@ class AsyncParameterStore(AwsProvider):
         Args:
             paths: names, as for `get`.
             cached: whether a cache may answer.
+            max_age: seconds since a cached value was read; older ones do not count.
             decrypt: whether SecureStrings are decrypted.
             raw: whether JSON is returned as the text that is stored.
             errors: `"return"` puts errors in place of the values.
@@ -442,8 +533,9 @@ class AsyncParameterStore(AwsProvider):
         Raises:
             BatchError: some could not be read; it has the values, and one error per name.
         """
-        found = self._get_mixed(paths, errors, cached=cached, decrypt=decrypt, raw=raw)
-        return await stripped(found)  # the frames of a failure contain the values
+        options: Any = {"cached": cached, "max_age": max_age, "decrypt": decrypt, "raw": raw}
+        # Stripped, since the frames of a failure contain the values.
+        return await stripped(self._get_mixed(paths, errors, **options))
 
     async def _get_mixed(
         self, paths: Iterable[str], on_error: str, **options: Any
@@ -468,22 +560,31 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
         recursive: bool = True,
         cached: bool = True,
+        max_age: float | None = None,
         raw: bool = False,
+        relative: bool = False,
+        label: str | None = None,
     ) -> dict[str, Any]:
-        """Return all parameters under a path, by full name; {} if none: `GetParametersByPath`.
+        """Return all parameters under a path, by name; {} if none: `GetParametersByPath`.
+
+        If there are none, it says so in the log: INFO, in asyncio's debug mode WARNING.
 
         Args:
             path: begins with `/`; the name of a parameter is not a path.
             decrypt: whether SecureStrings are decrypted.
             recursive: whether deeper levels are read too.
             cached: whether a cache may answer.
+            max_age: seconds since cached values were read; older ones do not count.
             raw: whether JSON is returned as the text that is stored.
+            relative: whether names are returned without the path.
+            label: the label of the versions to read; parameters without it are left out.
 
         Raises:
             S1cretsError: any failure.
         """
-        options = {"decrypt": decrypt, "recursive": recursive}
-        return await self._get_by_path(path, cached=cached, raw=raw, **options)
+        options: Any = {"decrypt": decrypt, "recursive": recursive, "label": label}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw, "relative": relative}
+        return await self._get_by_path(path, **options)
 
     def get_by_path_local(
         self,
@@ -492,11 +593,15 @@ class AsyncParameterStore(AwsProvider):
         decrypt: bool = True,
         recursive: bool = True,
         cached: bool = True,
+        max_age: float | None = None,
         raw: bool = False,
+        relative: bool = False,
+        label: str | None = None,
     ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
-        key = self._store.key(path, PATH, decrypt=decrypt, recursive=recursive)
-        return self._hit_key(key, cached=cached, raw=raw)
+        options: Any = {"decrypt": decrypt, "recursive": recursive, "label": label}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw, "relative": relative}
+        return self._hit_path(path, **options)
 
     async def create(
         self,
@@ -513,7 +618,8 @@ class AsyncParameterStore(AwsProvider):
 
         Args:
             path: a name that does not exist yet.
-            value: text, or a dict or list, which is stored as JSON.
+            value: text, or a dict or list, which is stored as JSON; a list in a `StringList` as its
+                items, separated by commas.
             type: `SecureString`, `String` or `StringList`.
             kms_key_id: the key that encrypts a SecureString; by default the account's own for
                 Parameter Store.
@@ -558,3 +664,26 @@ class AsyncParameterStore(AwsProvider):
         value = redact(value)
         settings = {"type": type, "kms_key_id": kms_key_id, "description": description}
         await self._write("put", path, value, **settings, tier=tier, tags=tags)
+
+    async def update(
+        self,
+        path: str,
+        value: Any,
+        *,
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        tier: Tier | None = None,
+    ) -> None:
+        """Store a new value of an existing parameter: `DescribeParameters`, then `PutParameter`.
+
+        The arguments are those of `create`. What is not given stays as it is.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such parameter; nothing was written.
+            ConfigurationError: a `ValueError`: invalid settings; nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        settings = {"kms_key_id": kms_key_id, "description": description, "tier": tier}
+        await self._write("update", path, value, **settings)

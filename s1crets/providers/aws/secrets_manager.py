@@ -29,10 +29,19 @@ from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_n
 from s1crets.providers.aws.write_settings import (
     LARGEST_SECRET,
     deletion,
+    refuse_stages,
     refuse_tags,
     secret_settings,
 )
-from s1crets.providers.store import SecretMetadata, WriteMode, fetch_each, fetched_path, is_under
+from s1crets.providers.store import (
+    SecretMetadata,
+    SecretVersion,
+    WriteMode,
+    fetch_each,
+    fetched_path,
+    is_under,
+    relative_to,
+)
 
 _log = logging.getLogger("s1crets")
 _SUFFIX = re.compile(r"-[A-Za-z0-9]{6}$")
@@ -161,12 +170,19 @@ class SecretsManagerStore(AwsStore):
         """Validate at once, and return the coroutine that stores a value."""
         arguments = secret_settings(**settings)
         raw = self._encoded(path, value, binary=True, limit=LARGEST_SECRET)
-        create = partial(self._send, "CreateSecret", path, raw, {"Name": path, **arguments})
+        create = partial(self._create, path, raw, arguments)
         if mode == "put" and "Tags" in arguments:
             return self._create_tagged(create, path, arguments)
-        operation = "UpdateSecret" if arguments else "PutSecretValue"
+        operation = "PutSecretValue"
+        if not arguments.keys().isdisjoint(("KmsKeyId", "Description")):
+            operation = "UpdateSecret"
         overwrite = partial(self._send, operation, path, raw, {"SecretId": path, **arguments})
         return self._create_or_overwrite(mode, create, overwrite)
+
+    async def _create(self, path: str, raw: Redacted, settings: Mapping[str, Any]) -> None:
+        refuse_stages(settings, path)
+        new = {name: one for name, one in settings.items() if name != "VersionStages"}
+        await self._send("CreateSecret", path, raw, {"Name": path, **new})
 
     async def _create_tagged(
         self, create: Callable[[], Awaitable[None]], path: str, settings: Mapping[str, Any]
@@ -180,11 +196,34 @@ class SecretsManagerStore(AwsStore):
     ) -> None:
         field = "SecretBinary" if isinstance(raw.reveal(), bytes) else "SecretString"
 
-        def parse(answer: Any) -> None:
+        def parse(answer: Any) -> Any:
             expect(answer, "VersionId", str)
-            self._check(answer, arguments)
+            self._check(answer, {"VersionId": arguments.get("ClientRequestToken"), **arguments})
+            return answer["VersionId"], answer.get("VersionStages")
 
-        await self.clients.call(operation, path, parse, {**arguments, field: raw})
+        answer = await self.clients.call(operation, path, parse, {**arguments, field: raw})
+        version, attached = answer
+        wanted = arguments.get("VersionStages", ())
+        if attached is not None and not set(wanted).issubset(attached):
+            # AWS ignores a request for a version that exists already, stages included.
+            await self._move_stages(path, version, [one for one in wanted if one not in attached])
+
+    async def _move_stages(self, path: str, version: str, stages: Sequence[str]) -> None:
+        """Attach stages to a version: `UpdateSecretVersionStage`, once each."""
+
+        def parse(answer: Any) -> dict[str, str]:
+            self._check(answer, target)
+            versions = answer.get("VersionIdsToStages") or {}
+            return {stage: one for one, labels in versions.items() for stage in labels}
+
+        target = {"SecretId": path}
+        holders = await self.clients.call("DescribeSecret", path, parse, target)
+        for stage in stages:
+            arguments = {**target, "VersionStage": stage, "MoveToVersionId": version}
+            if stage in holders:
+                arguments["RemoveFromVersionId"] = holders[stage]
+            check = partial(self._check, requested=target)
+            await self.clients.call("UpdateSecretVersionStage", path, check, arguments)
 
     def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False
@@ -193,6 +232,23 @@ class SecretsManagerStore(AwsStore):
         arguments = {"SecretId": checked_name(path), **deletion(recovery_days, force=force)}
         parse = partial(self._check, requested=arguments)
         return self.clients.call("DeleteSecret", path, parse, arguments)
+
+    def restore(self, path: str) -> Awaitable[None]:
+        """Validate, and return the coroutine that cancels a deletion: `RestoreSecret`."""
+        arguments = {"SecretId": checked_name(path)}
+        parse = partial(self._check, requested=arguments)
+        return self.clients.call("RestoreSecret", path, parse, arguments)
+
+    async def history(self, path: str) -> list[SecretVersion]:
+        """Return the versions of a secret that AWS still has: `ListSecretVersionIds`."""
+        arguments = {"SecretId": checked_name(path), "IncludeDeprecated": True}
+
+        def parse(page: Any) -> list[SecretVersion]:
+            self._check(page, arguments)
+            return [_version(one) for one in listed(page, "Versions")]
+
+        found = await self.clients.pages("ListSecretVersionIds", path, parse, arguments)
+        return sorted(found, key=lambda one: one.created.timestamp() if one.created else 0.0)
 
     async def describe(self, path: str) -> Sequence[SecretMetadata]:
         """Return the metadata of the secrets under a path: `ListSecrets`."""
@@ -224,13 +280,20 @@ def _metadata(secret: Mapping[str, Any]) -> SecretMetadata:
     return SecretMetadata(secret["Name"], "secret", "".join(current[:1]), changed)
 
 
+def _version(listed: Mapping[str, Any]) -> SecretVersion:
+    expect(listed, "VersionId", str)
+    created = listed.get("CreatedDate")
+    created = created if isinstance(created, datetime) else None
+    return SecretVersion(listed["VersionId"], tuple(listed.get("VersionStages") or ()), created)
+
+
 class AsyncSecretsManager(AwsProvider):
     """AWS Secrets Manager, for asyncio.
 
     The inherited methods use: `get_many` `BatchGetSecretValue` of twenty, or `GetSecretValue` if
     that is denied; `path_exists` `DescribeSecret`, for names only, since there are no paths, or
-    `GetSecretValue` if that is denied; `update` `PutSecretValue`, which keeps the encryption key;
-    `describe` `ListSecrets`, which may be minutes behind.
+    `GetSecretValue` if that is denied; `describe` `ListSecrets`, which may be minutes behind;
+    `history` `ListSecretVersionIds`; `restore` `RestoreSecret`.
 
     Args:
         options: `sts_args`, `cache_args`, …: see `s1crets.providers.aws.options.ProviderOptions`.
@@ -251,6 +314,8 @@ class AsyncSecretsManager(AwsProvider):
         keypath: KeyPath = (),
         default: Any = UNSET,
         cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Any:
@@ -261,6 +326,8 @@ class AsyncSecretsManager(AwsProvider):
             keypath: a key, or a sequence of keys, to look up in a JSON value.
             default: returned if there is no such secret, version or key.
             cached: whether a cache may answer.
+            max_age: seconds since a cached value was read; older ones do not count.
+            raw: whether JSON is returned as the text that is stored.
             version_id: another version than the current one.
             version_stage: a staging label, such as `AWSPREVIOUS`.
 
@@ -273,12 +340,18 @@ class AsyncSecretsManager(AwsProvider):
                 is scheduled for deletion.
             S1cretsError: any other failure, as its own subclass.
         """
-        version: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
         if _get_running_loop() is None:
             raise not_asyncio(self)
-        found = self.get_local(path, keypath=keypath, default=default, cached=cached, **version)
+        is_current = version_id is None is version_stage
+        if cached and is_current and max_age is None and not raw:  # a hit costs nothing more
+            found = self._hit(path, keypath, default)
+            if found is not MISSING:
+                return found
+        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw}
+        found = self._hit_other(path, keypath, default, **options)
         if found is MISSING:
-            found = await self._get(path, keypath, default, cached=cached, **version)
+            found = await self._get(path, keypath, default, **options)
         return found
 
     def get_local(
@@ -288,16 +361,20 @@ class AsyncSecretsManager(AwsProvider):
         keypath: KeyPath = (),
         default: Any = UNSET,
         cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
         version_id: str | None = None,
         version_stage: str | None = None,
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
-        if cached and version_id is None is version_stage:
+        is_current = version_id is None is version_stage
+        if cached and is_current and max_age is None and not raw:
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        key = self._store.key(path, version_id=version_id, version_stage=version_stage)
-        return MISSING if key.is_primary else self._hit_key(key, keypath, default, cached=cached)
+        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
+        options |= {"cached": cached, "max_age": max_age, "raw": raw}
+        return self._hit_other(path, keypath, default, **options)
 
     def peek(
         self,
@@ -313,14 +390,23 @@ class AsyncSecretsManager(AwsProvider):
         return self._peek(path, keypath, default, **version)
 
     async def get_by_path(
-        self, path: str, *, cached: bool = True, raw: bool = False, fail_on_error: bool = True
+        self,
+        path: str,
+        *,
+        cached: bool = True,
+        max_age: float | None = None,
+        raw: bool = False,
+        relative: bool = False,
+        fail_on_error: bool = True,
     ) -> dict[str, Any]:
         """Return the secrets named `path`, and those under it, by name: `ListSecrets`.
 
         Args:
             path: the beginning of names, up to a `/`.
             cached: whether a cache may answer.
+            max_age: seconds since cached values were read; older ones do not count.
             raw: whether JSON is returned as the text that is stored.
+            relative: whether names are returned without the path; that of `path` itself is "".
             fail_on_error: False leaves out secrets that could not be read, and logs their names.
 
         Raises:
@@ -328,23 +414,27 @@ class AsyncSecretsManager(AwsProvider):
             S1cretsError: any other failure.
         """
         try:
-            return await self._get_by_path(path, cached=cached, raw=raw)
+            options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+            return await self._get_by_path(path, relative=relative, **options)
         except BatchError as error:
             if fail_on_error:
                 raise
             _log.warning("%s; they are left out: %s", error, ", ".join(error.errors))
-            return dict(error.values)
+            return relative_to(path, error.values) if relative else dict(error.values)
 
     def get_by_path_local(
         self,
         path: str,
         *,
         cached: bool = True,
+        max_age: float | None = None,
         raw: bool = False,
+        relative: bool = False,
         fail_on_error: bool = True,  # noqa: ARG002  # cached paths are complete
     ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
-        return super().get_by_path_local(path, cached=cached, raw=raw)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        return super().get_by_path_local(path, relative=relative, **options)
 
     async def create(
         self,
@@ -382,11 +472,13 @@ class AsyncSecretsManager(AwsProvider):
         kms_key_id: str | None = None,
         description: str | None = None,
         tags: Mapping[str, str] | None = None,
+        version_stages: Sequence[str] | None = None,
+        client_request_token: str | None = None,
     ) -> None:
         """Store a secret, new or existing: `PutSecretValue`, or `CreateSecret` if there is none.
 
-        The arguments are those of `create`. For an existing secret, `UpdateSecret` sets the key and
-        the description, and AWS takes no tags.
+        The arguments are those of `create` and `update`. For an existing secret, `UpdateSecret`
+        sets the key and the description, and AWS takes no tags.
 
         Raises:
             ConfigurationError: a `ValueError`: invalid settings, also for an existing secret;
@@ -396,8 +488,43 @@ class AsyncSecretsManager(AwsProvider):
             S1cretsError: any other failure.
         """
         value = redact(value)
-        settings = {"kms_key_id": kms_key_id, "description": description, "tags": tags}
-        await self._write("put", path, value, **settings)
+        settings: Any = {"kms_key_id": kms_key_id, "description": description, "tags": tags}
+        version = {"version_stages": version_stages, "client_request_token": client_request_token}
+        await self._write("put", path, value, **settings, **version)
+
+    async def update(
+        self,
+        path: str,
+        value: Any,
+        *,
+        kms_key_id: str | None = None,
+        description: str | None = None,
+        version_stages: Sequence[str] | None = None,
+        client_request_token: str | None = None,
+    ) -> None:
+        """Store a new value of an existing secret: `PutSecretValue`, which keeps everything else.
+
+        Args:
+            path: the secret's name or ARN.
+            value: text, bytes, or a dict or list, which is stored as JSON.
+            kms_key_id: another key to encrypt it with; it takes `UpdateSecret`.
+            description: another description; it takes `UpdateSecret`.
+            version_stages: the stages of the new version; by default `AWSCURRENT`. If the version
+                exists already, with the same value, they are moved to it: `DescribeSecret` and
+                `UpdateSecretVersionStage`.
+            client_request_token: the id of the new version, 32 to 64 characters; by default random.
+
+        Raises:
+            SecretNotFoundError: a `KeyError`: no such secret; nothing was written.
+            SecretExistsError: a `FileExistsError`: the version exists, with another value.
+            ConfigurationError: a `ValueError`: invalid settings; nothing was written.
+            InvalidValueError: wrong type or too long; nothing was written.
+            S1cretsError: any other failure.
+        """
+        value = redact(value)
+        settings: Any = {"kms_key_id": kms_key_id, "description": description}
+        version = {"version_stages": version_stages, "client_request_token": client_request_token}
+        await self._write("update", path, value, **settings, **version)
 
     async def delete(
         self, path: str, *, recovery_days: int | None = None, force: bool = False

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
-from s1crets._redaction import Redacted
+from s1crets._redaction import Redacted, redact
 from s1crets._validation import Rule, check_value
 from s1crets.errors import ConfigurationError, InvalidNameError, InvalidValueError
 from s1crets.providers.aws._errors import malformed
@@ -19,6 +19,8 @@ _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _LEVELS = 15  # of a parameter's name
 _RESERVED = re.compile(r"/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$", re.IGNORECASE)
 _REFERENCE = re.compile(r"\{\{\s*ssm:")
+_STAGES = 20  # of a version
+_CURRENT = "AWSCURRENT"
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
 _ATTRIBUTES = ("Type", "KeyId", "Tier", "Description", "AllowedPattern", "DataType")
 
@@ -45,14 +47,35 @@ def parameter_settings(
 
 
 def secret_settings(
-    kms_key_id: object = None, description: object = None, tags: object = None
+    kms_key_id: object = None,
+    description: object = None,
+    tags: object = None,
+    version_stages: object = None,
+    client_request_token: object = None,
 ) -> dict[str, Any]:
-    """Return the arguments of `CreateSecret` for a caller's settings."""
-    return _given(
+    """Return the arguments of `CreateSecret` and `PutSecretValue` for a caller's settings."""
+    settings = _given(
         KmsKeyId=_text("kms_key_id", kms_key_id, 2048),
         Description=_text("description", description, 2048),
         Tags=_tags(tags),
     )
+    stages = _stages(version_stages)
+    if stages and settings:
+        raise ConfigurationError(
+            "version_stages excludes kms_key_id, description and tags, which are the secret's, not"
+            " a version's: call twice"
+        )
+    token = _text("client_request_token", client_request_token, 64, shortest=32)
+    return {**settings, **_given(VersionStages=stages, ClientRequestToken=token)}
+
+
+def refuse_stages(settings: Mapping[str, Any], name: str) -> None:
+    """Reject stages for the first version of a secret, which is always the current one."""
+    if settings.get("VersionStages", [_CURRENT]) != [_CURRENT]:
+        raise ConfigurationError(
+            f"there is no secret {name!r}, and its first version can only be {_CURRENT}: create it"
+            " without version_stages; nothing was written"
+        )
 
 
 def deletion(recovery_days: int | None, *, force: bool) -> dict[str, Any]:
@@ -98,6 +121,24 @@ def check_tier(tier: str, raw: Redacted) -> None:
         )
 
 
+def string_list(value: Redacted, raw: Redacted) -> Redacted:
+    """Return the text of a StringList: a list's items, separated by commas; text as it is."""
+    if isinstance(value.reveal(), str):
+        return raw
+    kind, problem = type(value.reveal()).__name__, ""
+    if not isinstance(value.reveal(), list):
+        problem = f"it takes a list or text, not {kind}"
+    elif not all(isinstance(item, str) for item in value.reveal()):
+        problem = "its items must be text"
+    elif any("," in item for item in value.reveal()):
+        problem = "an item contains a comma, which separates items"
+    elif not any(value.reveal()):
+        problem = "it needs at least one item that is not empty"
+    if problem:
+        raise InvalidValueError(f"the value can't be stored in a StringList: {problem}")
+    return redact(",".join(value.reveal()))
+
+
 def check_parameter(name: str, raw: Redacted) -> None:
     """Reject a name or a value that no parameter can have."""
     problem = ""
@@ -129,14 +170,27 @@ def _check_choice(name: str, given: object, known: tuple[str, ...]) -> None:
         raise ConfigurationError(f"{name} must be one of {', '.join(known)}, not {shown}")
 
 
-def _text(name: str, given: Any, longest: int) -> str | None:
+def _text(name: str, given: Any, longest: int, *, shortest: int = 1) -> str | None:
     if given is None:
         return None
     check_value(name, given, Rule((str,)))
-    if not 1 <= len(given) <= longest:
-        message = f"{name} has {len(given):,} characters, and must have 1 to {longest:,}"
+    if not shortest <= len(given) <= longest:
+        limits = f"{shortest} to {longest:,}"
+        message = f"{name} has {len(given):,} characters, and must have {limits}"
         raise ConfigurationError(message)
     return str(given)
+
+
+def _stages(given: object) -> list[str]:
+    """Return the stages of a version."""
+    if given is None:
+        return []
+    if isinstance(given, str) or not isinstance(given, Sequence):
+        raise TypeError(f"version_stages must be a list of str, not {type(given).__name__}")
+    if not 1 <= len(given) <= _STAGES:
+        message = f"version_stages has {len(given)} stages, and must have 1 to {_STAGES}"
+        raise ConfigurationError(message)
+    return [str(_text("version_stages", stage, 256)) for stage in given]
 
 
 def _tags(given: object) -> list[dict[str, str]]:
