@@ -37,7 +37,13 @@ _EVENTS = (
     "before-parse",
     "response-received",
 )
-_KNOWN = ("aiobotocore.", "botocore.handlers", "botocore.retries.", "botocore.useragent", "s1crets.")
+_KNOWN = (
+    "aiobotocore.",
+    "botocore.handlers",
+    "botocore.retries.",
+    "botocore.useragent",
+    "s1crets.",
+)
 
 
 class _Request:
@@ -159,13 +165,16 @@ def _is_foreign(handler: Any) -> bool:
 
 
 def install(client: Any, attempts: Attempts, *, session: Any) -> None:
-    """Let a client's reads take the express path, unless it has a `session` of the caller's."""
+    """Let a client's reads take the express path, if the environment has S1CRETS_EXPRESS=1.
+
+    A `session` of the caller's may have any hooks, so its clients do not.
+    """
     from botocore.awsrequest import AWSPreparedRequest
 
     meta = client.meta
     if (
         session is None
-        and os.environ.get("S1CRETS_EXPRESS") != "0"
+        and os.environ.get("S1CRETS_EXPRESS") == "1"
         and meta.service_model.resolved_protocol == "json"
         and meta.config.signature_version == "v4"
         and not meta.config.auth_scheme_preference
