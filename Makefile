@@ -8,12 +8,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check install --no-build-isolat
 # forbiddenfruit, which blockbuster needs, has no wheel. demo.txt has the setuptools that builds it.
 LOCKED = --require-hashes --only-binary :all: --no-binary forbiddenfruit --requirement
 
-# The modules that users import from.
-API = s1crets s1crets.errors s1crets.cache.options s1crets.cache.backends.disk s1crets.cache.backends.memory s1crets.providers.aws s1crets.providers.aws.options \
-	s1crets.providers.files s1crets.providers.simple s1crets.providers.instrumentation s1crets.providers.store s1crets.testing s1crets.testing.faults \
-	s1crets.integrations.fastapi s1crets.integrations.aiohttp s1crets.integrations.pydantic_settings s1crets.integrations.opentelemetry
-
-.PHONY: demo test check bench docs build lock
+.PHONY: demo test check bench docs site build lock
 .NOTPARALLEL:  # one environment
 
 demo: $(VENV)/demo.ready
@@ -42,8 +37,12 @@ check: $(VENV)/dev.ready
 bench: $(VENV)/bench.ready
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
-docs: $(VENV)/dev.ready
-	$(BIN)/pdoc --docformat google --output-directory build/docs $(API)
+# Sphinx needs an environment of its own: awscli, for the tests, wants an older docutils.
+docs:
+	$(MAKE) --no-print-directory site VENV=$(VENV)-docs
+
+site: $(VENV)/docs.ready
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --quiet --builder html docs build/docs
 
 build: $(VENV)/dev.ready
 	$(BIN)/python -m build --no-isolation --outdir dist .
@@ -59,6 +58,7 @@ lock: $(VENV)/lock.ready
 	$(SUBSET) pyproject.toml $(DEMO) --group demo --output-file requirements/demo.txt
 	$(SUBSET) pyproject.toml $(DEMO) --group bench --output-file requirements/bench.txt
 	$(SUBSET) --group peers --output-file requirements/peers.txt
+	$(COMPILE) --constraints requirements/demo.txt pyproject.toml --extra all --group docs --output-file requirements/docs.txt
 	$(COMPILE) --group lock --output-file requirements/lock.txt
 
 $(VENV)/dev.ready: $(VENV)/demo.ready

@@ -1,8 +1,22 @@
-"""The command as `python -m s1crets`."""
+"""The command: `s1crets`, or `python -m s1crets`."""
 
 from __future__ import annotations
 
-from s1crets.cli import main
+import signal
+import sys
+
+
+def main() -> None:
+    """Run the command. Ctrl-C ends it without a traceback, also while it is being imported."""
+    try:
+        from s1crets.cli import main as command
+
+        command(prog_name="s1crets")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # what is left is Python's own exit
+
 
 if __name__ == "__main__":
-    main(prog_name="s1crets")
+    main()

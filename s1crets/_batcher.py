@@ -61,7 +61,7 @@ class Batcher(Generic[T, R]):
     Everything submitted in a tick is sent at its end, `size` distinct items per call. While
     `calls` are under way, items accumulate for the next call. Results are delivered together, so
     that follow-up requests meet in a tick again. A call that nobody awaits any more is cancelled
-    unless `finishes`.
+    unless `finishes`; otherwise an item that is alone is handled in its caller's task.
 
     Args:
         work: handles the distinct items of a group; returns a result or an exception for each.
@@ -97,11 +97,14 @@ class Batcher(Generic[T, R]):
         queue = queues.get(group) or queues.setdefault(group, _Queue())
         waiter = _Waiter(item)
         queue.waiting.append(waiter)
-        if not queue.scheduled:
-            queue.scheduled = True
+        is_first, queue.scheduled = not queue.scheduled, True
+        if is_first and self._finishes:
             loop.call_soon(self._send, queue, group)
         try:
-            await waiter.done
+            if is_first and not self._finishes:
+                await self._tick(queue, group, waiter)
+            if not waiter.done.done():
+                await waiter.done
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
@@ -109,6 +112,28 @@ class Batcher(Generic[T, R]):
             raise waiter.result
         found: R = waiter.result
         return found
+
+    async def _tick(self, queue: _Queue[T], group: Hashable, waiter: _Waiter[T]) -> None:
+        """Wait for the end of the tick; then handle a waiter that is alone, or send all."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            waiter.done.cancel()
+            self._send(queue, group)
+            raise
+        is_alone = len(queue.waiting) == 1 and queue.waiting[0] is waiter  # unsent
+        if not is_alone or len(queue.calls) >= self._calls:
+            self._send(queue, group)
+            return
+        call = _Call([queue.waiting.pop()])
+        queue.calls.add(call)
+        queue.scheduled = False
+        try:
+            await self._run(call, group)
+        except asyncio.CancelledError:
+            self._next(queue, group, call)
+            raise
+        self._next(queue, group, call)
 
     def _abandon(self, waiter: _Waiter[T]) -> None:
         """Cancel the call of a cancelled waiter if nobody awaits any of its items any more."""
@@ -165,5 +190,8 @@ class Batcher(Generic[T, R]):
             if not waiter.done.done():
                 waiter.result = bug
                 waiter.done.set_result(None) if bug else waiter.done.cancel()
+        self._next(queue, group, call)
+
+    def _next(self, queue: _Queue[T], group: Hashable, call: _Call[T]) -> None:
         queue.calls.discard(call)
         self._send(queue, group)

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
-from s1crets._runtime import cancel_and_wait, on_fork, outcome_of, spawn_task
+from s1crets._fork import on_fork
+from s1crets._runtime import cancel_and_wait, outcome_of, spawn_task
 
 R = TypeVar("R")
 

@@ -6,7 +6,6 @@ no frame between shows it in a traceback with locals.
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Awaitable
 from typing import Any, TypeVar
 
@@ -54,6 +53,8 @@ def strip_traceback(error: BaseException) -> BaseException:
         error.__context__ = error.__cause__  # whose frames were removed where it was raised
         return error.with_traceback(None)
     if isinstance(error, Exception):
+        import traceback  # takes 10 ms; asyncio, whose tasks come here, has imported it
+
         origin = "".join(traceback.format_tb(error.__traceback__))
         vars(error).setdefault("__notes__", []).append(f"It was raised here:\n{origin}")
     error.__cause__ = error.__context__ = None

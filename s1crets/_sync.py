@@ -13,17 +13,10 @@ from typing import TYPE_CHECKING, Any, Concatenate, Generic, ParamSpec, TypeAlia
 
 import anyio
 
+from s1crets._fork import import_lock, lent, new_lock, on_fork
 from s1crets._keypath import MISSING
 from s1crets._redaction import Redacted, redact
-from s1crets._runtime import (
-    callers_level,
-    check_can_start_thread,
-    import_lock,
-    lent,
-    new_lock,
-    on_fork,
-    spawn_task,
-)
+from s1crets._runtime import callers_level, check_can_start_thread, spawn_task
 from s1crets.providers.async_provider import AsyncProvider, live_providers
 
 if TYPE_CHECKING:

@@ -48,7 +48,7 @@ def check_value(name: str, value: Any, rule: Rule) -> None:
         names = [kind.__name__ for kind in rule.kinds] + ["None"] * rule.or_none
         wanted = " or ".join(names)
         raise TypeError(f"{name} must be {wanted}, not {type(value).__name__}")
-    if is_number and not rule.low <= value <= rule.high:
+    if is_number and isinstance(value, NUMBER) and not rule.low <= value <= rule.high:
         limits = (
             f"from {rule.low} to {rule.high}" if rule.high < math.inf else f"at least {rule.low}"
         )

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from s1crets.testing import LocalAws
 
 
-pytest_plugins = ["_support.servers"]  # the fixture `redis`
+pytest_plugins = ["_support.servers", "_support.deployments"]  # fixtures of servers
 
 # Examples are generated without a limit of time: it would depend on the machine's load.
 hypothesis.settings.register_profile(

@@ -33,8 +33,8 @@ class NegativeCache:
 
     async def check(self, key: CacheKey) -> None:
         """Raise the error that is remembered for a key, if any."""
-        found, _ = await self._tier.look_up(key)
-        if found is not None:
+        found = await self._tier.look_up(key)
+        if isinstance(found, CachedValue):
             raise SecretNotFoundError(str(found.raw))
 
     async def remember(self, error: SecretNotFoundError, token: FetchToken) -> None:

@@ -12,10 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
 
-from s1crets._redaction import redact
+from s1crets._redaction import Redacted, redact
 from s1crets._runtime import callers_level
 from s1crets._validation import NUMBER, Rule, check_items
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.backends.base import CacheFactory
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
 from s1crets.cache.entry import FetchTokens, key_of_id
@@ -48,9 +49,11 @@ class CacheArgs(TypedDict, total=False):
             `pathlib.Path` of a private file with that text, a function that returns any of these,
             or a list of them, of which the first encrypts and all decrypt; by default the
             environment's `S1CRETS_CACHE_KEY`.
-        backend: an aiocache cache to store entries in, such as Redis, shared by machines; or a
-            function that returns one, called once per event loop. A cache with connections works
-            on the event loop that uses it first, and is the caller's to close.
+        backend: where to store entries that machines share: a URL (`redis://`, `rediss://`,
+            `unix://`, `redis+cluster://`, `rediss+cluster://`, `redis+sentinel://` or
+            `memcached://`); an aiocache cache; or a function that returns one, called once per
+            event loop. An aiocache cache with connections works on the event loop that uses it
+            first, and is the caller's to close.
         local_ttl: seconds, at most, that an entry of the `backend` is kept in memory too: hits are
             as fast as in memory, and updates by others are seen that much later; 0.
         stale_for: seconds after its expiry in which a value is served during an outage; 0.
@@ -112,12 +115,28 @@ def check_cache_args(args: Any) -> None:
     if args.get("refresh_ahead") and args["refresh_ahead"] >= _ttl(args):
         raise ValueError("cache_args: refresh_ahead must be less than cache_ttl")
     if "backend" in args:
-        from aiocache.base import BaseCache  # takes a while
+        _cache(args["backend"])
 
-        if not isinstance(args["backend"], BaseCache) and not callable(args["backend"]):
-            raise TypeError(
-                "cache_args: backend must be an aiocache cache, or a function that returns one"
-            )
+
+def _cache(backend: Any) -> Any:
+    """Return an aiocache cache, or a function that returns one, for a caller's `backend`.
+
+    Raises:
+        TypeError: it is of another type.
+        ConfigurationError: a `ValueError`: it is a URL that is not valid.
+    """
+    if isinstance(backend, (str, Redacted)):
+        from s1crets.cache.backends.server_url import cache_server
+
+        return cache_server(redact(backend), TOMBSTONES)
+    from aiocache.base import BaseCache  # takes a while
+
+    if not isinstance(backend, BaseCache) and not callable(backend):
+        raise TypeError(
+            "cache_args: backend must be the URL of a server, an aiocache cache, or a function that"
+            " returns one"
+        )
+    return backend
 
 
 def _ttl(args: CacheArgs) -> float:
@@ -126,11 +145,16 @@ def _ttl(args: CacheArgs) -> float:
 
 
 def redact_options(options: _T) -> _T:
-    """Return a provider's options with a redacted `cache_key`, for tracebacks that show locals."""
+    """Return a provider's options, `cache_key` and a URL redacted for tracebacks with locals."""
     args = options.get("cache_args")
-    if not isinstance(args, Mapping) or "cache_key" not in args:
+    if not isinstance(args, Mapping):
         return options
-    return {**options, "cache_args": {**args, "cache_key": redact(args["cache_key"])}}  # type: ignore[return-value]  # the same keys
+    secret = {
+        name: redact(args[name])
+        for name in ("cache_key", "backend")
+        if name in args and (name != "backend" or isinstance(args[name], str))
+    }
+    return {**options, "cache_args": {**args, **secret}} if secret else options  # type: ignore[return-value]  # the same keys
 
 
 @dataclass(frozen=True)
@@ -200,11 +224,15 @@ def _shared_tiers(
 ) -> tuple[Sequence[SharedTier], SharedTier | None]:
     """Return the tiers, the third for what is missing, and the tier that remembers the scope."""
     warned: list[str] = []
-    caches = [args["backend"]] if "backend" in args else _folders(args, is_encrypted=is_encrypted)
+    caches = (
+        [_cache(args["backend"])]
+        if "backend" in args
+        else _folders(args, is_encrypted=is_encrypted)
+    )
     backends = [
         AiocacheBackend(
             cache,
-            str(getattr(cache, "folder", type(cache).__name__)),
+            _title(cache),
             warned,
             make.keywords["timer"],
         )
@@ -221,6 +249,13 @@ def _shared_tiers(
         return shared, None  # a backend that needs the event loop answers no sooner than AWS
     lasting = Freshness(ttl=REMEMBERED)
     return shared, make(backends[-1], "scope", freshness=lasting, tokens=FetchTokens())
+
+
+def _title(cache: Any) -> str:
+    """Return a cache's name in warnings."""
+    if isinstance(cache, CacheFactory):
+        return cache.title
+    return str(getattr(cache, "folder", type(cache).__name__))
 
 
 def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._runtime import on_fork
+from s1crets._fork import on_fork
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:

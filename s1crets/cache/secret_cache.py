@@ -10,9 +10,9 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Coroutine, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._runtime import cancel_and_wait, spawn_task
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
-_LOCK_WAIT = 5.0  # seconds to wait for what another process fetches
-_SLOW_LOCK = 60.0  # seconds during which a lock that took longer than that is not waited for
-_POLL, _POLL_LONGEST = 0.005, 0.05  # seconds between two looks at it
+_STOPPED = 10.0  # seconds after which whoever does not renew a fetch lock is not waited for
+_SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
+_POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
 _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
 
@@ -125,15 +125,24 @@ class SecretCache:
         in seconds, older entries and fetches that began earlier do not answer.
         """
         if max_age is not None:
-            found: dict[CacheKey, CachedValue | S1cretsError] = {}
-            await self.read_many([key], found, cached=cached, max_age=max_age)
-            outcome = found[key]
+            outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
+            await self.read_many([key], outcomes, cached=cached, max_age=max_age)
+            outcome = outcomes[key]
             if isinstance(outcome, S1cretsError):
                 raise outcome
             return outcome
         if not self._scope.is_known:
             await self._scope.resolve()
-        return await self._flights.join(key, *self._flight(key, cached=cached))
+        if not cached:
+            return await self._flights.join(key, object(), self._fetch)
+        token = None
+        if self._freshness.ttl:
+            found = await self._tier(key).look_up(key)  # without a flight, which takes a task
+            if isinstance(found, CachedValue):
+                return found
+            # What an invalidation under way has replaced since would make the fetch outdated.
+            token = None if self._invalidations else found
+        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=token))
 
     async def read_many(
         self,
@@ -153,71 +162,70 @@ class SecretCache:
             # A fetch that began before this call may be too old as well.
             keys = [key for key in keys if _was_read_before(oldest, found[key])]
             cached = False
+        # A fetch from before an invalidation is not joined by callers from after it, and a fetch
+        # that must not come from a cache is not joined at all.
         fetch = self._get if cached else self._fetch
-        wanted = [(key, self._flight(key, cached=cached)[0]) for key in keys]
+        wanted = [(key, (key, self._epoch) if cached else object()) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
 
     async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
         oldest = self._timer() - max_age
-        found, token = await self._tier(key).look_up(key)
-        if found is not None and not _was_read_before(oldest, found):
+        found = await self._tier(key).look_up(key)
+        if isinstance(found, CachedValue) and not _was_read_before(oldest, found):
             return found
-        try:  # a token that came with an entry is not one of a fetch
-            return await self._fetch(key, token if found is None else None)
+        try:
+            return await self._fetch(key, None if isinstance(found, CachedValue) else found)
         except S1cretsError as error:
             return await self.stale_or_raise(key, error, max_age)
 
-    def _flight(
-        self, key: CacheKey, *, cached: bool
-    ) -> tuple[Hashable, Callable[[CacheKey], Coroutine[Any, Any, CachedValue]]]:
-        """Return a flight id and what starts the flight.
-
-        A fetch from before an invalidation is not joined by callers from after it, and a fetch
-        that must not come from a cache is not joined at all.
-        """
-        return ((key, self._epoch), self._get) if cached else (object(), self._fetch)
-
-    async def _get(self, key: CacheKey) -> CachedValue:
+    async def _get(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
         negative = self._negative
         if not self._freshness.ttl:
             if negative is not None:
                 await negative.check(key)
             return await self._fetch(key)
         tier = self._tier(key)
-        found, token = await tier.look_up(key)
-        if found is not None:
+        found = token or await tier.look_up(key)
+        if isinstance(found, CachedValue):
             return found
         if negative is not None:
             await negative.check(key)
         locked = await tier.lock(key)
         if locked is None:
-            return await self._fetch_or_stale(key, token)
+            return await self._fetch_or_stale(key, found)
         try:
             if not locked and not self._slow_locks.is_waiting(key):
-                found, locked = await self._wait_for_lock(key)
-            # The previous holder of the lock may have stored the value.
-            if found is None:
-                found, token = await tier.look_up(key)
-            return found or await self._fetch_or_stale(key, token)
+                locked = await self._wait_for_lock(key)
+            # Whoever had the lock before may have stored the value.
+            found = await tier.look_up(key)
+            if isinstance(found, CachedValue):
+                return found
+            return await self._fetch_or_stale(key, found)
         finally:
             if locked:
                 await tier.unlock(key)
 
-    async def _wait_for_lock(self, key: CacheKey) -> tuple[CachedValue | None, bool | None]:
-        """Wait until another process has stored the value, gives up, or takes too long."""
-        tier, pause = self._tier(key), _POLL
-        until = time.monotonic() + _LOCK_WAIT
-        while time.monotonic() < until:
+    async def _wait_for_lock(self, key: CacheKey) -> bool | None:
+        """Wait until another process has stored the value, or does not work on it any more.
+
+        Returns whether this process has the lock then.
+        """
+        tier, pause, before, same = self._tier(key), _POLL, None, 0.0
+        while same < _STOPPED:
             await asyncio.sleep(pause)
+            pulse = await tier.lock_pulse(key)
+            if pulse is None:
+                if isinstance(await tier.look_up(key), CachedValue):
+                    return None
+                locked = await tier.lock(key)
+                if locked is not False:
+                    return locked
+            # Not by the clock, since this process may have got no CPU itself.
+            same = same + pause if pulse == before else 0.0
+            before = pulse
             pause = min(2 * pause, _POLL_LONGEST)
-            found, _ = await tier.look_up(key)
-            if found is not None:
-                return found, False
-            locked = await tier.lock(key)
-            if locked is not False:
-                return None, locked
         self._slow_locks.failed(key)  # whoever has it may be stopped
-        return None, False
+        return False
 
     async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
         """Fetch; during an outage, return an expired entry, with few requests to the service."""

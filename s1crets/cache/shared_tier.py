@@ -25,10 +25,12 @@ import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._batcher import Batcher
 from s1crets._circuit_breaker import Backoff
+from s1crets._per_loop import LoopLocal
 from s1crets._runtime import spawn_task
 from s1crets.cache.encryption import PLAIN, Cipher, framed
 from s1crets.cache.entry import (
@@ -58,7 +60,8 @@ _TOKEN = 8  # bytes of a token, of which the first says how it came about:
 _CREATED, _REPLACED = b"c", b"r"  # with the first entry, or by an invalidation
 _TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
 _STORE_ATTEMPTS = 3  # while other processes create the same tombstones
-_LOCK_TTL = 5.0  # seconds after which the fetch lock of a process that died is free
+_LOCK_TTL = 10.0  # seconds after which the fetch lock of a process that died is free
+_LOCK_RENEWAL = 1.5  # seconds between renewals
 _REMEMBERED = 1000  # keys whose rows and decoded entries are kept
 _RETRY, _RETRY_LONGEST = 0.05, 5.0  # seconds between attempts to deliver an invalidation
 _TOGETHER = 10  # locks that are taken in one call
@@ -82,6 +85,15 @@ class Seen(NamedTuple):
     record: Record | None  # the entry, also if its tombstones are outdated
     value: CachedValue | None  # the entry, if it counts
     tombstones: Mapping[bytes, bytes | None]  # the current ones by digest; None: does not exist
+
+
+class _HeldLocks:
+    """The fetch locks that an event loop holds: their rows, and what their holder is called."""
+
+    def __init__(self) -> None:
+        self.holder = os.urandom(8).hex()
+        self.rows: set[str] = set()
+        self.timer: asyncio.TimerHandle | None = None  # of the next renewal
 
 
 class SharedTier:
@@ -123,7 +135,7 @@ class SharedTier:
         self.tokens = tokens
         self._undelivered: set[str] = set()
         self._delivery: asyncio.Task[Any] | None = None
-        self._locked: set[str] = set()
+        self._held: LoopLocal[_HeldLocks] = LoopLocal(_HeldLocks)
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
         self.spawn: Spawn = spawn_task
         self._reads: Batcher[CacheKey, Seen | None] = Batcher(
@@ -135,9 +147,8 @@ class SharedTier:
         self._creates: Batcher[str, bytes | None] = Batcher(
             self._create_all, size=_BATCH, calls=_CALLS, finishes=True
         )
-        self._locks: Batcher[str, bool | None] = Batcher(
-            self._lock_all, size=_BATCH, calls=_CALLS, finishes=True
-        )
+        self._locks: Batcher[str, bool | None] = Batcher(self._lock_all, size=_BATCH, calls=_CALLS)
+        self._pulses: Batcher[str, str | None] = Batcher(self._pulses_of, size=_BATCH, calls=_CALLS)
         self._unlocks: Batcher[str, None] = Batcher(
             self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
         )
@@ -183,7 +194,7 @@ class SharedTier:
 
     def _make_rows(self, key: CacheKey, scope: Scope) -> Rows:
         context = framed(scope.place, scope.owner, self._kind, key.text)
-        entries = [(c.prefix + c.name(context), context, c) for c in self._ring]
+        entries = [(_row(c.prefix, c, scope, context), context, c) for c in self._ring]
         names = [*(key.secrets or (_PATHS,)), _ALL]
         tombstones = [row for name in names for row in self._tombstone_rows(name, scope)]
         digests = [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in tombstones]
@@ -192,7 +203,7 @@ class SharedTier:
 
     def _tombstone_rows(self, name: str, scope: Scope) -> list[str]:
         context = framed(scope.place, self._kind, name)
-        return [f"{TOMBSTONES}{cipher.name(context)}" for cipher in self._ring]
+        return [_row(TOMBSTONES, cipher, scope, context) for cipher in self._ring]
 
     # Reading
 
@@ -204,7 +215,7 @@ class SharedTier:
             return None
         rows = self._rows.get(key_id) or self._rows_of(key_of_id(key_id), self._scope)
         seen = self._understand(key_id, rows, tuple(self.backend.peek_many(rows.names)))
-        return self._fresh(key_id, seen)[0]
+        return self._fresh(key_id, seen)
 
     def _is_undelivered(self, key: CacheKey) -> bool:
         paths = _PATHS in self._undelivered
@@ -254,36 +265,38 @@ class SharedTier:
             now = max(now, record.stored)
         return self._freshness.state(record.stored, record.expires, now)
 
-    def _fresh(self, key_id: Hashable, seen: Seen) -> tuple[CachedValue | None, float]:
-        """Return the entry if it is fresh, and its remaining life in seconds."""
+    def _fresh(self, key_id: Hashable, seen: Seen) -> CachedValue | None:
+        """Return the entry if it is fresh."""
         record = seen.record
         if record is None or seen.value is None:
-            return None, 0.0
+            return None
         state = self._state(record)
         if state is State.DUE:
             self._on_due(key_of_id(key_id))
-        if state not in (State.FRESH, State.DUE):
-            return None, 0.0
-        return seen.value, self._freshness.expiry(record.stored, record.expires) - self._clock()
+        return seen.value if state in (State.FRESH, State.DUE) else None
 
     async def begin(self, key: CacheKey) -> FetchToken:
         """Return a token with the current tombstones."""
         token = self.tokens.add(FetchToken(key))
         return _with_state(token, await self._read(key))
 
-    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
-        """Return the fresh entry and a token."""
-        found, _, token = await self.look_up_with_life(key)
-        return found, token
+    async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
+        """Return the fresh entry, or a token."""
+        return self._fresh_or_token(key, await self._read(key))
 
-    async def look_up_with_life(
-        self, key: CacheKey
-    ) -> tuple[CachedValue | None, float, FetchToken]:
-        """Return the fresh entry, its remaining life in seconds, and a token."""
-        token = self.tokens.add(FetchToken(key))
+    async def look_up_with_life(self, key: CacheKey) -> tuple[CachedValue | FetchToken, float]:
+        """Return the fresh entry, or a token, and the entry's remaining life in seconds."""
         seen = await self._read(key)
-        found, life = (None, 0.0) if seen is None else self._fresh(key.id, seen)
-        return found, life, _with_state(token, seen)
+        record = seen and seen.record
+        life = 0.0
+        if record is not None:
+            life = self._freshness.expiry(record.stored, record.expires) - self._clock()
+        return self._fresh_or_token(key, seen), life
+
+    def _fresh_or_token(self, key: CacheKey, seen: Seen | None) -> CachedValue | FetchToken:
+        found = None if seen is None else self._fresh(key.id, seen)
+        # A fetch begins now: of what was invalidated since the reading it has old tombstones.
+        return found or _with_state(self.tokens.add(FetchToken(key)), seen)
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
@@ -383,18 +396,16 @@ class SharedTier:
         if self.backend.sync is None or self._scope is None or token.is_void:
             return
         keys = list(values)
-        looked_up = await asyncio.gather(*map(self.look_up, keys))
+        known = await asyncio.gather(*map(self._read, keys))
         paths = await self._reads.submit(token.key)
         if paths is None or token.tombstones is None:
             return
         if not _is_unchanged(token.tombstones, paths.tombstones):
             return
         stores = []
-        for (key, value), (_, own) in zip(values.items(), looked_up, strict=True):
-            seen = self._seen.get(key.id)
-            record = seen.record if seen else None
-            if own.tombstones is not None and not token.yields_to(record, value.version):
-                stores.append(self._store(key, value, own.tombstones, life()))
+        for (key, value), seen in zip(values.items(), known, strict=True):
+            if seen is not None and not token.yields_to(seen.record, value.version):
+                stores.append(self._store(key, value, seen.tombstones, life()))
         await asyncio.gather(*stores)
 
     async def _write_all(
@@ -425,15 +436,18 @@ class SharedTier:
         if not await self._deliver():
             self._deliver_later()
 
-    async def _deliver(self) -> bool:
-        """Replace the tombstones of what was invalidated; return whether that succeeded."""
+    async def _deliver(self, *, urgent: bool = False) -> bool:
+        """Replace the tombstones of what was invalidated; return whether that succeeded.
+
+        If it is urgent, also while the backend is left alone after a failure.
+        """
         # The tombstone of paths comes first, as its control character sorts first: see `fill`.
         names, scope = sorted(self._undelivered), self._scope
         if scope is None or not names:
             return not names
         rows = [row for name in names for row in self._tombstone_rows(name, scope)]
         texts = {row: _new_token(_REPLACED) for row in rows}
-        delivered = await self.backend.set_many(texts, self._tombstone_ttl)
+        delivered = await self.backend.set_many(texts, self._tombstone_ttl, urgent=urgent)
         if delivered:
             self._undelivered.difference_update(names)
             self._backoff.succeeded("deliver")
@@ -449,9 +463,13 @@ class SharedTier:
 
     async def _deliver_repeatedly(self) -> None:
         self._delivery = asyncio.current_task()
+        # After a failover others may use the backend again before this process does. Until then
+        # they do not know that their entries are outdated.
         pause = _RETRY
-        while self._undelivered and not await self._deliver():
+        while self._undelivered:
             await asyncio.sleep(pause)
+            if await self._deliver(urgent=True):
+                return
             pause = min(2 * pause, _RETRY_LONGEST)
 
     async def drop(self, key: CacheKey) -> None:
@@ -462,38 +480,67 @@ class SharedTier:
 
     # Fetch locks: only how often the service is requested depends on them
 
+    def _held_here(self) -> _HeldLocks:
+        return self._held.get(asyncio.get_running_loop()) or self._held.here()
+
     async def lock(self, key: CacheKey) -> bool | None:
         """Take the fetch lock of a key: False if another process has it, None if unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        row = self._rows_of(key, self._scope).lock
-        if row in self._locked:
-            return None  # by a fetch of this process from before an invalidation
-        locked = await self._locks.submit(row)
+        row, held = self._rows_of(key, self._scope).lock, self._held_here()
+        if row in held.rows:
+            return None  # by a fetch of this event loop from before an invalidation
+        try:
+            locked = await self._locks.submit(row)
+        except asyncio.CancelledError:
+            self.backend.abandon_lock(row)
+            raise
         if locked:
-            if len(self._locked) >= _REMEMBERED:  # by event loops that were stopped
-                self._locked.clear()
-            self._locked.add(row)
+            held.rows.add(row)
+            self._renew_later(held)
         return locked
 
     async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
         # Processes that want the same names begin in different places, and so share the work.
-        wanted = random.sample(rows, len(rows))
+        wanted, holder = random.sample(rows, len(rows)), self._held_here().holder
         locked: dict[str, bool | None] = dict.fromkeys(rows)
         for start in range(0, len(wanted), _TOGETHER):
             chunk = wanted[start : start + _TOGETHER]
-            locked |= await self.backend.lock_many(chunk, _LOCK_TTL)
+            locked |= await self.backend.lock_many(chunk, holder, _LOCK_TTL)
         return locked
+
+    async def lock_pulse(self, key: CacheKey) -> str | None:
+        """Return what changes as long as another process works on a key; None if none does."""
+        assert self._scope is not None
+        return await self._pulses.submit(self._rows_of(key, self._scope).lock)
+
+    async def _pulses_of(self, rows: Sequence[str], _group: object) -> Mapping[str, str | None]:
+        return await self.backend.lock_pulses(rows)
+
+    def _renew_later(self, held: _HeldLocks) -> None:
+        """Renew the locks for as long as their fetches run; those of a process that dies expire."""
+        if held.timer is None:
+            loop = asyncio.get_running_loop()
+            held.timer = loop.call_later(_LOCK_RENEWAL, spawn_task, partial(self._renew, held))
+
+    async def _renew(self, held: _HeldLocks) -> None:
+        held.timer = None
+        await self.backend.renew_locks(list(held.rows), held.holder, _LOCK_TTL)
+        if held.rows:
+            self._renew_later(held)
 
     async def unlock(self, key: CacheKey) -> None:
         """Release the fetch lock of a key."""
         assert self._scope is not None
-        row = self._rows_of(key, self._scope).lock
-        self._locked.discard(row)
+        row, held = self._rows_of(key, self._scope).lock, self._held_here()
+        held.rows.discard(row)
+        if held.timer is not None and not held.rows:
+            held.timer.cancel()
+            held.timer = None
         await self._unlocks.submit(row)
 
     async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
-        await self.backend.unlock_many(rows)
+        await self.backend.unlock_many(rows, self._held_here().holder)
         return dict.fromkeys(rows)
 
     async def aclose(self) -> None:
@@ -504,6 +551,15 @@ class SharedTier:
         if self._undelivered:
             await self._deliver()
         await self.backend.aclose()
+
+
+def _row(prefix: str, cipher: Cipher, scope: Scope, context: bytes) -> str:
+    """Return the name of a row. Those of a place and cipher have one hash tag.
+
+    So they are in one slot of a Redis cluster: one command reads an entry with its tombstones, or
+    hundreds of them. Its price is that one node answers for all secrets of a service and region.
+    """
+    return f"{prefix}{{{cipher.name(framed(scope.place))[:8]}}}{cipher.name(context)}"
 
 
 def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from s1crets.cache.entry import FetchToken, depends, key_of_id, next_in_sequence
+from s1crets.cache.entry import CachedValue, FetchToken, depends, key_of_id, next_in_sequence
 
 if TYPE_CHECKING:
     from s1crets.cache.backends.memory import MemoryCache
-    from s1crets.cache.entry import CachedValue, CacheKey, FetchTokens
+    from s1crets.cache.entry import CacheKey, FetchTokens
     from s1crets.cache.shared_tier import SharedTier
 
 
@@ -25,8 +25,8 @@ class Tier(Protocol):
         """Return the token of a fetch that begins now."""
         ...
 
-    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
-        """Return the fresh entry, or None, and the token of a fetch that begins now."""
+    async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
+        """Return the fresh entry, or the token of a fetch that begins now."""
         ...
 
     async def find(self, key: CacheKey) -> CachedValue | None:
@@ -45,6 +45,10 @@ class Tier(Protocol):
 
     async def lock(self, key: CacheKey) -> bool | None:
         """Take the fetch lock of a key: False if another process has it, None without locks."""
+        ...
+
+    async def lock_pulse(self, key: CacheKey) -> str | None:
+        """Return what changes as long as another process works on a key; None if none does."""
         ...
 
     async def unlock(self, key: CacheKey) -> None:
@@ -91,10 +95,10 @@ class MemoryTier:
         """Return the token of a fetch that begins now."""
         return self._tokens.add(FetchToken(key))
 
-    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
-        """Return the fresh entry and a token."""
+    async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
+        """Return the fresh entry or a token."""
         token = await self.begin(key)
-        return self.peek_id(key.id), token
+        return self.peek_id(key.id) or token
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
@@ -130,6 +134,10 @@ class MemoryTier:
 
     async def lock(self, key: CacheKey) -> None:  # noqa: ARG002
         """Return None: no other process has this memory."""
+        return
+
+    async def lock_pulse(self, key: CacheKey) -> None:  # noqa: ARG002
+        """Return None."""
         return
 
     async def unlock(self, key: CacheKey) -> None:
@@ -179,7 +187,7 @@ class TieredCache:
         self._timer = timer
         self.peek_id = memory.peek_id
         self.find, self.has_entries = shared.find, shared.has_entries
-        self.lock, self.unlock = shared.lock, shared.unlock
+        self.lock, self.unlock, self.lock_pulse = shared.lock, shared.unlock, shared.lock_pulse
 
     async def begin(self, key: CacheKey) -> FetchToken:
         """Return a token with the tombstones of the shared tier."""
@@ -188,18 +196,18 @@ class TieredCache:
         token.began = began
         return token
 
-    async def look_up(self, key: CacheKey) -> tuple[CachedValue | None, FetchToken]:
+    async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
         """Return the entry of the memory, or the shared entry, which the memory then keeps."""
-        local = await self._memory.begin(key)
-        found = self.peek_id(key.id)
-        if found is not None:
-            return found, local
+        local = await self._memory.look_up(key)
+        if isinstance(local, CachedValue):
+            return local
         local.began = self._timer()
-        found, life, token = await self._shared.look_up_with_life(key)
-        token.began = local.began
-        if found is not None:
+        found, life = await self._shared.look_up_with_life(key)
+        if isinstance(found, CachedValue):
             await self._memory.keep(key, found, local, self._life_here(life, local))
-        return found, token
+        else:
+            found.began = local.began
+        return found
 
     def _life_here(self, life: float, token: FetchToken) -> float:
         left = self._local_ttl - (self._timer() - token.began)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-from s1crets.cli._output import OTHER, readable, report
+from s1crets.cli._output import OTHER, report
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -69,13 +69,23 @@ def reported() -> Iterator[None]:
 
 
 @contextmanager
-def escaped() -> Iterator[None]:
-    """Make click's own errors readable: they repeat arguments, which may be names of files."""
+def usage_reported() -> Iterator[None]:
+    """Report click's own errors like all others. They repeat arguments, maybe names of files."""
     try:
         yield
-    except click.ClickException as error:
-        vars(error)["message"] = readable(error.message, sys.stderr)  # click declares it final
+    except click.exceptions.NoArgsIsHelpError:
         raise
+    except click.UsageError as error:
+        command = error.ctx.command_path if error.ctx else "s1crets"
+        message = error.format_message().rstrip(".").replace("\n", " ")
+        hint = "" if "; " in message else f"; try {command} --help"
+        report(message[:1].lower() + message[1:] + hint)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        report("aborted: nothing was changed")
+        sys.exit(NO)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
 
 
 def exit_code(*errors: BaseException) -> int:

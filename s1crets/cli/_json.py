@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from s1crets._json_source import items
 from s1crets.errors import InvalidValueError
 
 _decoder = json.JSONDecoder(parse_float=str, parse_int=str)
@@ -74,21 +75,4 @@ def members(text: str) -> list[tuple[str, str]]:
     """Return the keys of a JSON object, each with the text of its value, or raise a ValueError."""
     if not isinstance(_decoder.decode(text), dict):
         raise ValueError("not an object")  # noqa: TRY004
-    found = []
-    at = _skip(text, _skip(text, 0) + 1)
-    while text[at] != "}":
-        key, at = _decoder.raw_decode(text, at)
-        start = _skip(text, _skip(text, at) + 1)
-        _, end = _decoder.raw_decode(text, start)
-        found.append((key, text[start:end]))
-        at = _skip(text, end)
-        if text[at] == ",":
-            at = _skip(text, at + 1)
-    return found
-
-
-def _skip(text: str, position: int) -> int:
-    """Return the position of the next character that is not white space."""
-    while text[position] in " \t\r\n":
-        position += 1
-    return position
+    return [(str(key), item) for key, item in items(text)]

@@ -7,47 +7,21 @@ unmodified.
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TextIO, TypeAlias
+from typing import Any, TypeAlias
 from unicodedata import combining, east_asian_width
 
 import click
 
 from s1crets.cli._json import dump
+from s1crets.cli._terminal import clear_bars, has_colour, in_colour, is_terminal, readable
 
 Row: TypeAlias = Sequence[str]
 
+FORMS = ["table", "text", "json"]
 OTHER = 7  # the exit code of errors without one of their own
-# C0, C1, line separators, bidirectional and other invisible formatting, lone surrogates.
-_UNSAFE = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ud800-\udfff\U000e0000-\U000e007f]"
-)
-
-
-def is_terminal(stream: TextIO | None) -> bool:
-    """Return whether a stream is a terminal; it is None if the process was started without it."""
-    return stream is not None and stream.isatty()
-
-
-def readable(text: str, stream: TextIO | None, keep: str = "\n\t") -> str:
-    """Return text as written to a stream: on a terminal, characters that could deceive are escaped.
-
-    The escapes are those of JSON, so that JSON stays valid.
-    """
-
-    def escape(match: re.Match[str]) -> str:
-        return match[0] if match[0] in keep else _escape(match[0])
-
-    return _UNSAFE.sub(escape, text) if is_terminal(stream) else text
-
-
-def _escape(character: str) -> str:
-    units = character.encode("utf-16-be", "surrogatepass")
-    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
 def report(*messages: str) -> None:
@@ -55,14 +29,16 @@ def report(*messages: str) -> None:
     hints = {}
     for message in map(one_line, messages):
         cause, separator, hint = message.rpartition("; ")
-        _report_line(f"s1crets: {cause if separator else message}")
+        write_line(f"s1crets: {cause if separator else message}")
         if separator:
             hints[f"  hint: {hint}"] = True
     for line in hints:
-        _report_line(line)
+        write_line(line)
 
 
-def _report_line(line: str) -> None:
+def write_line(line: str) -> None:
+    """Write a line to stderr."""
+    clear_bars()
     click.echo(readable(line, sys.stderr), err=True)
 
 
@@ -80,6 +56,7 @@ def write(data: bytes) -> None:
 
 def _write(data: bytes) -> None:
     """Write to stdout. Exit if that fails, without a message if nobody reads any more."""
+    clear_bars()
     if sys.stdout is None:
         report("can't write to stdout: it is closed")
         sys.exit(OTHER)
@@ -103,42 +80,45 @@ def write_value(value: Any) -> None:
     write(value)
 
 
+def is_for_people(output: str | None) -> bool:
+    """Return whether rows are shown as a table on a terminal."""
+    return output in (None, "table") and is_terminal(sys.stdout)
+
+
 def show(columns: Row, rows: Sequence[Row], output: str | None) -> None:
-    """Write rows to stdout; the header of a table is bold on a terminal unless NO_COLOR is set."""
-    on_terminal = is_terminal(sys.stdout)
-    form = output or ("table" if on_terminal else "text")
-    if form != "json":  # which escapes line breaks itself
+    """Write rows to stdout as `output` says; by default as a table on terminals, else as text."""
+    form = output or ("table" if is_terminal(sys.stdout) else "text")
+    if form == "json":  # which escapes line breaks itself
+        text = readable(_as_json(columns, rows), sys.stdout)
+    else:
         rows = [[readable(cell, sys.stdout, keep="") for cell in row] for row in rows]
-    text = readable(_FORMS[form](columns, rows), sys.stdout)
-    if form == "table" and on_terminal and not os.environ.get("NO_COLOR"):
-        header, _, others = text.partition("\n")
-        text = f"{click.style(header, bold=True)}\n{others}"
+        colour = has_colour(sys.stdout)
+        text = as_table(columns, rows, colour=colour) if form == "table" else _as_text(rows)
     _write(text.encode("utf-8", "surrogateescape"))
 
 
-def as_table(columns: Row, rows: Sequence[Row]) -> str:
-    """Return aligned columns under a header."""
+def as_table(columns: Row, rows: Sequence[Row], *, colour: bool = False) -> str:
+    """Return aligned columns under a header; with colour it is bold, and states have theirs."""
     widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
-    lines = [
-        "  ".join(text + " " * (width - _width(text)) for text, width in zip(row, widths)).rstrip()  # noqa: B905  # as zipped above
+    styles: list[Callable[[str], str]] = [str] * len(columns)
+    if colour:
+        styles = [in_colour if column == "state" else str for column in columns]
+    header, *lines = [
+        "  ".join(
+            style(text) + " " * (width - _width(text))
+            for text, width, style in zip(row, widths, styles, strict=True)
+        ).rstrip()
         for row in (columns, *rows)
     ]
-    return "\n".join([*lines, ""])
+    return "\n".join([click.style(header, bold=True) if colour else header, *lines, ""])
 
 
-_FORMS: dict[str, Callable[[Row, Sequence[Row]], str]] = {
-    "table": as_table,
-    "text": lambda _, rows: "".join("\t".join(row) + "\n" for row in rows),
-    "json": lambda columns, rows: (
-        dump([dict(zip(columns, row, strict=True)) for row in rows], indent=2) + "\n"
-    ),
-}
-output_option = click.option(
-    "--output",
-    type=click.Choice(list(_FORMS)),
-    help="Default: a table on a terminal, otherwise text, which is one line per row with tabs"
-    " between columns.",
-)
+def _as_text(rows: Sequence[Row]) -> str:
+    return "".join("\t".join(row) + "\n" for row in rows)
+
+
+def _as_json(columns: Row, rows: Sequence[Row]) -> str:
+    return dump([dict(zip(columns, row, strict=True)) for row in rows], indent=2) + "\n"
 
 
 def _width(text: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import re
@@ -83,10 +84,63 @@ def _docker(variables: Mapping[str, str]) -> str:
     return _lines("{}={}", str)(variables)
 
 
+def _github(variables: Mapping[str, str]) -> str:
+    return "".join(itertools.starmap(_github_line, variables.items()))
+
+
+def _github_line(name: str, value: str) -> str:
+    if not re.search(r"[\r\n]", value):
+        return f"{name}={value}\n"
+    candidates = (f"end_of_{name}{number or ''}" for number in itertools.count())
+    delimiter = next(one for one in candidates if one not in value)
+    return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
+
+
+def _hcl_value(value: str) -> str:
+    """Return a quoted template of HCL, in which `${` and `%{` are doubled."""
+    escaped = value.translate(_HCL_ESCAPES)
+    return '"' + re.sub(r"([$%])\{", r"\1\1{", escaped) + '"'
+
+
+_HCL_ESCAPES = {
+    **{code: f"\\u{code:04x}" for code in (*range(0x20), 0x7F, 0x2028, 0x2029, 0xFEFF)},
+    **str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}),
+}
+
+
+def _property(value: str) -> str:
+    """Return a value of a Java properties file, which is Latin-1; here it is ASCII."""
+    escaped = value.replace("\\", "\\\\")
+    return re.sub(r"[^ -~]|^ ", _utf_16_escape, escaped)
+
+
+def _utf_16_escape(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def _separated(dialect: str) -> Callable[[Mapping[str, str]], str]:
+    """Return a format of one row per variable, quoted as by spreadsheets."""
+
+    def format_rows(variables: Mapping[str, str]) -> str:
+        import csv  # takes 2 ms, which --help does not need
+
+        text = io.StringIO()
+        csv.writer(text, dialect, lineterminator="\n").writerows(variables.items())
+        return text.getvalue()
+
+    return format_rows
+
+
 FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "dotenv": _dotenv,
     "json": _json,
     "yaml": _lines('"{}": {}', _yaml_value),  # names are quoted, since a bare NO would be false
     "shell": _lines("export {}={}", shlex.quote),
     "docker": _docker,  # for `docker run --env-file`, which has no quotes
+    "github": _github,  # for $GITHUB_ENV and $GITHUB_OUTPUT
+    "tfvars": _lines("{} = {}", _hcl_value),
+    "properties": _lines("{}={}", _property),
+    "csv": _separated("excel"),
+    "tsv": _separated("excel-tab"),
 }

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
 from typing import Any
 
 import click
 
 from s1crets._redaction import Redacted, redact
-from s1crets.cli._errors import exit_code
-from s1crets.cli._json import content, members, parse
+from s1crets.cli._json import members, parse
 from s1crets.cli._options import provider_command, read_file
-from s1crets.cli._output import report, write
+from s1crets.cli._store_all import store_all
 from s1crets.cli.formats import HELPER, from_dotenv
-from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
-
-_DONE = {"create": "created", "update": "updated"}
+from s1crets.errors import ConfigurationError
 
 
-@provider_command("get_many", "create", name="import")
+@provider_command("get_many", "create", name="import", has_output=True)
 @click.argument("file")
 @click.argument("path")
 @click.option(
@@ -30,14 +25,24 @@ _DONE = {"create": "created", "update": "updated"}
     type=click.Choice(["dotenv", "json"]),
     help="The format of FILE; default: json if its name ends with .json, otherwise dotenv.",
 )
+@click.option("--skip-empty", is_flag=True, help="Leave out settings that are empty, or null.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
-def import_(provider: Any, file: str, path: str, form: str | None, *, dry_run: bool) -> None:
+def import_(
+    provider: Any,
+    file: str,
+    path: str,
+    form: str | None,
+    output: str | None,
+    *,
+    skip_empty: bool,
+    dry_run: bool,
+) -> None:
     """Store each setting of FILE as a secret under PATH.
 
     Missing secrets are created (parameters as SecureString), those with another value are updated,
     the others left alone. Names are printed, values never. `-` reads stdin. In JSON, text is stored
-    unchanged, objects and arrays as they are written; numbers, booleans and null are rejected,
-    since stores hold only text, and so are NaN and names that occur twice. Everything is validated
+    unchanged, everything else as it is written; null, NaN and names that occur twice are rejected.
+    Names are relative to PATH, as `get-by-path --relative` prints them. Everything is validated
     before anything is written. If a write fails, the remaining ones are still attempted, and the
     exit code is that of the first failure.
 
@@ -49,38 +54,11 @@ def import_(provider: Any, file: str, path: str, form: str | None, *, dry_run: b
     """
     form = form or ("json" if file.endswith(".json") else "dotenv")
     text = read_file(file)
-    settings = _named(path, _parse_json(text) if form == "json" else _parse_dotenv(text))
-    current = provider.get_many(settings, cached=False, raw=True, errors="return")
-    failures: dict[str, S1cretsError] = {}
-    lines = []
-    bar = click.progressbar(settings, label="import", file=sys.stderr)
-    with bar if sys.stderr.isatty() else nullcontext(settings) as names:
-        for name in names:
-            try:
-                verb = _verb(current[name], settings[name])
-                if verb and not dry_run:
-                    getattr(provider, verb)(name, settings[name])
-            except S1cretsError as error:
-                failures[name] = error
-            else:
-                done = verb if dry_run else _DONE.get(verb)
-                lines.append(f"{done or 'unchanged'}\t{name}\n")
-    write("".join(lines).encode())
-    if failures:
-        report(*(f"{name}: {error}" for name, error in failures.items()))
-        sys.exit(exit_code(next(iter(failures.values()))))
-
-
-def _verb(current: Any, wanted: Redacted) -> str:
-    """Return the name of the method that stores the value, or "" if it is stored already."""
-    if isinstance(current, SecretNotFoundError):
-        return "create"
-    if isinstance(current, S1cretsError):
-        raise current
-    return "" if content(current) == content(wanted.reveal()) else "update"
-
-
-_KINDS = {tuple: "a number", bool: "true or false", type(None): "null"}
+    settings = (_parse_json if form == "json" else _parse_dotenv)(text)
+    if skip_empty:
+        settings = {name: value for name, value in settings.items() if value.reveal()}
+    wanted = _named(path, settings)
+    store_all(provider, wanted, label="import", output=output, dry_run=dry_run)
 
 
 def _parse_json(text: Redacted) -> dict[str, Redacted]:
@@ -98,12 +76,13 @@ def _parse_json(text: Redacted) -> dict[str, Redacted]:
             value = parse(stored)
         except ValueError as error:
             value, problem = None, str(error)
-        if problem or type(value) in _KINDS:
-            wrong.append(f"{name} ({problem or _KINDS[type(value)]})")
-        settings[name] = redact(value if isinstance(value, str) else stored)
+        if problem:
+            wrong.append(f"{name} ({problem})")
+        settings[name] = redact(
+            "" if value is None else value if isinstance(value, str) else stored
+        )
     if wrong:
-        message = f"only text, objects and arrays can be imported, not {', '.join(wrong)}"
-        raise ConfigurationError(message)
+        raise ConfigurationError(f"not JSON that can be imported: {', '.join(wrong)}")
     return settings
 
 
@@ -133,11 +112,16 @@ def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
     check_name(path)
     if not settings:
         raise ConfigurationError("there is nothing to import")
+    above = path.strip("/") + "/"
+    if full := [name for name in settings if name.startswith(("/", above))]:
+        message = f"names must be relative to {path!r}, unlike {full[0]!r}"
+        raise ConfigurationError(f"{message}; get-by-path --relative and export print such names")
     named = {f"{path.rstrip('/')}/{name}": value for name, value in settings.items()}
     for name, value in named.items():
         check_name(name)
         if name.endswith("/"):
             raise ConfigurationError("a setting has no name, or its name ends with a slash")
         if not value.reveal():
-            raise ConfigurationError(f"{name!r} has no value; a store does not accept empty values")
+            message = f"{name!r} has no value, and a store does not accept empty values"
+            raise ConfigurationError(f"{message}; leave such settings out with --skip-empty")
     return named

@@ -1,12 +1,11 @@
-"""list, check and diff: names, states and metadata of secrets, without values."""
+"""list, history, check and diff: names, states and metadata of secrets, without values."""
 
 from __future__ import annotations
 
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -14,51 +13,134 @@ import click
 from s1crets._keypath import MISSING
 from s1crets.cli._errors import NO, exit_code
 from s1crets.cli._json import content, source
-from s1crets.cli._options import provider_command, read_file, source_options
-from s1crets.cli._output import one_line, output_option, report, show
-from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError
+from s1crets.cli._options import call, provider_command, read_file, source_options
+from s1crets.cli._output import is_for_people, one_line, report, show
+from s1crets.cli._reader import relative_name
+from s1crets.errors import (
+    BatchError,
+    ConfigurationError,
+    CredentialsError,
+    DeadlineExceededError,
+    DecryptionError,
+    InvalidNameError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+    UnavailableError,
+)
 
 
-@provider_command("describe", name="list")
+@provider_command("describe", name="list", has_output=True)
 @click.argument("prefix", default="")
-@output_option
-def list_(provider: Any, prefix: str, output: str | None) -> None:
+@click.option(
+    "-l", "--long", is_flag=True, help="Also the KMS key, the last access, and the description."
+)
+def list_(provider: Any, prefix: str, output: str | None, *, long: bool) -> None:
     """List names, types, versions and times of the last change.
 
     With PREFIX: only the secret PREFIX and those whose names start with PREFIX and a slash. No
-    values are read. Times are in UTC.
+    values are read. On a terminal versions and keys are shortened and times are relative; otherwise
+    they are complete, in UTC.
 
     \b
     Examples:
       s1crets list --provider aws.ps /prod/db
+      s1crets list prod --long
       s1crets list prod --output json
       s1crets list | cut -f 1
     """
-    rows = []
-    for found in provider.describe(prefix):
-        changed = f"{found.changed.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if found.changed else ""
-        rows.append((found.name, found.type, found.version, changed))
-    if prefix and not rows:
-        has_slash = prefix[0] == "/"
-        other = prefix.lstrip("/") if has_slash else f"/{prefix}"
-        service = "Secrets Manager rarely" if has_slash else "Parameter Store"
-        report(
-            f"there are no secrets named {prefix!r}, and none under it; names are case-sensitive,"
-            f" and those of {service} begin with /: is it {other!r}?"
-        )
-    show(("name", "type", "version", "changed"), rows, output)
+    found = provider.describe(prefix)
+    short = is_for_people(output)
+    if not found:
+        _report_empty(provider, prefix)
+        if short:
+            return
+    columns = (*_COLUMNS, *_LONG) if long else _COLUMNS
+    rows = [[_cell(getattr(one, column), short=short) for column in columns] for one in found]
+    show(columns, rows, output)
 
 
-@provider_command("get_many")
+_COLUMNS = ("name", "type", "version", "changed")
+_LONG = ("kms_key", "accessed", "description")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_UNITS = (
+    ("year", 31_557_600),
+    ("month", 2_629_800),
+    ("day", 86_400),
+    ("hour", 3600),
+    ("minute", 60),
+)
+
+
+def _cell(value: str | datetime | None, *, short: bool) -> str:
+    """Return a field of a secret's metadata as text."""
+    if isinstance(value, datetime):
+        return age(value, datetime.now(UTC)) if short else f"{value.astimezone(UTC):%Y-%m-%dT%XZ}"
+    text = value or ""
+    return _ID.sub(lambda match: match[0][:8], text.rpartition(":key/")[2]) if short else text
+
+
+def age(when: datetime, now: datetime) -> str:
+    """Return how long ago something was: the number of the largest unit."""
+    seconds = max((now - when).total_seconds(), 0)  # another clock may be ahead
+    for unit, size in _UNITS:
+        if number := int(seconds // size):
+            return f"{number} {unit}{'s' * (number > 1)} ago"
+    return "just now"
+
+
+def _report_empty(provider: Any, prefix: str) -> None:
+    region = _region(provider)
+    if not prefix:
+        report(f"no secrets{region}; check the provider, the region and the account")
+        return
+    has_slash = prefix[0] == "/"
+    other = prefix.lstrip("/") if has_slash else f"/{prefix}"
+    service = "Secrets Manager rarely" if has_slash else "Parameter Store"
+    report(
+        f"no secrets under {prefix!r}{region}; names are case-sensitive, and those of {service}"
+        f" begin with /: is it {other!r}?"
+    )
+
+
+def _region(provider: Any) -> str:
+    """Return where the secrets are, for a message."""
+    region = provider.awaited.counters.region
+    return f" in {region}" if region else ""
+
+
+@provider_command("history", has_output=True)
+@click.argument("path")
+def history(provider: Any, path: str, output: str | None) -> None:
+    """List the versions of a secret, without values.
+
+    They have labels (Parameter Store) or stages (Secrets Manager).
+
+    \b
+    Examples:
+      s1crets history prod/token
+      s1crets history -p aws.ps /prod/db/url --output json
+    """
+    short = is_for_people(output)
+    rows = [
+        (_cell(one.version, short=short), _cell(one.created, short=short), ", ".join(one.labels))
+        for one in call(provider, "history", path)
+    ]
+    show(("version", "created", "labels"), rows, output)
+
+
+@provider_command("get_many", has_output=True)
 @click.argument("file", required=False)
 @source_options
-@output_option
+@click.option("-v", "--verbose", is_flag=True, help="Also the missing permission and the message.")
 def check(
     provider: Any,
     file: str | None,
     output: str | None,
     paths: Sequence[str],
     secrets: Sequence[str],
+    *,
+    verbose: bool,
 ) -> None:
     """Check whether secrets exist and may be read.
 
@@ -73,7 +155,7 @@ def check(
     Examples:
       s1crets check --provider aws.ps --path /prod/db
       s1crets check --secret prod/token --secret prod/db
-      echo prod/token | s1crets check -
+      echo prod/token | s1crets check --verbose -
     """
     lines = map(str.strip, read_file(file).reveal().splitlines() if file else [])
     names = [*(line for line in lines if line and not line.startswith("#")), *secrets]
@@ -83,9 +165,12 @@ def check(
     for path in paths:
         outcomes.update(_check_path(provider, path))
     errors = {name: found for name, found in outcomes.items() if isinstance(found, S1cretsError)}
-    rows = [(name, *_state(errors.get(name))) for name in outcomes]
-    show(("name", "state", "missing", "problem"), rows, output)
-    if actions := {action for _, _, action, _ in rows if action}:
+    where = _region(provider)
+    rows = [(name, *_state(errors.get(name), where)) for name in outcomes]
+    shown = 5 if verbose else 3
+    columns = ("name", "state", "reason", "missing", "problem")
+    show(columns[:shown], [row[:shown] for row in rows], output)
+    if actions := {action for *_, action, _ in rows if action}:
         missing = ", ".join(sorted(actions))
         report(f"missing permissions: {missing}; allow these actions in the caller's IAM policy")
     sys.exit(exit_code(*errors.values()))
@@ -102,20 +187,32 @@ def _check_path(provider: Any, path: str) -> Mapping[str, S1cretsError | None]:
     return {path: None if found else SecretNotFoundError(f"there are no secrets under {path!r}")}
 
 
-def _state(error: S1cretsError | None) -> tuple[str, str, str]:
-    """Return the state of a secret, the action that the policy lacks, and the error message."""
+_REASONS = {
+    ThrottledError: "throttled",
+    UnavailableError: "service unreachable",
+    DeadlineExceededError: "too slow",
+    CredentialsError: "credentials missing or rejected",
+    DecryptionError: "KMS key can't be used",
+    InvalidNameError: "invalid name",
+}
+
+
+def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
+    """Return a secret's state, the reason, the action that the policy lacks, and the message."""
     if error is None:
-        return "ok", "", ""
-    action = getattr(error, "action", "")
-    missing = isinstance(error, SecretNotFoundError)
-    return "missing" if missing else "denied" if action else "error", action, one_line(error)
+        return "ok", "", "", ""
+    if isinstance(error, SecretNotFoundError):
+        return "missing", f"not found{where}", "", one_line(error)
+    if action := getattr(error, "action", ""):
+        return "denied", f"{action} not allowed", action, one_line(error)
+    reason = next((text for kind, text in _REASONS.items() if isinstance(error, kind)), "")
+    return "error", reason or "see --verbose", "", one_line(error)
 
 
-@provider_command()
+@provider_command(has_output=True)
 @click.argument("a")
 @click.argument("b")
 @click.option("--show", "with_values", is_flag=True, help="Also print the values that differ.")
-@output_option
 def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None) -> None:
     """Compare names and values of the secrets under two paths.
 
@@ -127,6 +224,8 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
       s1crets diff --provider aws.ps /staging/db /prod/db
       s1crets diff staging prod --show --output json
     """
+    from concurrent.futures import ThreadPoolExecutor  # takes 5 ms, which --help does not need
+
     with ThreadPoolExecutor(2) as threads:
         in_a, in_b = threads.map(lambda path: _relative(provider, path), (a, b))
     names = sorted({*in_a, *in_b})
@@ -139,7 +238,7 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
 def _relative(provider: Any, path: str) -> dict[str, Any]:
     """Return the secrets under a path by their names relative to it; its own name is a dot."""
     under = provider.get_by_path(path, raw=True).items()
-    return {name.removeprefix(path.rstrip("/")).lstrip("/") or ".": value for name, value in under}
+    return {relative_name(name, path) or ".": value for name, value in under}
 
 
 def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:

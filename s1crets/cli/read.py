@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -10,36 +11,76 @@ import click
 
 from s1crets.cli._errors import NO
 from s1crets.cli._json import dump, source
-from s1crets.cli._options import provider_command
+from s1crets.cli._options import call, flag, provider_command
 from s1crets.cli._output import report, write, write_value
+from s1crets.cli._reader import Reader, relative_name
 from s1crets.errors import S1cretsError
+
+
+def _reading_options(command: Callable[..., None]) -> Any:
+    """Add the options of reading verbs."""
+    max_age = click.option(
+        "--max-age",
+        type=click.FloatRange(min=0),
+        metavar="SECONDS",
+        help="Do not use what --cache-dir has for longer; 0: read past the cache.",
+    )
+    encrypted = flag("--no-decrypt", "decrypt", value=False, help="Print SecureStrings encrypted.")
+    return max_age(encrypted(command))
 
 
 @provider_command()
 @click.argument("path")
 @click.argument("key", nargs=-1)
-def get(provider: Any, path: str, key: tuple[str, ...]) -> None:
+@click.option("--raw", is_flag=True, help="Print the text without a newline at its end.")
+@click.option("--version-id", help="The version with this id.")
+@click.option("--stage", "version_stage", help="The version with this stage, such as AWSPREVIOUS.")
+@click.option("--default", metavar="TEXT", help="Print this if there is no such secret or KEY.")
+@_reading_options
+def get(
+    provider: Any,
+    path: str,
+    key: tuple[str, ...],
+    *,
+    raw: bool,
+    default: str | None,
+    **options: Any,
+) -> None:
     """Print a secret.
 
     Text and JSON are printed exactly as stored, and followed by a newline; binary secrets as raw
-    bytes. Each KEY selects an item of the JSON; in an array, by number. On a terminal, control
-    characters are escaped.
+    bytes. Each KEY selects an item of the JSON; in an array, by number. A version or a label of a
+    parameter is part of PATH. On a terminal, control characters are escaped.
 
     \b
     Examples:
       s1crets get prod/token
       s1crets get prod/db password
+      s1crets get prod/token --stage AWSPREVIOUS
+      s1crets get -p aws.ps /prod/db/url:1
       s1crets get --provider aws.ps /prod/db/hosts 0
     """
-    if key or not hasattr(provider, "get_many"):  # a provider of another package may lack it
-        write_value(provider.get(path, keypath=key))
-    else:
-        write_value(provider.get_many([path], raw=True)[path])
+    selected = {"keypath": key} if key else {"raw": True}
+    value = call(provider, "get", path, **selected, default=default, **options)
+    if raw and isinstance(value, str):
+        value = value.encode("utf-8", "surrogateescape")
+    write_value(value)
 
 
 @provider_command()
 @click.argument("path")
-def get_by_path(provider: Any, path: str) -> None:
+@click.option("--relative", is_flag=True, help="Names without PATH, as `import` reads them.")
+@click.option("--label", help="The versions with this label, and no other parameters.")
+@flag("--no-recursive", "recursive", value=False, help="Only the level below PATH.")
+@click.option(
+    "--skip-unreadable",
+    is_flag=True,
+    help="Leave out secrets that are missing or denied, and list them on stderr.",
+)
+@_reading_options
+def get_by_path(
+    provider: Any, path: str, *, relative: bool, skip_unreadable: bool, **options: Any
+) -> None:
     """Print all secrets under PATH as one JSON object.
 
     The keys are full names. JSON is embedded as stored, binary secrets are base64-encoded.
@@ -48,14 +89,18 @@ def get_by_path(provider: Any, path: str) -> None:
     \b
     Examples:
       s1crets get-by-path --provider aws.ps /prod/db
-      s1crets get-by-path prod
+      s1crets get-by-path prod --relative > settings.json
     """
-    found = provider.get_by_path(path, raw=True).items()
+    reader = Reader(provider, skip=skip_unreadable)
+    found = reader.path(path, **options)
     if not found:
         with suppress(S1cretsError):
             if provider.path_exists(path):
                 report(f"{path!r} is the name of a secret, not a path; use s1crets get")
-    lines = ",".join(f"\n  {dump(name)}: {source(value)}" for name, value in found)
+    reader.report_skipped()
+    if relative:
+        found = {relative_name(name, path): value for name, value in found.items()}
+    lines = ",".join(f"\n  {dump(name)}: {source(value)}" for name, value in found.items())
     write(f"{{{lines}{lines and chr(10)}}}\n".encode("utf-8", "surrogatepass"))
 
 

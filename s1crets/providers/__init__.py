@@ -9,8 +9,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from s1crets._fork import import_lock
 from s1crets._keypath import UNSET
-from s1crets._runtime import import_lock
 from s1crets.errors import ConfigurationError
 
 if TYPE_CHECKING:

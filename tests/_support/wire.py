@@ -21,6 +21,7 @@ __all__ = [
     "Reply",
     "Wire",
     "assumed",
+    "caller",
     "parameter",
     "refusal",
     "wire",
@@ -89,3 +90,13 @@ def assumed(key: str = "fake-key", expires: str = "2099-01-01T00:00:00Z") -> Res
       <AssumedRoleId>X:s</AssumedRoleId></AssumedRoleUser></AssumeRoleResult>
       <ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></AssumeRoleResponse>"""
     return Response(xml.encode())
+
+
+def caller(arn: str) -> Response:
+    """Return an answer of `GetCallerIdentity`."""
+    return Response(
+        f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
+        <GetCallerIdentityResult><Arn>{arn}</Arn><UserId>U</UserId><Account>1</Account>
+        </GetCallerIdentityResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
+        </GetCallerIdentityResponse>""".encode()
+    )

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = b"k" * 32
-PLACES = ["memory", "shared", "encrypted", "foreign", "disk", "redis", "redis and memory"]
+SERVERS = ["tls", "cluster", "sentinel", "memcached"]
+PLACES = [
+    *["memory", "shared", "encrypted", "foreign", "disk", "redis", "aiocache redis"],
+    *["redis and memory", *SERVERS],
+]
 
 
 @pytest.fixture(params=PLACES)
@@ -29,6 +33,10 @@ async def place(
     A new backend is a line here.
     """
     redis: Any = request.getfixturevalue("redis") if "redis" in request.param else None
+    deployment: Any = None
+    if request.param in SERVERS:
+        deployment = request.getfixturevalue("deployment_of")(request.param)
+        request.getfixturevalue("patient")
     memory, foreign = MemoryCache(timer=lambda: 0.0), SimpleMemoryCache()
     namespace = uuid.uuid4().hex
 
@@ -40,8 +48,11 @@ async def place(
             "foreign": lambda: {"backend": foreign},
             "disk": lambda: {"backend": DiskCache(tmp_path / "disk")},
             "redis": lambda: {"backend": on_redis(), "cache_key": KEY},
+            "aiocache redis": lambda: {"backend": partial(redis.aiocache, namespace=namespace)},
             "redis and memory": lambda: {"backend": on_redis(), "local_ttl": 5},
         }
+        if deployment:
+            return {"backend": deployment.url, "cache_key": KEY}
         return makers[request.param]()
 
     def on_redis() -> Any:
@@ -50,3 +61,5 @@ async def place(
     yield make
     while WORLDS:
         await WORLDS.pop().cache.aclose()
+    if deployment:
+        deployment.reset()

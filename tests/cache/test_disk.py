@@ -17,6 +17,7 @@ import pytest
 from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
 
+from s1crets._sync import start_afresh
 from s1crets.cache import DiskCache
 from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
@@ -224,7 +225,7 @@ import s1crets.cache.backends.disk, aiobotocore.session
 from s1crets.providers.aws import AsyncParameterStore
 import s1crets.cache.secret_cache, s1crets.cache.backends._sqlite
 # On a busy machine others may get no CPU for long: waits that end early are not what is tested.
-s1crets.cache.secret_cache._LOCK_WAIT = s1crets.cache.backends._sqlite._BUSY = 50
+s1crets.cache.backends._sqlite._BUSY = 50
 folder = pathlib.Path(sys.argv[1])
 args = {"cache_on_disk": True, "key_cache_dir": folder / "keys", "path_cache_dir": folder / "paths",
         "cache_key": b"k" * 32}
@@ -312,7 +313,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
         AsyncParameterStore(cache_args=on_disk(tmp_path)) as other,
     ):
         await asyncio.gather(one.get("/x"), other.get("/x"))
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", LIMIT)
+        monkeypatch.setattr(secret_cache, "_STOPPED", LIMIT)
         tier: Any = one._cache._keys
         assert await tier.lock(one.key_of("/1"))
         reading = asyncio.ensure_future(other.get("/1"))
@@ -321,7 +322,7 @@ async def test_who_does_not_come_back_is_not_waited_for(
         await tier.unlock(one.key_of("/1"))
         assert await reading == "v/1"
         assert await tier.lock(one.key_of("/2"))
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", 0.1)
+        monkeypatch.setattr(secret_cache, "_STOPPED", 0.1)
         assert await other.get("/2") == "v/2"
         await tier.unlock(one.key_of("/2"))
 
@@ -338,6 +339,34 @@ async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_pa
             await ps.get("/1")
         folder.chmod(0o700)
         assert await ps.get("/1") == "v/1"
+
+
+def test_the_kit_closes_a_provider_whose_folder_was_opened_to_others(
+    server: Wire, tmp_path: Path
+) -> None:
+    """Otherwise no later test would start."""
+    ps = ParameterStore(cache_args=on_disk(tmp_path))
+    assert ps.get("/1") == "v/1"
+    for folder in tmp_path.glob("*s"):
+        shutil.rmtree(folder)
+        folder.mkdir(mode=0o755)
+
+    start_afresh()
+
+
+def test_a_relative_folder_stays_where_it_was(
+    server: Wire, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the working directory becomes."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(tmp_path)
+    with ParameterStore(cache_args=on_disk(Path("cache"))) as ps:
+        monkeypatch.chdir(elsewhere)
+        assert ps.get("/1") == "v/1"
+
+    assert list(elsewhere.iterdir()) == []
+    assert (tmp_path / "cache" / "keys" / "cache.db").exists()
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.clients import forget_credentials
-from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, refusal, wire
+from _support.wire import HANG_UP, Asked, Reply, Wire, assumed, caller, refusal, wire
 from aiobotocore.session import AioSession
 from aiocache import SimpleMemoryCache
 
@@ -28,16 +28,6 @@ if TYPE_CHECKING:
     from s1crets.cache.scope import Scope
 
 KEY = b"k" * 32
-
-
-def caller(arn: str) -> Reply:
-    """Return an answer of `GetCallerIdentity`."""
-    return Reply(
-        f"""<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">
-        <GetCallerIdentityResult><Arn>{arn}</Arn><UserId>U</UserId><Account>1</Account>
-        </GetCallerIdentityResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata>
-        </GetCallerIdentityResponse>""".encode()
-    )
 
 
 ARNS = {

@@ -8,12 +8,12 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.world import A, World
+from _support.world import A
 
 from s1crets import _sync
 from s1crets.cache.backends._sqlite import FetchLocks
 from s1crets.cache.backends.memory import MemoryCache
-from s1crets.cache.entry import CachedValue, CacheKey, FetchToken, FetchTokens
+from s1crets.cache.entry import CachedValue, FetchToken, FetchTokens
 from s1crets.cache.tiers import MemoryTier
 
 if TYPE_CHECKING:
@@ -68,14 +68,3 @@ def test_a_cancelled_call_of_the_facade_ends() -> None:
 
     with pytest.raises(CancelledError):
         _sync._portal.run(_sync._Call(cancelled))
-
-
-async def test_locks_that_nobody_releases_are_not_remembered_forever() -> None:
-    """Those of event loops that were stopped."""
-    world = World(backend=MemoryCache(), cache_ttl=100)
-    await world.get()
-    (tier, _) = world.cache._shared
-    for number in range(1001):
-        assert await tier.lock(CacheKey.of_secret(f"/{number}"))
-
-    assert len(tier._locked) == 1

@@ -18,7 +18,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s1crets.cache import DiskCache, MemoryCache
-from s1crets.cache.entry import CacheKey, Fetched, FetchId, FetchToken, Record, pack, unpack
+from s1crets.cache.entry import (
+    CachedValue,
+    CacheKey,
+    Fetched,
+    FetchId,
+    FetchToken,
+    Record,
+    pack,
+    unpack,
+)
 from s1crets.cache.scope import Scope
 from s1crets.cache.secret_cache import SecretCache
 from s1crets.errors import AccessDeniedError, UnavailableError
@@ -74,8 +83,8 @@ async def pair(place: Any) -> AsyncIterator[tuple[Service, SecretCache, SecretCa
 
 async def stored(cache: SecretCache, key: CacheKey) -> Any:
     """Return what a cache has, without asking the service."""
-    found, _ = await cache._tier(key).look_up(key)
-    return found and found.raw
+    found = await cache._tier(key).look_up(key)
+    return found.raw if isinstance(found, CachedValue) else None
 
 
 @pytest.mark.parametrize("key", [A, PATH])

@@ -327,7 +327,7 @@ async def test_namespaces_that_a_cache_leaves_out(
     s1crets_aws.seed({"aws.ps": {"/a": "fake-parameter"}, "aws.sm": {"/a": "fake-secret"}})
 
     def bare() -> Any:
-        return redis.cache(key_builder=lambda key, namespace: f"app:{key}")  # noqa: ARG005
+        return redis.aiocache(key_builder=lambda key, namespace: f"app:{key}")  # noqa: ARG005
 
     async with (
         AsyncParameterStore(cache_args={"backend": bare}) as ps,
@@ -617,7 +617,7 @@ async def test_a_lock_that_is_not_released_is_not_waited_for(
     with redis.overheard() as heard:
         assert await one.cache._keys.lock(A)
     assert not await other.cache._keys.lock(A)
-    monkeypatch.setattr(s1crets.cache.secret_cache, "_LOCK_WAIT", 0)
+    monkeypatch.setattr(s1crets.cache.secret_cache, "_STOPPED", 0)
 
     assert await other.get(A) == "v1"
     assert b'"EX"' in heard.upper()
@@ -628,7 +628,7 @@ async def test_who_waits_for_another_does_not_wait_for_a_server_that_fails(
     redis: RedisServer, backend: Any, world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It fetches."""
-    monkeypatch.setattr(s1crets.cache.secret_cache, "_LOCK_WAIT", 2 * LIMIT)
+    monkeypatch.setattr(s1crets.cache.secret_cache, "_STOPPED", 2 * LIMIT)
     one, other = world(backend=backend), world(backend=backend)
     await one.get(B)
     assert await one.cache._keys.lock(A)

@@ -11,11 +11,29 @@ from typing import TYPE_CHECKING
 import pytest
 from _support.command import FakeProvider, contained
 
-from s1crets.cli import main
+from s1crets.cli import _terminal, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show no progress bars, which depend on the time that a test takes."""
+    monkeypatch.setattr(_terminal, "DELAY", float("inf"))
+
+
+@pytest.fixture
+def bars(_no_bars: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Show progress bars at once."""
+    monkeypatch.setattr(_terminal, "DELAY", 0)
+
+
+@pytest.fixture
+def no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn colours off."""
+    monkeypatch.setenv("NO_COLOR", "1")
 
 
 @pytest.fixture

@@ -15,6 +15,21 @@ COMPLETIONS = {
     "s1crets export --format d": {"dotenv", "docker"},
     "s1crets get --provider aws.p": {"aws.ps"},
     "s1crets list --out": {"--output"},
+    "s1crets --prov": {"--provider"},
+    "s1crets -p aws.p": {"aws.ps"},
+    "s1crets -p aws.ps co": {"completion", "copy"},
+    "s1crets re": {"restore"},
+    "s1crets hi": {"history"},
+    "s1crets h": {"help", "history"},
+    "s1crets cr": {"create"},
+    "s1crets inv": {"invalidate"},
+    "s1crets copy --to-": {"--to-profile", "--to-provider", "--to-region"},
+    "s1crets copy a b --to-provider f": {"files"},
+    "s1crets put --type S": {"SecureString", "String", "StringList"},
+    "s1crets export --format t": {"tfvars", "tsv"},
+    "s1crets exec --names r": {"relative"},
+    "s1crets exec --on-collision ": {"error", "last"},
+    "s1crets help ex": {"exec", "exists", "exit-codes", "export"},
 }
 BASH = shutil.which("bash") or ""
 
@@ -22,7 +37,7 @@ BASH = shutil.which("bash") or ""
 @pytest.mark.parametrize("line", COMPLETIONS)
 def test_commands_options_and_values_are_completed(line: str) -> None:
     """The command answers the question that the script asks."""
-    position = str(len(line.split()) - 1)
+    position = str(len(line.split(" ")) - 1)
     done = run(_S1CRETS_COMPLETE="bash_complete", COMP_WORDS=line, COMP_CWORD=position)
 
     found = {answer.partition(",")[2] for answer in done.stdout.decode().splitlines()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -115,7 +116,7 @@ class TestExport:
         values = {f"V{number}": text for number, text in enumerate(EXACT)}
         s1crets_aws.seed({"aws.ps": {f"{top}/{name}": text for name, text in values.items()}})
         s1crets_aws.seed({"aws.sm": {f"{top[1:]}/{name}": text for name, text in values.items()}})
-        reference = f"/aws/reference/secretsmanager{top}/V0"
+        reference = f"/aws/reference/secretsmanager{top}/V2"
         for _ in range(2):
             cache = ("--format", "json", "--cache-dir", str(tmp_path))
             parameters = run("export", *PS, "--path", top, *cache)
@@ -123,7 +124,7 @@ class TestExport:
             single = run("export", *PS, "--secret", reference, "--secret", f"{reference}/a", *cache)
 
             assert json.loads(parameters.stdout) == json.loads(secrets.stdout) == values
-            assert json.loads(single.stdout) == {"V0": EXACT[0], "A": "1.0"}
+            assert json.loads(single.stdout) == {"V2": EXACT[2], "A": "1.1"}
 
     @pytest.mark.parametrize("command", ["export --format json", "exec"])
     def test_variables_that_change_how_programs_run_must_be_allowed(
@@ -148,6 +149,201 @@ class TestExport:
         assert "how programs run: ld_PATH, ld_PRELOAD" in error_of(special)
 
 
+NAMED = {"db/url": "fake-1", "db/api-key": "fake-2", "cache/url": "fake-3", "log": "fake-4"}
+JSON = '{"user": "fäke", "port": 5432.0, "tls": true, "o": {"x":1}, "n": null, "a b": "x"}'
+
+
+def variables(*args: str) -> dict[str, str]:
+    """Return what `export` prints, which must succeed silently."""
+    done = run("export", "--format", "json", *args)
+    assert (done.returncode, done.stderr) == (0, b"")
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+class TestNames:
+    """How variables are called, and which secret is used if several have the same name."""
+
+    @pytest.fixture
+    def tree(self, s1crets_aws: LoopbackAws, top: str) -> str:
+        """Store parameters, two of which have the same last part."""
+        s1crets_aws.seed({"aws.ps": {f"{top}/{name}": value for name, value in NAMED.items()}})
+        return top
+
+    @pytest.mark.parametrize(
+        ("options", "expected"),
+        [
+            (("--names", "relative"), ["CACHE_URL", "DB_API_KEY", "DB_URL", "LOG"]),
+            (("--names", "relative", "--keep-case"), ["cache_url", "db_api_key", "db_url", "log"]),
+            (("--names", "full"), ["TOP_CACHE_URL", "TOP_DB_API_KEY", "TOP_DB_URL", "TOP_LOG"]),
+            (("--prefix", "A_", "--on-collision", "last"), ["A_API_KEY", "A_LOG", "A_URL"]),
+            (("--on-collision", "last"), ["API_KEY", "LOG", "URL"]),
+        ],
+    )  # fmt: skip
+    def test_names_are_a_part_of_the_secrets_name(
+        self, tree: str, options: tuple[str, ...], expected: list[str]
+    ) -> None:
+        """In upper case unless it is kept."""
+        found = variables(*PS, "--path", tree, *options)
+
+        assert [name.replace(tree[1:].upper(), "TOP") for name in found] == expected
+
+    def test_the_last_of_a_collision_is_that_with_the_last_name(self, tree: str) -> None:
+        """Under one path; without the option it is an error, whose hint names it."""
+        assert variables(*PS, "--path", tree, "--on-collision", "last")["URL"] == "fake-1"
+        done = run("export", *PS, "--path", tree, "--format", "json")
+        assert done.returncode == 2
+        cause, hint = error_of(done).splitlines()
+        assert f"URL ({tree}/cache/url, {tree}/db/url)" in cause
+        assert "--on-collision last" in hint
+        assert "--names relative" in hint
+
+    @pytest.mark.parametrize(
+        ("layers", "url"),
+        [
+            (("--path=db", "--path=cache"), "fake-3"),
+            (("--path=cache", "--path=db"), "fake-1"),
+            (("--secret=db/url", "--path=cache"), "fake-3"),
+            (("--path=cache", "--secret=db/url"), "fake-1"),
+            (("--secret=db/url", "--secret=cache/url", "--path=db"), "fake-1"),
+            (("--secret=cache/url", "--secret=db/url", "--secret=cache/url"), "fake-3"),
+        ],
+    )
+    def test_a_later_option_overrides_an_earlier_one(
+        self, tree: str, layers: tuple[str, ...], url: str
+    ) -> None:
+        """Whether it is --path or --secret."""
+        args = [layer.replace("=", f"={tree}/") for layer in layers]
+
+        assert variables(*PS, *args)["URL"] == url
+
+    def test_layers_of_exec(self, tree: str) -> None:
+        """Options of the program do not count."""
+        args = ("--path", f"{tree}/cache", "--secret", f"{tree}/db/url")
+        script = ("sh", "-c", "echo $URL", "--path", "x")
+
+        assert run_process("exec", *PS, *args, "--", *script).stdout == b"fake-1\n"
+
+    def test_what_selects_a_version_is_not_part_of_the_name(
+        self, ssm: Any, asm: Any, top: str
+    ) -> None:
+        """Versions, labels, ARNs, and references to secrets."""
+        arn = asm.create_secret(Name=f"{top[1:]}/api-token", SecretString='{"k": "fake"}')["ARN"]
+        ssm.put_parameter(Name=f"{top}/db-url", Value="fake", Type="String")
+        ssm.label_parameter_version(Name=f"{top}/db-url", Labels=["live"])
+        parameter = f"arn:aws:ssm:eu-west-1:123456789012:parameter{top}/db-url"
+        reference = f"/aws/reference/secretsmanager{top}/api-token"
+        upper = top[1:].upper()
+
+        assert list(variables("--secret", arn)) == ["API_TOKEN"]
+        assert list(variables("--secret", arn, "--names", "full")) == [f"{upper}_API_TOKEN"]
+        for name in (f"{top}/db-url:1", f"{top}/db-url:live", parameter, f"{parameter}:1"):
+            assert list(variables(*PS, "--secret", name)) == ["DB_URL"]
+            full = variables(*PS, "--secret", name, "--names", "full")
+            assert list(full) == [f"{upper}_DB_URL"]
+        full = variables(*PS, "--secret", reference, "--names", "full")
+        assert list(full) == [f"{upper}_API_TOKEN"]
+
+    @pytest.mark.parametrize(
+        ("options", "prefix"),
+        [((), ""), (("--names", "relative"), "DB_"), (("--names", "full"), "TOP_DB_")],
+    )
+    def test_keys_of_json_are_variables(
+        self, asm: Any, top: str, options: tuple[str, ...], prefix: str
+    ) -> None:
+        """As if the key were the last part of the name. No digit changes; text stays one."""
+        asm.create_secret(Name=f"{top}/db", SecretString=JSON)
+        asm.create_secret(Name=f"{top}/text", SecretString="fake")
+        found = variables("--path", top, "--keys", *options)
+        own = prefix.replace("TOP", top[1:].upper())
+        text = f"{own.removesuffix('DB_')}TEXT"
+
+        assert found == {
+            f"{own}USER": "fäke", f"{own}PORT": "5432.0", f"{own}TLS": "true", f"{own}N": "null",
+            f"{own}O": '{"x":1}', f"{own}A_B": "x", text: "fake",
+        }  # fmt: skip
+
+    def test_keys_of_several_secrets_can_collide(self, asm: Any, top: str) -> None:
+        """As names can."""
+        for name in "ab":
+            asm.create_secret(Name=f"{top}/{name}", SecretString='{"user": "x"}')
+        done = run("export", "--path", top, "--keys", "--format", "json")
+
+        assert done.returncode == 2
+        assert f"USER ({top}/a, {top}/b)" in error_of(done)
+        assert list(variables("--path", top, "--keys", "--names", "relative")) == [
+            "A_USER",
+            "B_USER",
+        ]
+
+    def test_a_secret_that_is_the_path_itself(self, asm: Any) -> None:
+        """Its relative name is its last part; the root has all parts."""
+        asm.create_secret(Name="prod/db", SecretString="fake")
+
+        assert variables("--path", "prod/db", "--names", "relative") == {"DB": "fake"}
+        assert "PROD_DB" in variables(*("--path", "prod"), "--names", "full")
+
+
+class TestSkipping:
+    """Secrets that are missing, denied, or can't be variables."""
+
+    @pytest.mark.parametrize("provider", ["aws.ps", "aws.sm"])
+    @pytest.mark.parametrize("command", ["export", "get-by-path"])
+    def test_unreadable_secrets_under_a_path_are_left_out(
+        self, s1crets_aws: LoopbackAws, top: str, provider: str, command: str
+    ) -> None:
+        """And listed on stderr; the exit code is 0. JSON stays as it is stored."""
+        s1crets_aws.seed({provider: {f"{top}/a": '{ "x":1.0}', f"{top}/b": "fake"}})
+        if provider == "aws.ps":
+            s1crets_aws.deny("ssm:GetParametersByPath")
+            s1crets_aws.deny("ssm:GetParameter*", f"{top}/b")
+        else:
+            s1crets_aws.deny("secretsmanager:GetSecretValue", f"{top}/b")
+            s1crets_aws.deny("secretsmanager:BatchGetSecretValue")
+        args = [
+            command,
+            "-p",
+            provider,
+            *(["--format", "json", "--path"] if command == "export" else []),
+            top,
+        ]
+        done = run(*args, "--skip-unreadable")
+
+        assert done.returncode == 0, done.stderr
+        shown = json.loads(done.stdout)
+        assert shown == ({"A": '{ "x":1.0}'} if command == "export" else {f"{top}/a": {"x": 1.0}})
+        cause, hint = done.stderr.decode().splitlines()
+        assert cause.startswith(f"s1crets: skipped '{top}/b': ")
+        assert "allow" in hint
+        assert run(*args).returncode == 4
+
+    def test_other_unreadable_secrets_are_left_out(
+        self, s1crets_aws: LoopbackAws, top: str
+    ) -> None:
+        """Missing ones, an empty path, and what can't be a variable."""
+        s1crets_aws.seed(
+            {"aws.sm": {f"{top}/text": "fake", f"{top}/binary": b"\xff", f"{top}/nul": "\0"}}
+        )
+        names = ("--secret", f"{top}/nope", "--path", f"{top}/none", "--path", top)
+        done = run("export", *names, "--format", "json", "--skip-unreadable")
+
+        assert json.loads(done.stdout) == {"TEXT": "fake"}
+        skipped = re.findall(r"^s1crets: skipped '([^']+)'", done.stderr.decode(), re.MULTILINE)
+        assert skipped == [f"{top}/nope", f"{top}/none", f"{top}/binary", f"{top}/nul"]
+
+    @pytest.mark.parametrize("selected", [("--secret", "a"), ("--path", "p")])
+    def test_an_outage_is_still_an_error(self, scripted: Wire, selected: tuple[str, str]) -> None:
+        """Nothing is known about what can be read."""
+        scripted.answers = {
+            "GetSecretValue": refusal("InternalServiceError", status=500),
+            "ListSecrets": {"SecretList": [{"Name": "p/a"}]},
+        }
+        done = run("export", *selected, "--format", "json", "--skip-unreadable")
+
+        assert done.returncode == 5
+        assert done.stdout == b""
+
+
 class TestExec:
     """The program gets the secrets and replaces the command's process."""
 
@@ -155,14 +351,14 @@ class TestExec:
         """The secrets are added and override variables; the key of the cache is left out."""
         done = run(
             "exec", *PS, "--path", seeded, "--", *PRINT,
-            OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key",
+            OWN="kept", URL="replaced", S1CRETS_CACHE_KEY="fake-key", S1CRETS_CACHE_URL="",
         )  # fmt: skip
 
         assert (done.returncode, done.stderr) == (0, b"")
         environment = json.loads(done.stdout)
         assert {name: environment[name] for name in VARIABLES} == VARIABLES
         assert environment["OWN"] == "kept"
-        assert "S1CRETS_CACHE_KEY" not in environment
+        assert not {"S1CRETS_CACHE_KEY", "S1CRETS_CACHE_URL"} & environment.keys()
 
     def test_a_pristine_environment_has_only_the_secrets(self, seeded: str) -> None:
         """The program is still found in PATH."""

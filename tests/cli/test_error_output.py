@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,7 @@ def test_each_name_of_a_batch_is_reported(s1crets_aws: LoopbackAws, top: str) ->
     [
         (KeyboardInterrupt(), 130, ""),
         (RuntimeError(CANARY), 7, UNEXPECTED),
+        (TypeError(CANARY), 7, UNEXPECTED.replace("Runtime", "Type")),
         (OSError(24, "Too many open files"), 7, "s1crets: Too many open files [OSError]\n"),
         (OSError(), 7, "s1crets: the operation failed [OSError]\n"),
         (PermissionError("only on\nMondays; wait"), 7, "s1crets: only on Mondays\n  hint: wait\n"),
@@ -124,6 +126,47 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     done = run(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
+
+
+def test_an_interrupted_command_line_is_no_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C while options are parsed has the same exit code as later."""
+
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("s1crets.cli._options.is_provider", interrupted)
+    done = run("get", "name")
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
+INTERRUPTED = """
+import os, signal, sys
+from importlib.machinery import PathFinder
+
+class Finder(PathFinder):
+    @classmethod
+    def find_spec(cls, name, *args):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Finder)
+sys.argv[1:] = ["get", "name"]
+from s1crets.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["click", "s1crets.cli.variables", "aiobotocore.session"])
+def test_an_interrupted_import_shows_no_traceback(scripted: Wire, module: str) -> None:
+    """Ctrl-C has the same exit code at any time, and no message."""
+    script = INTERRUPTED.format(module=module)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, timeout=60, check=False
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+    assert not scripted.calls
 
 
 def test_an_interrupted_exists_has_not_answered_no(scripted: Wire) -> None:

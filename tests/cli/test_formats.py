@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import csv
 import io
+import itertools
 import json
 import os
 import re
+import shutil
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
+import javaproperties
 import pytest
 import yaml
 from dotenv import dotenv_values
@@ -21,7 +26,7 @@ import s1crets
 from s1crets.cli.formats import FORMATS, HELPER, from_dotenv
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 OF_THE_SHELL = {"PATH", "PWD", "OLDPWD", "_", "SHLVL"}
@@ -90,12 +95,57 @@ def from_docker(text: str) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
 
+def from_github(text: str) -> dict[str, str]:
+    """Read an environment file as the runner of GitHub Actions does (its FileCommandManager)."""
+    lines = iter(text.split("\n"))
+    found = {}
+    for line in lines:
+        name, delimiter = re.match(r"(\w*)(=|<<)?", line).groups()  # type: ignore[union-attr]
+        if delimiter == "=":
+            found[name] = line.partition("=")[2]
+        elif delimiter == "<<":
+            end = line.partition("<<")[2]
+            found[name] = "\n".join(iter(lines.__next__, end))
+        else:
+            assert line == ""
+    return found
+
+
+HCL_ESCAPE = re.compile(r"\\u([0-9a-f]{4})|\\(.)|([$%])\3\{")
+
+
+def from_tfvars(text: str) -> dict[str, str]:
+    """Read variables by the grammar of HCL: quoted templates that contain no template."""
+
+    def unescape(match: re.Match[str]) -> str:
+        code, character, introducer = match.groups()
+        named = {"n": "\n", "r": "\r", "t": "\t", '"': '"', "\\": "\\"}
+        return chr(int(code, 16)) if code else named[character] if character else f"{introducer}{{"
+
+    found = {}
+    for line in text.split("\n")[:-1]:
+        name, quoted = re.fullmatch(r'(\w+) = "((?:[^"\\]|\\.)*)"', line).groups()  # type: ignore[union-attr]
+        assert not re.search(r"[$%]\{", HCL_ESCAPE.sub("_", quoted))
+        found[name] = HCL_ESCAPE.sub(unescape, quoted)
+    return found
+
+
+def from_rows(dialect: str) -> Callable[[str], dict[str, str]]:
+    """Return a reader of separated values."""
+    return lambda text: dict(csv.reader(io.StringIO(text, newline=""), dialect))
+
+
 READ: dict[str, Any] = {
     "dotenv": lambda text: dict(dotenv_values(stream=io.StringIO(text, newline=""))),
     "json": json.loads,
     "yaml": yaml.safe_load,
     "shell": from_shell,
     "docker": from_docker,
+    "github": from_github,
+    "tfvars": from_tfvars,
+    "properties": lambda text: javaproperties.load(io.BytesIO(text.encode("ascii"))),
+    "csv": from_rows("excel"),
+    "tsv": from_rows("excel-tab"),
 }
 NAMES = st.from_regex(r"[A-Z_][A-Z0-9_]{0,5}", fullmatch=True).filter(
     lambda name: name not in {*OF_THE_SHELL, "IFS", "PS1", "PS2", "PS4", "PPID", "ENV"}
@@ -104,13 +154,40 @@ TEXTS = st.one_of(
     st.text(st.characters(codec="utf-8", exclude_characters="\0")),
     st.text("ab \\'\"$`{}#=\n\r\t!%&:-_é\u2028\x85\ufeff😀", max_size=12),
     st.sampled_from(
-        ["${HOME}", "$HOME", "a\\", "\\'", "'\\", " a ", "a # b", "NO", "null", "1e3", "~"]
+        [
+            "${HOME}",
+            "$HOME",
+            "a\\",
+            "\\'",
+            "'\\",
+            " a ",
+            "a # b",
+            "NO",
+            "null",
+            "1e3",
+            "~",
+            "%{if}",
+            "$${a}",
+            "$$$",
+            "end_of_A",
+            "a\nend_of_A\n",
+            "end_of_A1\nend_of_A\n",
+            "A<<end_of_A\n",
+            "=",
+            "\t",
+            "a,b",
+            'a"\tb',
+            "\n",
+            "\r\n",
+        ]
     ),
 )
 
 
-@pytest.mark.parametrize("form", ["dotenv", "json", "yaml"])
-@given(variables=st.dictionaries(NAMES | st.sampled_from(["NO", "Y", "NULL"]), TEXTS, max_size=4))
+@pytest.mark.parametrize("form", sorted(READ.keys() - {"docker", "shell"}))
+@given(
+    variables=st.dictionaries(NAMES | st.sampled_from(["NO", "Y", "NULL", "A"]), TEXTS, max_size=4)
+)
 @settings(max_examples=200, deadline=None)
 def test_the_parser_of_a_format_reads_the_same_variables(
     form: str, variables: dict[str, str]
@@ -168,3 +245,36 @@ def test_docker_reads_the_same_variables(variables: dict[str, str]) -> None:
             FORMATS["docker"](variables)
     else:
         assert from_docker(FORMATS["docker"](variables)) == variables
+
+
+def test_the_delimiter_of_github_does_not_occur_in_the_value() -> None:
+    """A value can't end early and set a variable of its own."""
+    value = "a\nend_of_A\nPATH=/evil\nend_of_A1"
+
+    assert FORMATS["github"]({"A": value}) == f"A<<end_of_A2\n{value}\nend_of_A2\n"
+    assert FORMATS["github"]({"A": "one line"}) == "A=one line\n"
+
+
+TERRAFORM = shutil.which("terraform")
+
+
+@pytest.mark.skipif(not TERRAFORM, reason="terraform is not installed")
+def test_terraform_reads_the_same_variables(tmp_path: Path) -> None:
+    """The real one: every pair and triple of the characters that HCL treats in a way of its own."""
+    parts = ["$", "%", "{", "}", "\\", '"', "\n", "\r", "~", "u0041", "#"]
+    texts = map(
+        "".join,
+        itertools.chain(itertools.product(parts, repeat=2), itertools.product(parts[:6], repeat=3)),
+    )
+    variables = {f"A{number}": text for number, text in enumerate(texts)}
+    declared = "".join(f'variable "{name}" {{ type = string }}\n' for name in variables)
+    (tmp_path / "main.tf").write_text(declared)
+    (tmp_path / "a.tfvars").write_text(FORMATS["tfvars"](variables))
+    fields = ", ".join(f"{name} = var.{name}" for name in variables)
+    command = [TERRAFORM or "", "console", "-var-file=a.tfvars"]
+    expression = f"base64encode(jsonencode({{{fields}}}))\n"
+    done = subprocess.run(
+        command, input=expression, cwd=tmp_path, stdout=-1, text=True, timeout=60, check=True
+    )
+
+    assert json.loads(base64.b64decode(json.loads(done.stdout))) == variables

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 import pytest
-from _support.command import run, run_process
+from _support.command import error_of, run, run_process
 
 from s1crets import __version__
 from s1crets.cli import main
@@ -61,13 +61,16 @@ def test_the_examples_work(
     ssm: Any, asm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
     """A shell parses each one, and the command succeeds with what the shell passes to it."""
-    secrets = ["prod/token", "prod/db", "staging/token", "prod/old-token"]
+    secrets = ["prod/token", "prod/db", "staging/token", "prod/old-token", "prod/deleted-token"]
     for name in secrets:
         asm.create_secret(Name=name, SecretString='{"password": "fake"}')
     for name, value in {"db/url": "fake", "db/hosts": '["a"]'}.items():
         ssm.put_parameter(Name=f"/prod/{name}", Value=value, Type="SecureString")
         ssm.put_parameter(Name=f"/staging/{name}", Value="other", Type="SecureString")
+    asm.put_secret_value(SecretId="prod/token", SecretString='{"password": "fake-2"}')
+    asm.delete_secret(SecretId="prod/deleted-token")
     monkeypatch.chdir(tmp_path)
+    Path("cache").mkdir(mode=0o700)
     Path(".env").write_text("A=fake")
     Path("settings.json").write_text('{"a": "fake"}')
     Path("url.txt").write_text("fake")
@@ -90,24 +93,49 @@ def test_every_command_is_documented(name: str) -> None:
             assert option.opts[0] in text
 
 
-@pytest.mark.parametrize("args", [[], *([name] for name in COMMANDS)], ids=str)
-def test_exit_codes_are_documented(args: list[str]) -> None:
-    """In the help of every command that calls a provider."""
-    text = run(*args, "-h").stdout.decode()
+@pytest.mark.parametrize("args", [("--help",), ("help",), ("help", "exit-codes")], ids=str)
+def test_exit_codes_and_variables_are_documented_once(args: tuple[str, ...]) -> None:
+    """In the help of the command itself, and in a topic, which all other help texts name."""
+    text = run(*args).stdout.decode()
 
-    assert ("Exit codes:" in text) is (args not in (["completion"], ["new-key"]))
-    if "Exit codes:" in text:
-        for line in ("1    `exists`: no", "3    not found", "4    access denied", "5    unreach"):
-            assert line in text
+    for line in ("1    `exists`: no", "3    not found", "4    access denied", "5    unreach"):
+        assert line in text
+    for name in ("S1CRETS_PROVIDER", "S1CRETS_CACHE_KEY", "NO_COLOR", "AWS_PROFILE"):
+        assert f"  {name}" in text
+    others = [run(name, "--help").stdout.decode() for name in COMMANDS]
+    assert not any("not found\n" in other for other in others)
+    assert sum("s1crets help exit-codes" in other for other in others) >= len(COMMANDS) - 2
+
+
+def test_help_is_a_command_too() -> None:
+    """With the same text as the option."""
+    assert run("help").stdout == run("--help").stdout
+    assert run("help", "get").stdout == run("get", "-h").stdout
+    unknown = run("help", "nothing")
+    assert unknown.returncode == 2
+    assert error_of(unknown) == (
+        "s1crets: there is no help on 'nothing'\n  hint: try s1crets --help"
+    )
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("args", [("--help",), *((name, "--help") for name in COMMANDS)], ids=str)
+def test_help_fits_the_terminal(args: tuple[str, ...], columns: int) -> None:
+    """Also what is not wrapped: examples, exit codes."""
+    lines = run(*args, COLUMNS=str(columns)).stdout.decode().splitlines()
+
+    assert max(map(len, lines)) <= columns
 
 
 def test_the_list_of_commands_is_complete() -> None:
-    """Each command is on one line, with a summary that is not cut off."""
-    lines = run("--help").stdout.decode().partition("Commands:\n")[2].splitlines()
-    summaries = dict(re.findall(r"^  (\S+)\s+(\S.*)$", "\n".join(lines), re.MULTILINE))
+    """Each command has its whole summary, on one line in 80 columns."""
+    lines = run("--help").stdout.decode().partition("Commands:\n")[2].partition("\n\n")[0]
+    summaries = dict(re.findall(r"^  (\S+)\s+(\S.*)$", lines, re.MULTILINE))
 
-    assert set(COMMANDS) <= set(summaries)
-    assert not any(summaries[name].endswith("...") for name in COMMANDS)
+    assert summaries == {
+        name: (command.short_help or command.help or "").partition("\n")[0]
+        for name, command in main.commands.items()
+    }
 
 
 def test_help_does_not_import_the_sdk_or_the_cache() -> None:
@@ -128,3 +156,25 @@ def test_the_command_is_also_a_module() -> None:
     )
 
     assert done.stdout == f"s1crets, version {__version__}\n"
+
+
+CHAMBER = [
+    "write", "read", "list", "list-services", "exec", "env", "export", "import", "history", "find",
+    "delete",
+]  # fmt: skip
+
+
+def test_the_readme_maps_each_command_of_chamber() -> None:
+    """To commands and options that exist."""
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text(encoding="utf-8")
+    table = readme.partition("## Moving from chamber")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([\w-]+)[^|]*\| (.*) \|$", table, re.MULTILINE)
+
+    assert [theirs for theirs, _ in rows] == CHAMBER
+    for _, ours in rows:
+        (verb,) = set(re.findall(r"`s1crets ([\w-]+)", ours)) - {"get-by-path"}
+        options = {name for one in main.commands[verb].params for name in one.opts}
+        named = set(
+            re.findall(r"`[^`]*?(--[\w-]+)", ours.replace("--path /service -- CMD", "--path"))
+        )
+        assert named - options <= {"--quiet", "--version", "--expand", "--by-value"}  # chamber's

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from s1crets.testing import LoopbackAws
+
 CANARY = "canary-6e19"
 DOTENV = """
 # a comment
@@ -117,9 +119,10 @@ def test_stdin_is_a_file_too(ssm: Any, top: str) -> None:
     [
         ("a.json", f'["{CANARY}"]', "not a JSON object"),
         ("a.json", f'{{"a": "{CANARY}"', "not a JSON object"),
-        ("a.json", f'{{"{CANARY[:6]}": 5, "b": null}}', "canary (a number), b (null)"),
+        ("a.json", f'{{"{CANARY[:6]}": 5, "b": null}}', "b' has no value"),
+        ("a.json", '{"/prod/a": "x", "b": "y"}', "unlike '/prod/a'"),
         ("a.json", '{"a": NaN, "b": {"x": [-Infinity]}}', "a (NaN is not JSON), b (-Infinity is"),
-        ("a.json", f'{{"a": "{CANARY}", "b": true, "a": "x"}}', "b (true or false), a (it occurs"),
+        ("a.json", f'{{"a": "{CANARY}", "b": true, "a": "x"}}', "imported: a (it occurs twice)"),
         ("a.json", f'{{"a": [{{"{CANARY}": 1, "{CANARY}": 2}}]}}', "a (an object in it has a key"),
         ("a.json", "{}", "nothing to import"),
         ("a.json", '{"a\\nb": "y"}', "control characters"),
@@ -194,9 +197,57 @@ def test_failures_do_not_stop_an_import(scripted: Wire) -> None:
 
 
 def test_a_terminal_shows_the_progress(
-    top: str, tmp_path: Path, on_terminal: Callable[..., str]
+    bars: None, top: str, tmp_path: Path, on_terminal: Callable[..., str]
 ) -> None:
-    """On stderr, so stdout stays the list of names."""
+    """On stderr, so stdout stays the list of names. The bar is gone at the end."""
     (tmp_path / ".env").write_text("A=fake\nB=fake")
+    shown = on_terminal("stderr", "import", *PS, str(tmp_path / ".env"), top)
 
-    assert "100%" in on_terminal("stderr", "import", *PS, str(tmp_path / ".env"), top)
+    assert "import  [" in shown
+    assert "2/2" in shown
+    assert shown.endswith("\r\033[K\033[?25h")
+
+
+def test_numbers_and_booleans_are_stored_as_written(ssm: Any, top: str) -> None:
+    """No digit changes."""
+    text = b'{"a": 1.50, "b": true, "c": 12345678901234567890, "d": "", "e": null, "f": "x"}'
+    done = run("import", *PS, "--format", "json", "--skip-empty", "-", top, stdin=text)
+
+    assert done.returncode == 0, done.stderr
+    assert stored(ssm, top) == {"a": "1.50", "b": "true", "c": "12345678901234567890", "f": "x"}
+
+
+def test_empty_settings_can_be_left_out(ssm: Any, top: str) -> None:
+    """Otherwise they are an error, whose hint names the option."""
+    rejected = run("import", *PS, "-", top, stdin=b"A=\nB=x")
+    assert rejected.returncode == 2
+    assert "--skip-empty" in error_of(rejected)
+    assert run("import", *PS, "-", top, "--skip-empty", stdin=b"A=\nB=x").returncode == 0
+    assert stored(ssm, top) == {"B": "x"}
+
+
+@pytest.mark.parametrize("provider", ["aws.ps", "aws.sm"])
+def test_what_get_by_path_prints_can_be_imported(
+    s1crets_aws: LoopbackAws, top: str, provider: str
+) -> None:
+    """With relative names; full ones are rejected, and the hint names the option."""
+    path = top if provider == "aws.ps" else top[1:]
+    values = {"url": "fake", "sub/token": '{"a": 1.0}'}
+    s1crets_aws.seed({provider: {f"{path}/a/{name}": text for name, text in values.items()}})
+    relative = run("-p", provider, "get-by-path", "--relative", f"{path}/a").stdout
+    full = run("-p", provider, "get-by-path", f"{path}/a").stdout
+    command = ("import", "-p", provider, "--format", "json", "-")
+    done = run(*command, f"{path}/b", stdin=relative)
+    assert (done.returncode, done.stderr) == (0, b"")
+    rejected = run(*command, f"{path}/a", stdin=full)
+    assert rejected.returncode == 2
+    assert "get-by-path --relative" in error_of(rejected)
+    found = json.loads(run("-p", provider, "get-by-path", "--relative", f"{path}/b").stdout)
+    assert found == {"url": "fake", "sub/token": {"a": 1.0}}
+
+
+def test_rows_are_json_on_request(top: str) -> None:
+    """With the columns as keys."""
+    done = run("import", *PS, "-o", "json", "--dry-run", "-", top, stdin=b"A=x")
+
+    assert json.loads(done.stdout) == [{"state": "create", "name": f"{top}/A"}]

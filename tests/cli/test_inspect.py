@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.command import PS, error_of, run
 from _support.wire import Asked, Wire, parameter, refusal
 
+from s1crets.cli.inspect import age
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from s1crets.testing import LoopbackAws
@@ -67,9 +71,79 @@ class TestList:
         cause, hint = done.stderr.decode().splitlines()
 
         assert done.returncode == 0
-        assert f"no secrets named '{prefix}'" in cause
+        assert cause == f"s1crets: no secrets under '{prefix}' in eu-west-1"
         assert hint.endswith(other)
         assert run("list", *PS, "/prod").stderr == b""
+
+    def test_an_empty_list_on_a_terminal(
+        self, scripted: Wire, on_terminal: Callable[..., str]
+    ) -> None:
+        """Without a header; the message is on stderr."""
+        scripted.answers["DescribeParameters"] = {"Parameters": []}
+
+        assert on_terminal("stdout", "list", *PS) == ""
+        assert run("list", *PS).stderr.decode().splitlines() == [
+            "s1crets: no secrets in eu-west-1",
+            "  hint: check the provider, the region and the account",
+        ]
+
+    @pytest.mark.parametrize("columns", [80, 120])
+    def test_a_terminal_shows_short_versions_and_ages(
+        self,
+        scripted: Wire,
+        on_terminal: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch,
+        columns: int,
+    ) -> None:
+        """One line per secret in 80 columns; a pipe gets everything."""
+        monkeypatch.setenv("COLUMNS", str(columns))
+        monkeypatch.setenv("NO_COLOR", "1")
+        version, key = (
+            "11111111-aaaa-bbbb-cccc-222222222222",
+            "33333333-aaaa-bbbb-cccc-444444444444",
+        )
+        scripted.answers["ListSecrets"] = {"SecretList": [{
+            "Name": "prod/db/password", "LastChangedDate": 1.0, "LastAccessedDate": 86400.0,
+            "KmsKeyId": f"arn:aws:kms:eu-west-1:1:key/{key}", "Description": "for the database",
+            "SecretVersionsToStages": {version: ["AWSCURRENT"]},
+        }]}  # fmt: skip
+        header, row = on_terminal("stdout", "list").splitlines()
+        assert header.split() == ["name", "type", "version", "changed"]
+        assert re.fullmatch(r"prod/db/password  secret  11111111  \d\d years ago", row)
+        _, row = on_terminal("stdout", "list", "--long").splitlines()
+        assert re.search(r"ago  33333333  \d\d years ago  for the database$", row)
+        assert len(row) <= 120
+        assert run("list", "-l").stdout.decode() == (
+            f"prod/db/password\tsecret\t{version}\t1970-01-01T00:00:01Z"
+            f"\tarn:aws:kms:eu-west-1:1:key/{key}\t1970-01-02T00:00:00Z\tfor the database\n"
+        )
+
+    def test_long_lists_of_parameters(self, ssm: Any, top: str) -> None:
+        """The key as Parameter Store names it; the last access is not known."""
+        ssm.put_parameter(
+            Name=top, Value=CANARY, Type="SecureString", KeyId="alias/fake", Description="one"
+        )
+        (found,) = json.loads(run("list", *PS, "--long", top, "-o", "json").stdout)
+
+        assert (found["kms_key"], found["accessed"], found["description"]) == (
+            "alias/fake",
+            "",
+            "one",
+        )
+
+    @pytest.mark.parametrize(
+        ("seconds", "text"),
+        [
+            (-5, "just now"), (0, "just now"), (59, "just now"), (60, "1 minute ago"),
+            (3599, "59 minutes ago"), (7200, "2 hours ago"), (86400 * 3, "3 days ago"),
+            (86400 * 40, "1 month ago"), (86400 * 800, "2 years ago"),
+        ],
+    )  # fmt: skip
+    def test_an_age_has_one_unit(self, seconds: int, text: str) -> None:
+        """The largest; the clock of another machine may be ahead."""
+        now = datetime(2026, 1, 1, tzinfo=UTC)
+
+        assert age(now - timedelta(seconds=seconds), now) == text
 
     def test_unknown_columns_are_empty(self, scripted: Wire) -> None:
         """AWS need not report a type, a version or a time."""
@@ -92,7 +166,7 @@ class TestCheck:
 
         assert (done.returncode, done.stderr) == (0, b"")
         assert done.stdout.decode().splitlines() == [
-            f"{one}\tok\t\t" for one in (f"{top}/a", f"{top}/b", f"{top}/c/d", f"{top}/c")
+            f"{one}\tok\t" for one in (f"{top}/a", f"{top}/b", f"{top}/c/d", f"{top}/c")
         ]
 
     def test_missing_secrets_are_listed(self, ssm: Any, top: str) -> None:
@@ -101,11 +175,58 @@ class TestCheck:
         done = run("check", *PS, "-", "--path", f"{top}/c", stdin=f"{top}/a\n{top}/b".encode())
 
         assert (done.returncode, done.stderr) == (3, b"")
-        rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
-        assert [row[:3] for row in rows] == [
-            [f"{top}/a", "ok", ""], [f"{top}/b", "missing", ""], [f"{top}/c", "missing", ""],
-        ]  # fmt: skip
-        assert "no secrets under" in rows[2][3]
+        assert [line.split("\t") for line in done.stdout.decode().splitlines()] == [
+            [f"{top}/a", "ok", ""],
+            [f"{top}/b", "missing", "not found in eu-west-1"],
+            [f"{top}/c", "missing", "not found in eu-west-1"],
+        ]
+
+    def test_details_on_request(self, scripted: Wire) -> None:
+        """The action that the policy lacks, and the whole message."""
+        scripted.answers["GetParameter"] = lambda asked: refusal(
+            "ParameterNotFound" if asked.body["Name"] == "/a" else "AccessDeniedException"
+        )
+        for option in ("--verbose", "-v"):
+            done = run("check", *PS, "--secret", "/a", "--secret", "/b", option)
+            rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+
+            assert [row[:4] for row in rows] == [
+                ["/a", "missing", "not found in eu-west-1", ""],
+                ["/b", "denied", "ssm:GetParameter not allowed", "ssm:GetParameter"],
+            ]
+            assert "GetParameter '/a'" in rows[0][4]
+
+    def test_states_are_coloured_on_a_terminal(
+        self,
+        scripted: Wire,
+        on_terminal: Callable[..., str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """Unless NO_COLOR is set; one short line per secret."""
+        errors = {
+            "/b": "ParameterNotFound",
+            "/c": "AccessDeniedException",
+            "/d": "InternalServerError",
+        }
+        scripted.answers["GetParameter"] = lambda asked: (
+            refusal(errors[asked.body["Name"]], status=500 if asked.body["Name"] == "/d" else 400)
+            if asked.body["Name"] in errors
+            else parameter("/a", CANARY)
+        )
+        scripted.answers["GetParameters"] = refusal("AccessDeniedException")
+        command = ("check", *PS, *(f"--secret={name}" for name in ("/a", *errors)))
+        shown = on_terminal("stdout", *command, code=4).splitlines()
+        assert shown == [
+            "\033[1mname  state    reason\033[0m",
+            "/a    \033[32mok\033[0m",
+            "/b    \033[33mmissing\033[0m  not found in eu-west-1",
+            "/c    \033[31mdenied\033[0m   ssm:GetParameter not allowed",
+            "/d    \033[31merror\033[0m    service unreachable",
+        ]
+        monkeypatch.setenv("NO_COLOR", "1")
+        plain = on_terminal("stdout", *command, code=4)
+        assert plain.splitlines() == [re.sub("\033\\[\\d+m", "", line) for line in shown]
+        assert "\033" not in run(*command).stdout.decode()
 
     def test_denied_secrets_are_listed_with_the_missing_permission(self, scripted: Wire) -> None:
         """Exit code 4; a summary names the actions that the policy must allow."""
@@ -129,7 +250,7 @@ class TestCheck:
             "GetParametersByPath": denied("ssm:GetParametersByPath"),
         }
         names = [part for name in "abcd" for part in ("--secret", f"/{name}")]
-        done = run("check", *PS, *names, "--path", "/p", "--output", "json")
+        done = run("check", *PS, *names, "--path", "/p", "--output", "json", "--verbose")
 
         assert done.returncode == 4
         rows = json.loads(done.stdout)
@@ -160,7 +281,7 @@ class TestCheck:
         done = run("check", "--path", "p")
 
         assert done.returncode == 4
-        assert done.stdout.decode().startswith("p/b\tdenied\tkms:Decrypt\t")
+        assert done.stdout.decode() == "p/b\tdenied\tkms:Decrypt not allowed\n"
         assert "missing permissions: kms:Decrypt\n" in done.stderr.decode()
 
     def test_other_failures_keep_their_exit_code(self, scripted: Wire) -> None:
@@ -169,7 +290,13 @@ class TestCheck:
         done = run("check", *PS, "--secret", "/a")
 
         assert done.returncode == 5
-        assert done.stdout.startswith(b"/a\terror\t\t")
+        assert done.stdout == b"/a\terror\tservice unreachable\n"
+
+    def test_an_error_of_another_kind_has_details(self, scripted: Wire) -> None:
+        """As the reason says."""
+        scripted.answers["GetParameter"] = refusal("InvalidRequestException")
+
+        assert run("check", *PS, "--secret", "/a").stdout == b"/a\terror\tsee --verbose\n"
 
     @pytest.mark.parametrize(
         ("args", "stdin", "words"),
@@ -191,6 +318,44 @@ class TestCheck:
 
         assert done.returncode == 2
         assert words in error_of(done)
+
+
+class TestHistory:
+    """Versions of a secret."""
+
+    def test_versions_of_a_parameter(self, ssm: Any, top: str) -> None:
+        """With labels, the oldest first."""
+        for value in (CANARY, f"{CANARY}-2"):
+            ssm.put_parameter(Name=top, Value=value, Type="String", Overwrite=True)
+        ssm.label_parameter_version(Name=top, ParameterVersion=1, Labels=["live", "good"])
+        done = run("history", *PS, top)
+
+        assert (done.returncode, done.stderr) == (0, b"")
+        rows = [line.split("\t") for line in done.stdout.decode().splitlines()]
+        assert [(version, labels) for version, _, labels in rows] == [
+            ("1", "live, good"),
+            ("2", ""),
+        ]
+        assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}Z", created) for _, created, _ in rows)
+        assert CANARY.encode() not in done.stdout
+
+    def test_versions_of_a_secret(
+        self, asm: Any, top: str, on_terminal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With stages. On a terminal versions are short and times relative."""
+        first = asm.create_secret(Name=top, SecretString=CANARY)["VersionId"]
+        second = asm.put_secret_value(SecretId=top, SecretString="fake")["VersionId"]
+        rows = json.loads(run("history", top, "--output", "json").stdout)
+        assert {row["version"]: row["labels"] for row in rows} == {
+            first: "AWSPREVIOUS", second: "AWSCURRENT",
+        }  # fmt: skip
+        monkeypatch.setenv("NO_COLOR", "1")
+        lines = on_terminal("stdout", "history", top).splitlines()
+        assert f"{second[:8]}  just now  AWSCURRENT" in lines
+
+    def test_a_missing_secret_has_none(self) -> None:
+        """Exit code 3."""
+        assert run("history", "none").returncode == 3
 
 
 class TestDiff:
@@ -224,6 +389,16 @@ class TestDiff:
         assert (rows["other"]["a"], rows["other"]["b"]) == (f'"{CANARY}"', '"fake-b"')
         assert (rows["only"]["a"], rows["only"]["b"]) == (f'"{CANARY}"', "")
         assert (rows["same"]["a"], rows["same"]["b"]) == ("", "")
+
+    def test_states_are_coloured_on_a_terminal(
+        self, seeded: str, on_terminal: Callable[..., str]
+    ) -> None:
+        """What is only in one, and what differs."""
+        shown = on_terminal("stdout", "diff", *PS, f"{seeded}/a", f"{seeded}/b", code=1)
+
+        for state, colour in (("only in a", 31), ("only in b", 32), ("different", 33)):
+            assert f"\033[{colour}m{state}\033[0m" in shown
+        assert "equal" in shown
 
     def test_equal_paths_are_exit_code_0(self, seeded: str) -> None:
         """All names and values are the same."""

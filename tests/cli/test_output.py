@@ -98,12 +98,16 @@ def hostile(scripted: Wire) -> Wire:
         ("diff /p /empty --show", 1, ESCAPED),
     ],
 )
+@pytest.mark.usefixtures("no_colour")
 def test_nothing_on_a_terminal_is_an_instruction_to_it(
-    hostile: Wire, on_terminal: Callable[..., str], command: str, code: int, words: str
+    hostile: Wire,
+    on_terminal: Callable[..., str],
+    command: str,
+    code: int,
+    words: str,
 ) -> None:
     """Control and bidirectional characters of names and values are escaped; JSON stays valid."""
     shown = on_terminal("stdout", *command.split(), *PS, code=code)
-    shown = shown.removeprefix("\033[1m").replace("\033[0m\n", "\n", 1)  # our bold header
 
     assert words in shown
     assert [c for c in shown if not c.isprintable() and c not in "\n\t"] == []
@@ -132,8 +136,8 @@ def test_output_to_a_pipe_is_not_modified(hostile: Wire, command: str) -> None:
     ("command", "code", "words"),
     [
         ("get /nope", 5, "/nope"),
-        (f"list --{HOSTILE}", 2, "No such option"),
-        (f"list a {HOSTILE}", 2, ESCAPED),
+        (f"list --{HOSTILE}", 2, "no such option"),
+        (f"list a {HOSTILE}", 2, ESCAPED.partition("\\u2028")[0]),
         (f"check ./{HOSTILE}", 2, "can't be read"),
         (f"exec --secret /x -- ./{HOSTILE}", 127, "can't run"),
     ],

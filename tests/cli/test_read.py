@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.command import PS, error_of, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from _support.wire import Wire
+
+    from s1crets.testing import LoopbackAws
 
 
 @pytest.mark.parametrize("text", ["fake text", "fäke ✓", "123456", '{"a": 1'])
@@ -58,6 +65,91 @@ def test_keys_select_an_item_of_the_json(asm: Any, top: str) -> None:
     missing = run("get", top, "nope")
     assert missing.returncode == 3
     assert "no key 'nope'" in error_of(missing)
+
+
+@pytest.mark.parametrize(
+    ("stored", "printed"),
+    [("fake", b"fake"), ("fake\n", b"fake\n"), ('{"a":1.0}', b'{"a":1.0}'), (b"\xff\n", b"\xff\n")],
+)
+def test_raw_adds_no_newline(
+    s1crets_aws: LoopbackAws, top: str, stored: str | bytes, printed: bytes
+) -> None:
+    """So `get --raw | put --raw -` copies a secret."""
+    s1crets_aws.seed({"aws.sm": {top: stored}})
+
+    assert run("get", top, "--raw").stdout == printed
+    run("put", f"{top}/copy", "--raw", "-", stdin=printed)
+    assert run("get", f"{top}/copy", "--raw").stdout == printed
+
+
+def test_raw_items(asm: Any, top: str) -> None:
+    """Text of an item without a newline; other items are JSON."""
+    asm.create_secret(Name=top, SecretString='{"a": "fake", "b": [1]}')
+
+    assert run("get", top, "a", "--raw").stdout == b"fake"
+    assert json.loads(run("get", top, "b", "--raw").stdout) == [1]
+
+
+def test_versions_stages_and_labels(asm: Any, ssm: Any, top: str) -> None:
+    """Options for Secrets Manager; part of the name in Parameter Store."""
+    first = asm.create_secret(Name=top, SecretString="fake-1")["VersionId"]
+    asm.put_secret_value(SecretId=top, SecretString='{"a": "fake-2"}')
+    for value in ("fake-1", "fake-2"):
+        ssm.put_parameter(Name=top, Value=value, Type="String", Overwrite=True)
+    ssm.label_parameter_version(Name=top, ParameterVersion=1, Labels=["good"])
+
+    assert run("get", top, "--version-id", first).stdout == b"fake-1\n"
+    assert run("get", top, "--stage", "AWSPREVIOUS").stdout == b"fake-1\n"
+    assert run("get", top, "a", "--stage", "AWSCURRENT").stdout == b"fake-2\n"
+    for suffix in (":1", ":good"):
+        assert run("get", *PS, top + suffix).stdout == b"fake-1\n"
+    missing = run("get", top, "--stage", "NOPE")
+    assert missing.returncode == 3
+
+
+def test_a_default_is_printed_if_there_is_no_such_secret(asm: Any, top: str) -> None:
+    """Or no such key; not after another error."""
+    asm.create_secret(Name=top, SecretString='{"a": "fake"}')
+
+    assert run("get", f"{top}/nope", "--default", "other").stdout == b"other\n"
+    assert run("get", top, "b", "--default", "").stdout == b"\n"
+    assert run("get", top, "a", "--default", "other").stdout == b"fake\n"
+    assert run("get", "a\nb", "--default", "other").returncode == 2
+
+
+def test_parameters_can_be_printed_encrypted(ssm: Any, top: str) -> None:
+    """Without the permission to decrypt them."""
+    ssm.put_parameter(Name=f"{top}/a", Value="fake", Type="SecureString")
+
+    for command in (("get", f"{top}/a"), ("get-by-path", top)):
+        printed = run(*command, *PS, "--no-decrypt").stdout
+        assert printed
+        assert b'"fake"' not in printed
+        assert printed != b"fake\n"
+    assert run("get", top, "--no-decrypt").returncode == 2
+
+
+def test_old_entries_of_a_cache_are_not_used(scripted: Wire, tmp_path: Path) -> None:
+    """Not even new ones with 0."""
+    scripted.answers["GetSecretValue"] = {"SecretString": "v"}
+    for age in ("1000", "1000", "0"):
+        run("get", "name", "--cache-dir", str(tmp_path / "cache"), "--max-age", age)
+
+    assert scripted.count("GetSecretValue") == 2
+
+
+def test_parts_of_a_path(ssm: Any, top: str) -> None:
+    """Relative names, one level, or the versions with a label."""
+    for name in ("a", "a", "b", "c/d"):
+        ssm.put_parameter(Name=f"{top}/{name}", Value=f"fake-{name}", Type="String", Overwrite=True)
+    ssm.label_parameter_version(Name=f"{top}/a", ParameterVersion=2, Labels=["good"])
+
+    def names(*options: str) -> list[str]:
+        return list(json.loads(run("get-by-path", *PS, top, *options).stdout))
+
+    assert names("--relative") == ["a", "b", "c/d"]
+    assert names("--relative", "--no-recursive") == ["a", "b"]
+    assert names("--label", "good") == [f"{top}/a"]
 
 
 def test_a_path_is_one_json_object(ssm: Any, asm: Any, top: str) -> None:

@@ -29,10 +29,11 @@ PAIRS = [
     (aws.AsyncSecretsManager, aws.SecretsManager),
 ]
 ONLY_ASYNC = {"aclose", "watch"}
-# for the facade, the integrations and subclasses
+# for the facade, the integrations, the test kit and subclasses
 INTERNAL = {
-    "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "get_by_path_local",
-    "get_local", "key_of", "open_cache", "read", "service", "spawn_with",
+    "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "forget_failures",
+    "get_by_path_local", "get_local", "key_of", "open_cache", "read", "registered_as", "service",
+    "spawn_with", "start_afresh",
 }  # fmt: skip
 ONLY_BLOCKING = {"close", "awaited"}
 
@@ -156,11 +157,11 @@ def test_a_blocking_call_on_the_portals_own_thread_is_refused(blocking_ps: Param
 
 def test_threads_that_start_the_portal_at_once() -> None:
     """Start one."""
-    from s1crets import _runtime, _sync
+    from s1crets import _fork, _sync
 
     portal = _sync._Portal()
     with ThreadPoolExecutor(3) as threads:
-        with _runtime.import_lock:  # which a start takes, so all of them are in it
+        with _fork.import_lock:  # which a start takes, so all of them are in it
             starting = [threads.submit(portal._running) for _ in range(3)]
             while portal._lock.acquire(blocking=False):
                 portal._lock.release()

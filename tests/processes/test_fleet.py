@@ -1,57 +1,59 @@
-"""Processes share a cache on a real Redis server: what one has fetched, the others need not."""
+"""Processes share a cache: what one has fetched, or is fetching, the others need not."""
 
 from __future__ import annotations
 
 import base64
 import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
+import pytest
 from _support.scripts import LIMIT, check, start
-from _support.wire import Wire, parameter
+from _support.wire import Asked, Wire, parameter
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
     from _support.servers import RedisServer
 
     from s1crets.testing import LoopbackAws
 
-NAMES = [f"/fleet/{i}" for i in range(100)]
+NAMES = [f"/fleet/{i}" for i in range(200)]
 KEY = base64.b64encode(b"k" * 32).decode()
 WORKER = """
 import asyncio, json, sys
-from aiocache import RedisCache
-import s1crets.cache.secret_cache, s1crets.cache.shared_tier
-from s1crets.cache.backends.aiocache_adapter import TimeBudget
+sys.modules.pop("redis", None)  # which other programs of the tests do without
 from s1crets.providers.aws import AsyncParameterStore
 
-# On a busy machine others may get no CPU for long: waits that end early are not what is tested.
-s1crets.cache.secret_cache._LOCK_WAIT = s1crets.cache.shared_tier._LOCK_TTL = TimeBudget.LIMIT = 50
-
-def cache(port):
-    return lambda: RedisCache(port=port)
-
 async def main():
-    backend = cache(int(sys.argv[1]))
-    plain = AsyncParameterStore(cache_args={"backend": backend})
-    sealed = AsyncParameterStore(cache_args={"backend": backend, "cache_key": sys.argv[2]})
-    async with plain, sealed:
-        while line := await asyncio.to_thread(sys.stdin.readline):
-            store, verb, *arguments = json.loads(line)
-            ps = {"plain": plain, "sealed": sealed}[store]
-            if verb == "gather":
-                found = await asyncio.gather(*map(ps.get, *arguments))
-            else:
-                found = await getattr(ps, verb)(*arguments)
-            print(json.dumps(found), flush=True)
+    stores = {}
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        args, verb, *arguments = json.loads(line)
+        store = AsyncParameterStore(cache_args=args, deadline=None)
+        ps = stores.setdefault(json.dumps(args), store)
+        if verb == "gather":
+            found = await asyncio.gather(*map(ps.get, *arguments))
+        else:
+            found = await getattr(ps, verb)(*arguments)
+        print(json.dumps(found), flush=True)
+    for ps in stores.values():
+        await ps.aclose()
 
 asyncio.run(main())
 """
 
 
 class Worker:
-    """A process with two stores, which makes the calls that it is sent."""
+    """A process that makes the calls it is sent, with a store of its own per `cache_args`."""
 
-    def __init__(self, redis: RedisServer) -> None:
-        self._process = start(WORKER, str(redis.port), KEY)
+    def __init__(self) -> None:
+        self._process = start(WORKER)
 
     def begin(self, *call: Any) -> None:
         assert self._process.stdin is not None
@@ -66,51 +68,116 @@ class Worker:
         self.begin(*call)
         return self.end()
 
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.communicate(timeout=LIMIT)
+
     def close(self) -> None:
         out, err = self._process.communicate(timeout=LIMIT)
         assert (self._process.returncode, out, err) == (0, "", "")
 
 
-def test_four_processes(s1crets_aws: LoopbackAws, redis: RedisServer) -> None:
-    """They want the same names at once, and each is requested once; an update is seen by all."""
-    s1crets_aws.seed({"aws.ps": {name: name for name in NAMES}})
-    workers = [Worker(redis) for _ in range(4)]
-    for store, verb in (("plain", "get_many"), ("sealed", "gather")):
-        asked_for_once(s1crets_aws, workers, store, verb)
-        seen_by_all(s1crets_aws, workers, store)
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    """Keep every core busy."""
+    loops = [
+        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+
+
+@pytest.fixture(params=["redis", "cluster", "disk"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
+    """Return `cache_args` of a place that processes share."""
+    if request.param == "disk":
+        folders = {"key_cache_dir": str(tmp_path / "k"), "path_cache_dir": str(tmp_path / "p")}
+        return {"cache_on_disk": True, "cache_key": KEY, **folders}
+    fixture = request.getfixturevalue("redis" if request.param == "redis" else "deployment_of")
+    url = fixture.url if request.param == "redis" else fixture(request.param).url
+    return {"backend": url, "cache_key": KEY, "namespace": uuid.uuid4().hex}
+
+
+@pytest.mark.parametrize("load", [nullcontext, busy_cores])
+def test_cold_processes_fetch_each_name_once(scripted: Wire, place: Any, load: Any) -> None:
+    """Or nearly: four that want the same 200 names at once request at most 220."""
+    scripted.answers = {
+        "GetParameter": lambda asked: parameter(asked.body["Name"], asked.body["Name"]),
+        "GetParameters": lambda asked: {
+            "Parameters": [{"Name": name, "Value": name} for name in asked.body["Names"]]
+        },
+    }
+    with load():
+        workers = [Worker() for _ in range(4)]
+        for verb in ("gather", "get_many"):
+            names = [f"/{verb}{name}" for name in NAMES]
+            before = len(scripted.asked)
+            for worker in workers:
+                worker.begin(place, verb, names)
+            for worker in workers:
+                found = worker.end()
+                assert (list(found.values()) if verb == "get_many" else found) == names
+            bodies = [asked.body for asked in scripted.asked[before:]]
+            requested = [
+                name
+                for body in bodies
+                for name in body.get("Names") or filter(None, [body.get("Name")])
+            ]
+
+            assert set(requested) == set(names)
+            assert len(requested) <= 220
+        for worker in workers:
+            worker.close()
+
+
+def test_an_update_is_seen_by_all(s1crets_aws: LoopbackAws, redis: RedisServer) -> None:
+    """At once; one process requests the new value for all."""
+    s1crets_aws.seed({"aws.ps": {"/p/a": "old", "/p/b": "other"}})
+    args = {"backend": redis.url, "cache_key": KEY}
+    workers = [Worker() for _ in range(3)]
     for worker in workers:
+        assert worker.do(args, "get", "/p/a") == "old"
+        assert worker.do(args, "get_by_path", "/p") == {"/p/a": "old", "/p/b": "other"}
+    workers[0].do(args, "update", "/p/a", "new")
+    before = len(s1crets_aws.requests)
+    for worker in reversed(workers):
+        assert worker.do(args, "get", "/p/a") == "new"
+        assert worker.do(args, "get_by_path", "/p") == {"/p/a": "new", "/p/b": "other"}
         worker.close()
 
-
-def asked_for_once(aws: LoopbackAws, workers: list[Worker], store: str, verb: str) -> None:
-    """Check that every name is requested once in all."""
-    before = len(aws.requests)
-    for worker in workers:
-        worker.begin(store, verb, NAMES)
-    for worker in workers:
-        found = worker.end()
-        assert (list(found.values()) if verb == "get_many" else found) == NAMES
-    names = [name for asked in aws.requests[before:] for name in asked.names]
-
-    assert sorted(names) == sorted(NAMES)
-
-
-def seen_by_all(aws: LoopbackAws, workers: list[Worker], store: str) -> None:
-    """Check that an update in a process is seen at once, and that one process requests it."""
-    aws.seed({"aws.ps": {"/p/a": "old", "/p/b": "other"}})
-    for worker in workers:
-        worker.do(store, "invalidate", "/p/a")
-    for worker in workers:
-        assert worker.do(store, "get", "/p/a") == "old"
-        assert worker.do(store, "get_by_path", "/p") == {"/p/a": "old", "/p/b": "other"}
-    workers[0].do(store, "update", "/p/a", "new")
-    before = len(aws.requests)
-    for worker in reversed(workers):
-        assert worker.do(store, "get", "/p/a") == "new"
-        assert worker.do(store, "get_by_path", "/p") == {"/p/a": "new", "/p/b": "other"}
-
-    operations = [asked.operation for asked in aws.requests[before:]]
+    operations = [asked.operation for asked in s1crets_aws.requests[before:]]
     assert operations == ["GetParameter", "GetParametersByPath"]
+
+
+def test_a_process_that_is_killed_leaves_no_lock_for_long(
+    scripted: Wire, redis: RedisServer
+) -> None:
+    """While it lives, others wait for what it fetches; then one of them fetches it."""
+    begun, goes = threading.Event(), threading.Event()
+
+    def answer(asked: Asked) -> Any:
+        if not begun.is_set():
+            begun.set()
+            goes.wait(LIMIT)
+        return parameter(asked.body["Name"], "v")
+
+    scripted.answers = {"GetParameter": answer}
+    args = {"backend": redis.url}
+    one, other = Worker(), Worker()
+    one.begin(args, "get", "/a")
+    begun.wait(LIMIT)
+    other.begin(args, "get", "/a")
+    one.kill()
+    assert other.end() == "v"
+    goes.set()
+    other.close()
+
+    assert scripted.count("GetParameter") == 2
 
 
 def test_children_have_connections_of_their_own(scripted: Wire, redis: RedisServer) -> None:

@@ -278,9 +278,9 @@ class TestSignals:
 def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     """The child's call works, as it has locks of its own; the parent goes on."""
     script = """
-    from s1crets import _runtime
+    from s1crets import _fork
     ps.get("/a")
-    locks = [one._lock for one in _runtime._forkables if hasattr(one, "_lock")]
+    locks = [one._lock for one in _fork._forkables if hasattr(one, "_lock")]
     assert len(locks) >= 3
     holding, go = threading.Event(), threading.Event()
     def hold():

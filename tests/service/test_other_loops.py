@@ -143,7 +143,7 @@ def test_a_fetch_on_a_stopped_loop_blocks_nobody(
         loop.create_task(one.get("/a"))
         loop.run_forever()
         scripted.answers["GetParameter"] = parameter("/a", "fake")
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", 9 * LIMIT)
+        monkeypatch.setattr(secret_cache, "_STOPPED", 9 * LIMIT)
         for provider in (one, other):
             assert asyncio.run(asyncio.wait_for(provider.get("/a"), LIMIT)) == "fake"
         answer.set()
@@ -185,10 +185,10 @@ async def test_a_lock_that_was_waited_for_in_vain_is_not_waited_for_again(
         await one.get("/warm")
         await other.get("/warm")
         assert await one._cache._keys.lock(A)
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", 0.01)
+        monkeypatch.setattr(secret_cache, "_STOPPED", 0.01)
         assert await other.get("/a") == "fake"
         await other.invalidate()
-        monkeypatch.setattr(secret_cache, "_LOCK_WAIT", 2 * LIMIT)
+        monkeypatch.setattr(secret_cache, "_STOPPED", 2 * LIMIT)
         assert await asyncio.wait_for(other.get("/a"), LIMIT) == "fake"
         await one._cache._keys.unlock(A)
 

@@ -1,4 +1,4 @@
-"""README's table of permissions: the actions of each row are sufficient and necessary."""
+"""The table of permissions: the actions of each row are sufficient and necessary."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from s1crets.testing.faults import actions
 if TYPE_CHECKING:
     from s1crets.testing import LoopbackAws
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs/reference/permissions.md").read_text()
 CELLS = {"Parameter Store": 1, "Secrets Manager": 2}
 SERVICES = {"Parameter Store": "ssm", "Secrets Manager": "secretsmanager"}
 CLASSES: dict[str, Any] = {
@@ -40,7 +40,7 @@ CALLS: dict[str, Any] = {
 
 def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
     """Return the actions that each method needs, and those that it uses if allowed, by store."""
-    table = README.partition("\n## Permissions\n")[2].partition("\n## ")[0]
+    table = PAGE.partition("\n## ")[0]
     found = {}
     for line in table.splitlines():
         cells = line.split("|")[1:-1]
@@ -128,8 +128,8 @@ async def test_optional_actions_are_used(
 
 
 def test_the_policy_has_the_actions_for_reading() -> None:
-    """README's policy has exactly the actions of the methods that read."""
-    policy = json.loads(re.findall(r"^```json\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)[0])
+    """The policy has exactly the actions of the methods that read."""
+    policy = json.loads(re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0])
     reading = {"get", "get_many", "get_by_path", "path_exists"}
     listed = {
         f"{SERVICES[store]}:{one}"

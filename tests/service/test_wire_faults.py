@@ -450,7 +450,6 @@ MATCHING: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 ]
 FOREIGN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("/a", {}, {"Name": "/other"}),
-    ("/a", {}, {"Name": "a"}),
     ("/a", {}, {"Name": "/a", "Selector": ":1"}),
     ("/a:1", {}, {"Name": "/a", "Selector": ":2", "Version": 1}),
     ("/a:1", {}, {"Name": "/other", "Selector": ":1", "Version": 1}),

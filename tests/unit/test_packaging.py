@@ -28,6 +28,7 @@ LOCKS = {  # each with its extras and groups
     "demo": (KIT, ["demo"]),
     "bench": (KIT, ["bench"]),
     "dev": (["all"], ["dev"]),
+    "docs": (["all"], ["docs"]),
 }
 PLATFORMS = [
     {
@@ -175,7 +176,7 @@ class TestLocks:
     def test_build_requirements_are_locked(self) -> None:
         """Nothing is built in isolation, where pip and build would install what is newest."""
         for platform in PLATFORMS:
-            for name in ("demo", "dev", "bench"):
+            for name in ("demo", "dev", "docs", "bench"):
                 versions = installed(locked(name), platform)
                 assert unmet(PYPROJECT["build-system"]["requires"], versions) == []
 
@@ -215,7 +216,7 @@ class TestMake:
             ("bench", ["bench"]),
             ("test", ["demo", "dev"]),
             ("check", ["demo", "dev"]),
-            ("docs", ["demo", "dev"]),
+            ("docs", ["docs"]),
             ("build", ["demo", "dev"]),
             ("lock", ["lock"]),
         ],

@@ -28,6 +28,7 @@ MODULES = [
 LAYERS = [
     ["s1crets.errors", "s1crets._version", "s1crets._aliases"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
+    ["s1crets._fork"],
     ["s1crets._json_source"],
     ["s1crets._runtime"],
     ["s1crets._per_loop", "s1crets._batcher"],

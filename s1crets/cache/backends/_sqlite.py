@@ -24,7 +24,8 @@ from typing import Any, TypeVar
 
 import diskcache
 
-from s1crets._runtime import hold_while_forking, new_lock, on_fork, run_in_thread
+from s1crets._fork import hold_while_forking, new_lock, on_fork
+from s1crets._runtime import run_in_thread
 from s1crets.errors import NotPrivateError
 
 A = TypeVar("A")
@@ -39,6 +40,7 @@ _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader wait
 _TRIES = 3  # times that, for a writer
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
 _REMEMBERED = 1000  # results per thread
+_PULSE, _PULSES = 8, 1024  # bytes of the pulse of a fetch lock; their number: several share one
 _CHUNK = 50  # keys per SELECT: a longer statement takes longer to compile than it saves
 _VALUE = f"(SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {_RAW})"  # noqa: S608
 _SETTINGS = {
@@ -374,7 +376,8 @@ class _ReadOnly:
 class FetchLocks:
     """Single flight across processes: to fetch an entry of a shared folder is to lock a byte.
 
-    The kernel frees the locks of a process that dies, so there is nothing to clean up. Where file
+    The kernel frees the locks of a process that dies, so there is nothing to clean up. One that is
+    stopped keeps them, so whoever has a lock writes a random pulse from time to time. Where file
     locks do not work, two processes fetch the same entry, and nothing else is lost.
     """
 
@@ -409,6 +412,18 @@ class FetchLocks:
                 pass  # no locks in this file system
             self._held.setdefault(_get_running_loop(), set()).add(slot)
             return True
+
+    def renew(self, key: str) -> None:
+        """Write another pulse for `key`, which this process has locked."""
+        with contextlib.suppress(OSError):  # the disk is full
+            os.pwrite(self._file, os.urandom(_PULSE), _place(key))
+
+    def pulse(self, key: str) -> str | None:
+        """Return the last pulse of `key`, or None if it is not locked."""
+        if self.acquire(key):
+            self.release(key)
+            return None
+        return os.pread(self._file, _PULSE, _place(key)).hex()
 
     def release(self, key: str) -> None:
         """Unlock `key`, if the running event loop has locked it."""
@@ -445,6 +460,10 @@ def fetch_locks(folder: Path) -> FetchLocks:
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
+
+
+def _place(key: str) -> int:
+    return _slot(key) % _PULSES * _PULSE
 
 
 def _slot(key: str) -> int:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import sys
 import time
 import weakref
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from aiocache.backends.memory import SimpleMemoryBackend
 from aiocache.base import BaseCache
@@ -22,7 +24,7 @@ from aiocache.base import BaseCache
 from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._per_loop import LoopLocal, PerLoop
 from s1crets._runtime import run_in_thread
-from s1crets.cache.backends.base import KernelLocks, SyncReadable
+from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, pausing
 from s1crets.errors import NotPrivateError
 
 R = TypeVar("R")
@@ -35,44 +37,115 @@ _CALLS = 8  # calls at a time: more would wait for the CPU, or for the pool of c
 _CLOSING = 1.0  # seconds that connections may take to close
 
 
+class _Operation:
+    """An operation under way: when it began, and how many ticks it may last."""
+
+    __slots__ = ("_before", "_budget", "_opening", "_paused", "began", "limit", "ticks")
+
+    def __init__(self, budget: TimeBudget, limit: asyncio.Timeout, ticks: int) -> None:
+        self._budget, self.limit, self.ticks = budget, limit, ticks
+        self.began = budget.now()
+        self._opening = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Count no time, but only so long: connections are opened for the operation."""
+        if not self._opening:
+            self._paused, self._before = self._budget.now(), self.ticks
+            self.ticks = self._budget.ticks(TimeBudget.OPENING)
+        self._opening += 1
+        try:
+            yield
+        finally:
+            self._opening -= 1
+            if not self._opening:
+                self.began += self._budget.now() - self._paused
+                self.ticks = self._before
+
+
 class TimeBudget:
-    """A time limit for one operation, and for several slow operations in a row.
+    """A time limit for each operation on an event loop, and for several slow ones in a row.
 
     A public call takes several operations. The time of slow ones is subtracted from one budget,
     which recovers with time; when it is used up the backend counts as failed.
+
+    A process that gets no CPU reads answers late, which does not make the backend slow. So time
+    counts as far as the loop could have noticed an answer: neither while it was late, nor while it
+    worked itself. While operations are under way the loop ticks; one that lasts for too many ticks
+    is cancelled.
     """
 
     LIMIT = 1.0  # seconds
+    OPENING = 3.0  # seconds that it may take to open connections
     _QUICK = 0.1  # seconds that an operation may take without being slow
+    _TICK = 0.01  # seconds: the smaller, the less counts of the time in which others have the CPU
 
     def __init__(self, timer: Callable[[], float]) -> None:
         self._timer = timer
         self._left, self._updated = self.LIMIT, float("-inf")
         self._slow_until = float("-inf")
+        self._under_way: set[_Operation] = set()
+        self._is_ticking = False
+        self._due = self._worked = self._uncounted = 0.0
 
-    def left(self) -> float:
-        """Return the seconds that the next operation may take."""
-        now = self._timer()
+    def now(self) -> float:
+        """Return seconds that count."""
+        return self._timer() - self._uncounted - self._lost()
+
+    def _lost(self) -> float:
+        """Return the seconds since the last tick that do not count."""
+        late = asyncio.get_running_loop().time() - self._due
+        return max(late, time.thread_time() - self._worked)
+
+    def ticks(self, seconds: float) -> int:
+        """Return the number of ticks in so many seconds."""
+        return max(1, math.ceil(seconds / self._TICK))
+
+    def begin(self, limit: asyncio.Timeout) -> _Operation:
+        """Limit an operation that begins now."""
+        if not self._is_ticking:
+            self._tick_later()
+        operation = _Operation(self, limit, self.ticks(self._left_now()))
+        self._under_way.add(operation)
+        return operation
+
+    def end(self, operation: _Operation) -> bool:
+        """Subtract the time of an operation, if it was slow; return whether there is some left."""
+        self._under_way.discard(operation)
+        now = self.now()
+        if now - operation.began > self._QUICK:
+            # The time that several callers waited at once is counted once.
+            since = max(operation.began, self._slow_until)
+            self._left = self._left_now() - max(now - since, 0)
+            self._slow_until = now
+        return self._left > 0
+
+    def _left_now(self) -> float:
+        now = self.now()
         left = self._left + (now - self._updated) * self.LIMIT / _REST
         self._left, self._updated = min(self.LIMIT, left), now
         return self._left
 
-    def spend(self, began: float, busy: float) -> bool:
-        """Subtract the time of an operation, without the `busy` seconds that this thread worked.
-
-        Returns whether there is some left.
-        """
-        now = self._timer()
-        if now - began - busy > self._QUICK:
-            # The time that several callers waited at once is counted once.
-            since = max(began + busy, self._slow_until)
-            self._left = self.left() - max(now - since, 0)
-            self._slow_until = now
-        return self._left > 0
-
     def reset(self) -> None:
         """Forget the slow operations."""
         self._left = self.LIMIT
+
+    def _tick_later(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._is_ticking, self._worked = True, time.thread_time()
+        self._due = loop.time() + self._TICK
+        loop.call_at(self._due, self._tick)
+
+    def _tick(self) -> None:
+        self._uncounted += self._lost()
+        self._is_ticking = False
+        if not self._under_way:
+            return
+        self._tick_later()
+        for operation in list(self._under_way):
+            operation.ticks -= 1
+            if not operation.ticks:
+                operation.limit.reschedule(0)
 
 
 class AiocacheBackend:
@@ -104,15 +177,17 @@ class AiocacheBackend:
             None if isinstance(cache, BaseCache) else PerLoop(partial(_lifetime, cache))
         )
         self._locks = cache if isinstance(cache, KernelLocks) else None
+        self._explain = cache.explain if isinstance(cache, CacheFactory) else None
         self._is_bound = not isinstance(cache, (SyncReadable, SimpleMemoryBackend))
         self._loop: weakref.ref[asyncio.AbstractEventLoop] | None = None
-        self._slots = LoopLocal(partial(asyncio.Semaphore, _CALLS))
+        calls = cache.calls if isinstance(cache, CacheFactory) else _CALLS
+        self._slots = LoopLocal(partial(asyncio.Semaphore, calls))
+        self._budgets = LoopLocal(partial(TimeBudget, timer))
         self._warned = warned
         self._timer = timer
         self._reads = CircuitBreaker(_REST, timer)
         self._writes = CircuitBreaker(_REST, timer)
         self._deletes = CircuitBreaker(_REST, timer)  # a full backend still deletes
-        self._budget = None if self.sync is not None else TimeBudget(timer)
 
     @property
     def is_available(self) -> bool:
@@ -153,11 +228,12 @@ class AiocacheBackend:
             texts.append(text or None)
         return texts
 
-    async def set_many(self, texts: Mapping[str, str], ttl: float) -> bool:
-        """Store texts; return whether that succeeded."""
+    async def set_many(self, texts: Mapping[str, str], ttl: float, *, urgent: bool = False) -> bool:
+        """Store texts, if it is urgent also after a failure; return whether that succeeded."""
+        breaker = CircuitBreaker(0, self._timer) if urgent else self._writes
         return all(
             [
-                await self._call(self._writes, "multi_set", chunk, ttl=_whole(ttl))
+                await self._call(breaker, "multi_set", chunk, ttl=_whole(ttl))
                 for chunk in _chunks(list(texts.items()))
             ]
         )
@@ -179,18 +255,43 @@ class AiocacheBackend:
         if self.sync is not None:
             await self._guarded(self._writes, self.sync.purge(prefix))
 
-    async def lock_many(self, keys: Sequence[str], ttl: float) -> dict[str, bool | None]:
-        """Take fetch locks: False if another process has one, None if that is unknown."""
+    async def lock_many(
+        self, keys: Sequence[str], holder: str, ttl: float
+    ) -> dict[str, bool | None]:
+        """Take fetch locks: False if another process has it, None if that is unknown."""
         if self._locks is not None:
             return {key: self._guarded_sync(self._locks.acquire_lock, key) for key in keys}
-        return await self.add_many(dict.fromkeys(keys, "1"), ttl)
+        return await self.add_many(dict.fromkeys(keys, holder), ttl)
 
-    async def unlock_many(self, keys: Sequence[str]) -> None:
-        """Release fetch locks."""
-        if self._locks is None:
-            await self.delete_many(keys)
-            return
-        for key in keys:
+    async def lock_pulses(self, keys: Sequence[str]) -> dict[str, str | None]:
+        """Return what changes when a lock's holder renews it; None if it is free, or unknown."""
+        if self._locks is not None:
+            return {key: self._guarded_sync(self._locks.lock_pulse, key) for key in keys}
+        return dict(zip(keys, await self.get_many(keys) or [None] * len(keys), strict=True))
+
+    async def renew_locks(self, keys: Sequence[str], holder: str, ttl: float) -> None:
+        """Renew the fetch locks that the holder still has."""
+        if self._locks is not None:
+            for key in keys:
+                self._guarded_sync(self._locks.renew_lock, key)
+        elif own := await self._locks_of(holder, keys):
+            await self.set_many(dict.fromkeys(own, holder + os.urandom(4).hex()), ttl)
+
+    async def unlock_many(self, keys: Sequence[str], holder: str) -> None:
+        """Release the fetch locks that the holder still has."""
+        if self._locks is not None:
+            for key in keys:
+                self.abandon_lock(key)
+        else:
+            await self.delete_many(await self._locks_of(holder, keys))
+
+    async def _locks_of(self, holder: str, keys: Sequence[str]) -> list[str]:
+        pulses = await self.lock_pulses(keys)
+        return [key for key, pulse in pulses.items() if pulse and pulse.startswith(holder)]
+
+    def abandon_lock(self, key: str) -> None:
+        """Release a fetch lock at once if it does not expire."""
+        if self._locks is not None:
             self._guarded_sync(self._locks.release_lock, key)
 
     async def aclose(self) -> None:
@@ -211,8 +312,10 @@ class AiocacheBackend:
                 cache := await self._cache_here()
             ) is None:
                 return None
+            if (cache.timeout or 0) > TimeBudget.LIMIT:
+                kwargs["timeout"] = 0  # or a process that gets no CPU looks like a slow backend
             if verb == "_add":
-                return await self._guarded(breaker, _add(cache, *args))
+                return await self._guarded(breaker, _add(cache, *args, **kwargs))
             return await self._guarded(breaker, getattr(cache, verb)(*args, **kwargs))
 
     async def _cache_here(self) -> Any:
@@ -230,22 +333,35 @@ class AiocacheBackend:
         return self._cache
 
     async def _guarded(self, breaker: CircuitBreaker, work: Awaitable[R]) -> R | None:
-        began, busy = self._timer(), time.thread_time()
+        """Return the result of `work`, or None if it fails or takes too long."""
         try:
-            async with asyncio.timeout(self._budget.left() if self._budget else None):
-                result = await work
+            if self.sync is not None:
+                return await work
+            result, is_left = await self._limited(work)
         except NotPrivateError:
             raise
         except ValueError as error:
-            self._warn(type(error).__name__)  # an unreadable row says nothing about other rows
+            self._warn(self._described(error))  # an unreadable row says nothing about other rows
         except Exception as error:  # noqa: BLE001  # the cache is optional
             # Slow writes mean slow reads: one call must not wait for a budget of each.
             self._failed(self._reads if isinstance(error, TimeoutError) else breaker, error)
         else:
-            if self._budget and not self._budget.spend(began, time.thread_time() - busy):
+            if not is_left:
                 self._failed(self._reads, TimeoutError("too slow"))
             return result
         return None
+
+    async def _limited(self, work: Awaitable[R]) -> tuple[R, bool]:
+        """Return the result of `work`, and whether there is time left for more."""
+        budget = self._budgets.get(asyncio.get_running_loop()) or self._budgets.here()
+        async with asyncio.timeout(None) as limit:
+            operation = budget.begin(limit)
+            pausing.set(operation.paused)
+            try:
+                result = await work
+            finally:
+                is_left = budget.end(operation)
+        return result, is_left
 
     def _guarded_sync(self, function: Callable[..., R], *args: Any) -> R | None:
         if not self.is_available:
@@ -263,11 +379,16 @@ class AiocacheBackend:
         if breaker is self._reads or isinstance(error, TimeoutError):
             self._writes.failed()  # storing what can't be read again is useless
             self._deletes.failed()
-        if self._budget:
-            self._budget.reset()
+        for budget in self._budgets.values():
+            budget.reset()
+        self._warn(self._described(error))
+
+    def _described(self, error: Exception) -> str:
         # Messages about files contain no secrets; those of other caches might.
-        words = "" if self.sync is None else f": {error}"
-        self._warn(f"{type(error).__name__}{words}")
+        words = str(error) if self.sync is not None else ""
+        if self._explain:
+            words = self._explain(error)
+        return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
     def _warn(self, problem: str) -> None:
         if not self._warned:
@@ -280,9 +401,9 @@ def _whole(ttl: float) -> int | None:
     return None if ttl == math.inf else math.ceil(ttl)
 
 
-async def _add(cache: Any, key: str, text: str, ttl: int | None) -> bool | None:
+async def _add(cache: Any, key: str, text: str, ttl: int | None, **options: Any) -> bool | None:
     try:
-        await cache.add(key, text, ttl=ttl)
+        await cache.add(key, text, ttl=ttl, **options)
     except ValueError:  # aiocache's error for a key that exists
         return False
     except NotImplementedError:
@@ -308,20 +429,11 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
 
 
 def _create(factory: Callable[[], BaseCache]) -> BaseCache:
-    """Create a cache. Blocks: redis-py reads its own version from files for each connection."""
+    """Create a cache. Blocks."""
     made: object = factory()
     if not isinstance(made, BaseCache):
         raise TypeError("the function must return an aiocache cache")
-    cache = cast("Any", made)
-    if _is_redis(cache):
-        from redis.asyncio.retry import Retry
-        from redis.backoff import NoBackoff
-
-        options = cache.client.connection_pool.connection_kwargs
-        options.setdefault("retry", Retry(NoBackoff(), 1))  # a server closes idle connections
-        about = getattr(cache.client.connection_pool.make_connection(), "driver_info", None)
-        options.update({} if about is None else {"driver_info": about})
-    return cache
+    return made
 
 
 async def _close(cache: Any) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
 from aiocache.base import BaseCache
@@ -12,6 +13,11 @@ from aiocache.base import BaseCache
 R = TypeVar("R")
 
 INFINITY = float("inf")
+
+pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
+    "pausing", default=nullcontext
+)
+"""What stops the clock of the running operation while a connection is opened for it."""
 
 
 class SyncReadable(ABC):
@@ -42,8 +48,40 @@ class KernelLocks(ABC):
         """Lock `key` for this process unless another has; return whether it did. Never waits."""
 
     @abstractmethod
+    def renew_lock(self, key: str) -> None:
+        """Change the pulse of `key`, which this process has locked."""
+
+    @abstractmethod
+    def lock_pulse(self, key: str) -> str | None:
+        """Return what changes as long as the holder of `key` works; None if it is not locked."""
+
+    @abstractmethod
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""
+
+
+class OversizedError(ValueError):
+    """A row is longer than any that is read or stored here."""
+
+
+class CacheFactory(ABC):
+    """A function that returns an aiocache cache for one event loop, and knows its errors.
+
+    Attributes:
+        title: the cache's name in warnings.
+        calls: operations at a time, per loop. The others wait before their time counts.
+    """
+
+    title: str
+    calls: int = 8
+
+    @abstractmethod
+    def __call__(self) -> BaseCache:
+        """Return a new cache. May block."""
+
+    @abstractmethod
+    def explain(self, error: BaseException) -> str:
+        """Return what an error of the cache means, without a secret; "" if that is unknown."""
 
 
 class Storage(Protocol):

@@ -73,7 +73,7 @@ class DiskCache(StorageCache, KernelLocks):
         **options: Any,
     ) -> None:
         super().__init__(serializer=serializer or StringSerializer(), timeout=timeout, **options)
-        self.folder = Path(folder)
+        self.folder = Path(folder).absolute()  # the same one after `os.chdir`
         self.size = size
         # The first and the last key with the prefix; without a prefix, there is no such key.
         self._unbounded = (
@@ -107,6 +107,16 @@ class DiskCache(StorageCache, KernelLocks):
         """Lock `key` unless another has. Nothing is locked, and it is True, before the opening."""
         locks = self._database.locks
         return locks is None or locks.acquire(key)
+
+    def renew_lock(self, key: str) -> None:
+        """Change the pulse of `key`, which this process has locked."""
+        if self._database.locks is not None:
+            self._database.locks.renew(key)
+
+    def lock_pulse(self, key: str) -> str | None:
+        """Return the pulse of `key`; None if it is not locked."""
+        locks = self._database.locks
+        return None if locks is None else locks.pulse(key)
 
     def release_lock(self, key: str) -> None:
         """Unlock `key`."""

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from aiocache.serializers import NullSerializer
 
-from s1crets._runtime import new_lock, on_fork
+from s1crets._fork import new_lock, on_fork
 from s1crets.cache.backends.base import INFINITY, Storage, StorageCache
 
 _R = TypeVar("_R")

@@ -15,7 +15,7 @@ from contextlib import ExitStack, closing, contextmanager
 from traceback import walk_tb
 from typing import Any
 
-from s1crets._runtime import import_lock
+from s1crets._fork import import_lock
 from s1crets.errors import AccessDeniedError, ConfigurationError, CredentialsError, S1cretsError
 from s1crets.providers.aws._errors import CODES, Unresolved
 from s1crets.providers.aws._session import shared_loader

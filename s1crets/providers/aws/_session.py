@@ -15,7 +15,8 @@ from typing import Any
 
 import anyio
 
-from s1crets._runtime import import_lock, run_in_thread
+from s1crets._fork import import_lock
+from s1crets._runtime import run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._retry import RateLimiter

@@ -277,7 +277,16 @@ def _metadata(secret: Mapping[str, Any]) -> SecretMetadata:
     current = [version for version, labels in stages.items() if "AWSCURRENT" in labels]
     changed = secret.get("LastChangedDate") or secret.get("CreatedDate")
     changed = changed if isinstance(changed, datetime) else None
-    return SecretMetadata(secret["Name"], "secret", "".join(current[:1]), changed)
+    accessed = secret.get("LastAccessedDate")
+    return SecretMetadata(
+        secret["Name"],
+        "secret",
+        "".join(current[:1]),
+        changed,
+        kms_key=str(secret.get("KmsKeyId") or ""),
+        accessed=accessed if isinstance(accessed, datetime) else None,
+        description=str(secret.get("Description") or ""),
+    )
 
 
 def _version(listed: Mapping[str, Any]) -> SecretVersion:

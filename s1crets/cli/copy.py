@@ -1,0 +1,106 @@
+"""copy: secrets to another path, service, region or account."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import click
+
+from s1crets._redaction import redact
+from s1crets.cli._options import another_provider, complete_provider, not_empty, provider_command
+from s1crets.cli._output import report
+from s1crets.cli._reader import relative_name
+from s1crets.cli._store_all import store_all
+from s1crets.errors import AccessDeniedError, InvalidNameError
+
+_TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
+
+_option = functools.partial(click.option, callback=not_empty)
+
+
+@provider_command("get_many", has_output=True)
+@click.argument("source", metavar="A")
+@click.argument("target", metavar="B")
+@_option("--to-provider", shell_complete=complete_provider, help="The provider of B; default: A's.")
+@_option("--to-region", help="The region of B; default: A's.")
+@_option("--to-profile", help="The profile for B; default: A's, and its role.")
+@click.option("--overwrite", is_flag=True, help="Replace other values of existing secrets.")
+@click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+def copy(
+    provider: Any,
+    source: str,
+    target: str,
+    *,
+    output: str | None,
+    to_provider: str | None,
+    to_region: str | None,
+    to_profile: str | None,
+    overwrite: bool,
+    dry_run: bool,
+) -> None:
+    """Copy the secret A, or all secrets under A, to B.
+
+    Names keep their part after A. Values are stored exactly as they are; existing secrets are left
+    alone unless --overwrite is given. A new parameter gets the type and the description of the
+    original parameter, and the default encryption key of its account. Names are printed, values
+    never.
+
+    \b
+    Examples:
+      s1crets copy --dry-run -p aws.ps /prod/db /copy/db
+      s1crets copy -p aws.ps /prod/db prod-copy --to-provider aws.sm
+      s1crets copy prod/token prod/token --to-region eu-south-1
+    """
+    values = _values(provider, source)
+    names = {name: _renamed(name, source, target) for name in sorted(values)}
+    wanted = {new: redact(values[name]) for name, new in names.items()}
+    changes = {"provider": to_provider, "region": to_region, "profile": to_profile}
+    with another_provider("create", "update", **changes) as other:
+        own = _settings(provider, other, source)
+        store_all(
+            other,
+            wanted,
+            label="copy",
+            output=output,
+            dry_run=dry_run,
+            overwrite=overwrite,
+            settings={names[name]: settings for name, settings in own.items() if name in names},
+        )
+
+
+def _values(provider: Any, source: str) -> Mapping[str, Any]:
+    """Return the secrets under a path, or the secret of this name."""
+    found: dict[str, Any] = {}
+    with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
+        found = provider.get_by_path(source, cached=False, raw=True)
+    return found or provider.get_many([source], cached=False, raw=True)
+
+
+def _renamed(name: str, source: str, target: str) -> str:
+    own = relative_name(name, source)
+    return f"{target.rstrip('/')}/{own}" if own else target
+
+
+def _settings(provider: Any, other: Any, source: str) -> dict[str, dict[str, str]]:
+    """Return what else is copied, by name: what describes a secret here, and can be set there."""
+    accepted = inspect.signature(other.create).parameters
+    if "description" not in accepted:
+        return {}
+    try:
+        described = provider.describe(source)
+    except AccessDeniedError as error:
+        report(f"types and descriptions are not copied: {error}")
+        return {}
+    own = {one.name: {"type": one.type, "description": one.description} for one in described}
+    return {
+        name: {
+            setting: text
+            for setting, text in settings.items()
+            if text and setting in accepted and (setting != "type" or text in _TYPES)
+        }
+        for name, settings in own.items()
+    }

@@ -1,0 +1,71 @@
+"""The pages: every internal link and image leads somewhere, and every page is reached."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from _support.documents import DOCS, ROOT, pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SITE = [page for page in pages() if DOCS in page.parents]
+REPOSITORY = "https://github.com/s1crets/s1crets/blob/main/"
+
+
+def prose(page: Path) -> str:
+    """Return a page without its blocks of code."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", "", text)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as MyST makes them."""
+    headings = re.findall(r"^#{1,3} (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+
+
+def broken(page: Path, text: str) -> list[str]:
+    """Return the targets of a page's links and images that do not exist."""
+    found = []
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = target.partition("#")
+        if path.startswith(REPOSITORY):
+            file = ROOT / path.removeprefix(REPOSITORY)
+        elif "://" in path:
+            continue
+        else:
+            file = (page.parent / path).resolve() if path else page
+        if not file.is_file() or (anchor and anchor not in anchors(file)):
+            found.append(target)
+    return found
+
+
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
+def test_links_and_images_lead_somewhere(page: Path) -> None:
+    """To a page, a heading, an image, or a file of the repository."""
+    assert broken(page, prose(page)) == []
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    """Once."""
+    listed = []
+    for page in SITE:
+        for tree in re.findall(
+            r"^```\{toctree\}\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+        ):
+            names = [line for line in tree.splitlines() if line and not line.startswith(":")]
+            listed += [(page.parent / f"{name}.md").resolve() for name in names]
+
+    assert sorted(listed) == sorted(page for page in SITE if page != DOCS / "index.md")
+
+
+def test_what_is_wrong_is_found() -> None:
+    """The checks of this file can fail."""
+    page = DOCS / "index.md"
+    text = "[a](tutorial.md#install) [b](tutorial.md#no) ![c](no.svg) [d](https://e.org/x)"
+
+    assert broken(page, text) == ["tutorial.md#no", "no.svg"]
+    assert broken(page, f"[a]({REPOSITORY}no.md)") == [f"{REPOSITORY}no.md"]
