@@ -165,7 +165,7 @@ def _is_foreign(handler: Any) -> bool:
 
 
 def install(client: Any, attempts: Attempts, *, session: Any) -> None:
-    """Let a client's reads take the express path, if the environment has S1CRETS_EXPRESS=1.
+    """Let a client's reads take the express path, unless the environment has S1CRETS_EXPRESS=0.
 
     A `session` of the caller's may have any hooks, so its clients do not.
     """
@@ -174,7 +174,7 @@ def install(client: Any, attempts: Attempts, *, session: Any) -> None:
     meta = client.meta
     if (
         session is None
-        and os.environ.get("S1CRETS_EXPRESS") == "1"
+        and os.environ.get("S1CRETS_EXPRESS") != "0"
         and meta.service_model.resolved_protocol == "json"
         and meta.config.signature_version == "v4"
         and not meta.config.auth_scheme_preference
