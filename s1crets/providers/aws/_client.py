@@ -28,6 +28,7 @@ from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import start_daemon
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
+from s1crets.providers.aws import _express
 from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import (
     RejectedResponse,
@@ -255,7 +256,9 @@ async def _created(
         client = await stack.enter_async_context(
             signing.create_client(spec.service.name, region_name=region, config=_config(spec))
         )
-    return client, govern(client, spec, credentials)
+    attempts = govern(client, spec, credentials)
+    _express.install(client, attempts, session=spec.session)
+    return client, attempts
 
 
 def _config(spec: ClientSpec) -> Any:
