@@ -48,7 +48,7 @@ def on_disk(path: Path) -> dict[str, Any]:
     return {"cache_on_disk": True, "cache_key": b"k" * 32, **folders}
 
 
-@pytest.mark.parametrize(("place", "most"), [("memory", 13), ("disk", 16), ("redis", 15)])
+@pytest.mark.parametrize(("place", "most"), [("memory", 12), ("disk", 15), ("redis", 15)])
 async def test_a_miss_passes_through_few_files(
     scripted: Wire, tmp_path: Path, place: str, most: int
 ) -> None:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from s1crets.cache.single_flight import SingleFlight
+from s1crets._coalescing import SingleFlight
 from s1crets.errors import S1cretsError, UnavailableError
 
 

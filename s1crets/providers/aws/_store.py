@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
-from s1crets._batcher import Batcher
+from s1crets._coalescing import Batcher
 from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
