@@ -159,11 +159,13 @@ class Clients:
                     ours = translation(request, theirs)
                 raise ours
 
-        with quiet():
-            try:
-                return await run()
-            except BaseException as error:  # noqa: BLE001  # its frames contain values
-                raise strip_traceback(error) from error.__cause__
+        token = _is_ours.set(True)  # as `quiet` does
+        try:
+            return await run()
+        except BaseException as error:  # noqa: BLE001  # its frames contain values
+            raise strip_traceback(error) from error.__cause__
+        finally:
+            _is_ours.reset(token)
 
     def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
         """Return the error for a name that AWS refused in a batch."""

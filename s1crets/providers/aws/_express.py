@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Mapping
+from functools import lru_cache
 from http import HTTPStatus
 from inspect import signature
 from types import FunctionType
@@ -67,6 +68,9 @@ class _Signer:
         # It parses the URL, unless there is the header.
         self._host = auth.headers_to_sign(request)["host"]
         auth.headers_to_sign = self._once  # it is called twice
+        # The keys derived from the secret key change daily; the signature is the one in hex.
+        sign, derive = auth._sign, lru_cache(maxsize=8)(auth._sign)  # noqa: SLF001
+        auth._sign = lambda *args, **hex_: (sign if hex_ else derive)(*args, **hex_)  # noqa: SLF001
 
     def sign(self, request: Any) -> None:
         request.headers["host"] = self._host

@@ -73,6 +73,15 @@ def checked_name(name: Any) -> str:
     return str(name)
 
 
+def was_requested(
+    found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
+) -> bool:
+    """Return whether a secret in the response to a batch is for one of the `names`."""
+    own = found.get("Name")
+    likely = (own, *names) if own in names else names  # mostly the first one decides
+    return any(is_for(found, name) for name in likely)
+
+
 class AwsStore(ABC):
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers."""
 
