@@ -11,6 +11,7 @@ from _support.clients import credentials_of, opened
 from _support.wire import HANG_UP, Asked, Reply, Wire, parameter, refusal
 from aiobotocore.endpoint import AioEndpoint
 from aiobotocore.session import AioSession
+from botocore.auth import AUTH_TYPE_MAPS, SigV4Auth
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
@@ -186,6 +187,15 @@ class TestSteppingAside:
     async def test_auth_schemes(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A preferred one may be another than SigV4."""
         monkeypatch.setenv("AWS_AUTH_SCHEME_PREFERENCE", "sigv4,httpBearerAuth")
+        await self.check(aside=True)
+
+    async def test_signers(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Somebody may have registered another one for SigV4."""
+
+        class Signer(SigV4Auth):  # type: ignore[misc]  # botocore has no types
+            pass
+
+        monkeypatch.setitem(AUTH_TYPE_MAPS, "v4", Signer)
         await self.check(aside=True)
 
     async def test_tracers(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -45,6 +45,7 @@ _KNOWN = (
     "botocore.useragent",
     "s1crets.",
 )
+_SIGNERS = ("botocore.auth", "botocore.crt.auth")  # the same algorithm in Python and in C
 
 
 class _Request:
@@ -88,6 +89,7 @@ class _Express:
 
     def __init__(self, client: Any, attempts: Attempts) -> None:
         from aiobotocore.parsers import create_parser
+        from botocore.auth import SigV4Auth
         from botocore.handlers import add_retry_headers
         from multidict import CIMultiDict
 
@@ -96,7 +98,7 @@ class _Express:
         self._service = client.meta.service_model.service_id.hyphenize()
         self._attempts = attempts
         self._new_headers, self._add_retry_headers = CIMultiDict, add_retry_headers
-        self._parser = create_parser("json")
+        self._parser, self._auth = create_parser("json"), SigV4Auth
         self._signer: Any = None, None  # what it signs with, and itself
         self._foreign: dict[str, list[Any]] = {}  # handlers, by operation
         self._registry: Any = None  # an object that the emitter replaces with each registration
@@ -111,9 +113,12 @@ class _Express:
         context["retries"] = {"attempt": 1, "invocation-id": str(uuid.uuid4())}
         request = _Request(params, self._new_headers(params["headers"]), context)
         await self._attempts.before_signing(request, operation)
-        outcome: Any = None
         try:
             await self._sign(request, request_signer)
+        except Exception:  # noqa: BLE001  # nothing was sent: botocore fails in the same way
+            return None
+        outcome: Any = None
+        try:
             self._add_retry_headers(request)
             self._attempts.before_send(request, event_name)
             outcome = await self._endpoint.http_session.send(request)
@@ -146,8 +151,8 @@ class _Express:
         wanted = signing["request_credentials"], name, region, request.url
         present, signer = self._signer
         if present != wanted:
-            auth = await botocores.get_auth_instance(name, region, "v4", wanted[0])
-            signer = _Signer(auth, request)
+            frozen = await wanted[0].get_frozen_credentials()
+            signer = _Signer(self._auth(frozen, name, region), request)
             self._signer = wanted, signer
         signer.sign(request)
 
@@ -173,6 +178,7 @@ def install(client: Any, attempts: Attempts, *, session: Any) -> None:
 
     A `session` of the caller's may have any hooks, so its clients do not.
     """
+    from botocore.auth import AUTH_TYPE_MAPS
     from botocore.awsrequest import AWSPreparedRequest
 
     meta = client.meta
@@ -181,6 +187,7 @@ def install(client: Any, attempts: Attempts, *, session: Any) -> None:
         and os.environ.get("S1CRETS_EXPRESS") != "0"
         and meta.service_model.resolved_protocol == "json"
         and meta.config.signature_version == "v4"
+        and AUTH_TYPE_MAPS["v4"].__module__ in _SIGNERS
         and not meta.config.auth_scheme_preference
         and "context" in signature(AWSPreparedRequest).parameters  # older ones can't take over
     ):
