@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._runtime import run_in_thread
 from s1crets.cache.entry import CachedValue, CacheKey, new_fetch_id
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:

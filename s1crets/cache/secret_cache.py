@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, Fetched
 from s1crets.cache.freshness import OnError
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:

@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s1crets._batcher import Batcher
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import Batcher
 from s1crets._per_loop import LoopLocal
 from s1crets._runtime import spawn_task
 from s1crets.cache.encryption import PLAIN, Cipher, framed

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
-from s1crets._batcher import Batcher
+from s1crets._coalescing import Batcher
 from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
@@ -72,6 +72,15 @@ def checked_name(name: Any) -> str:
     if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
         check_name(name)  # raises
     return str(name)
+
+
+def was_requested(
+    found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
+) -> bool:
+    """Return whether a secret in the response to a batch is for one of the `names`."""
+    own = found.get("Name")
+    likely = (own, *names) if own in names else names  # mostly the first one decides
+    return any(is_for(found, name) for name in likely)
 
 
 class AwsStore(ABC):

@@ -25,7 +25,13 @@ from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
-from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws._store import (
+    FOUND,
+    AwsProvider,
+    AwsStore,
+    checked_name,
+    was_requested,
+)
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     ParameterType,
@@ -155,7 +161,7 @@ class SsmStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for parameter in listed(answer, "Parameters"):
                 fetched = _fetched(parameter)
-                if not any(self._is_for(parameter, name) for name in names):
+                if not was_requested(parameter, names, self._is_for):
                     raise foreign()
                 selector = str(parameter.get("Selector") or "") if is_selected else ""
                 found[parameter["Name"] + selector] = fetched
