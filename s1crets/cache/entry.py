@@ -31,6 +31,8 @@ class CacheKey:
     # The names of the secret that this entry depends on, as tombstones have them. Empty for an
     # entry that depends on any number of secrets, such as a path.
     secrets: tuple[str, ...] = field(default=(), compare=False)
+    # Whether a path is fetched with parallel requests, which does not affect the result.
+    parallel: bool = field(default=False, compare=False)
     # Whether this is a secret's current value under its own name, with default options.
     is_primary: bool = field(init=False, repr=False, compare=False)
 
