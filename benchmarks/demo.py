@@ -280,11 +280,11 @@ class Demo:
             ps.get(first)
             time.sleep(0.02)
             self.aws.down()
-            with self._measured("s1crets", "tries again, then returns the last value"):
+            with self._measured("s1crets", "retries, then returns the last value"):
                 last = ps.get(first)
             with self._measured("s1crets", "from then on") as ours:
                 require(last == ps.get(first), "an outage goes unnoticed")
-        with self._measured("boto3", "tries again, then fails") as theirs:
+        with self._measured("boto3", "retries, then fails") as theirs:
             is_down = self._is_down()
         self.aws.up()
         require(is_down, "AWS is down")
