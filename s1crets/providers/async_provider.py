@@ -320,6 +320,7 @@ class AsyncProvider:
         """
         check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))
+        self.rotation.forget()
         await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
@@ -397,6 +398,7 @@ class AsyncProvider:
 
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        self.rotation.forget()
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
             await self._bounded("invalidate", "", self._cache.start_afresh())
         with suppress(S1cretsError):
