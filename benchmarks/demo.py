@@ -14,7 +14,7 @@ import sys
 import textwrap
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,15 +51,28 @@ import os, sys
 from s1crets.providers.aws import ParameterStore
 
 ps = ParameterStore(cache_args={"backend": os.environ["CACHE"], "namespace": "demo"})
-ps.get_many(sys.argv[1:])
+first, *others = sys.argv[1:]
+ps.get(first)
+print("ready", flush=True)
+input()
+ps.get_many(others)
 """
 _BOTO3 = """
 import boto3, sys
 
 ssm = boto3.client("ssm")
-for name in sys.argv[1:]:
+ssm.get_parameter(Name=sys.argv[1], WithDecryption=True)
+"""
+_BOTO3_MEMBER = (
+    _BOTO3
+    + """
+print("ready", flush=True)
+input()
+for name in sys.argv[2:]:
     ssm.get_parameter(Name=name, WithDecryption=True)
 """
+)
+_WARM_UP = "/warm-up"
 
 _SHELL = {
     "/prod/db": '{"user": "app", "password": "fake"}',
@@ -75,7 +88,7 @@ _COMMANDS = {  # with their exit codes
 _READ_ON = """
 Read on:
   docs/tutorial.md                a service with secrets, a rotation and tests
-  docs/how-to/index.md            FastAPI, Django, Lambda, CI, shared caches, ...
+  docs/how-to/index.md            FastAPI, Django, Lambda, CI, shared caches
   docs/explanation/guarantees.md  each promise, with the test that proves it"""
 
 
@@ -171,7 +184,7 @@ class Demo:
         self.names = [f"/demo/service{i % 20}/setting{i}" for i in range(count)]
         self.processes = processes
         self.summary: list[str] = []
-        aws.seed({"aws.ps": {name: f"fake-{name}" for name in self.names}})
+        aws.seed({"aws.ps": {name: f"fake-{name}" for name in (*self.names, _WARM_UP)}})
         self._ssm = boto3.client("ssm")
         self._ps = ParameterStore()
         self._steps = 0
@@ -221,11 +234,11 @@ class Demo:
         self._begin("Run a script twice, as cron does, with an encrypted cache on disk")
         with TemporaryDirectory() as folder:
             with self._measured("s1crets", "first run, from import to exit"):
-                wait(start(_SCRIPT, first, FOLDER=folder))
+                run(_SCRIPT, first, FOLDER=folder)
             with self._measured("s1crets", "second run") as second:
-                wait(start(_SCRIPT, first, FOLDER=folder))
+                run(_SCRIPT, first, FOLDER=folder)
             with self._measured("boto3", "each run"):
-                wait(start(_BOTO3, first))
+                run(_BOTO3, first)
             stored = b"".join(file.read_bytes() for file in Path(folder).rglob("*.db*"))
         require(second.requests == 0, "a script's second run needs no request")
         require(len(stored) > 0, "the cache is on disk")
@@ -234,18 +247,31 @@ class Demo:
 
     def start_a_fleet(self) -> None:
         """Let processes that want the same secrets at the same time share a cache."""
-        count, fleet = len(self.names), range(self.processes)
-        self._begin(f"Start {len(fleet)} processes at once; each needs the same {count} secrets")
+        count = len(self.names)
+        self._begin(f"Let {self.processes} processes read the same {count} secrets at once")
         with ValkeyServer() as server:
             cache = f"redis://127.0.0.1:{server.port}"
-            with self._measured("s1crets", "they share a Valkey, encrypted") as ours:
-                wait(*(start(_MEMBER, *self.names, CACHE=cache) for _ in fleet))
+            ours = self._fleet("s1crets", "they share a Valkey, encrypted", _MEMBER, CACHE=cache)
         require(ours.names == count, f"{count} secrets are requested once, not {ours.names} times")
-        with self._measured("boto3", "they share nothing") as theirs:
-            wait(*(start(_BOTO3, *self.names) for _ in fleet))
+        theirs = self._fleet("boto3", "they share nothing", _BOTO3_MEMBER)
         say(f"  Secrets requested from AWS: {ours.names} instead of {theirs.names}.")
         requested = f"{ours.names} requested", f"{theirs.names} requested"
-        self._conclude(f"{count} secrets, {len(fleet)} times", *requested)
+        self._conclude(f"a fleet of {self.processes}", *requested)
+
+    def _fleet(self, who: str, note: str, code: str, **environment: str) -> Measurement:
+        """Start processes, and measure them from the moment when all are ready."""
+        with ExitStack() as stack:
+            fleet = [
+                stack.enter_context(start(code, _WARM_UP, *self.names, **environment))
+                for _ in range(self.processes)
+            ]
+            require(all(one.stdout.readline() for one in fleet), "each process starts")
+            with self._measured(who, note) as found:
+                for one in fleet:
+                    one.stdin.write(b"go\n")
+                    one.stdin.flush()
+                require(not any(one.wait() for one in fleet), "each process succeeds")
+        return found
 
     def rotate(self) -> None:
         """Change a password while two services use it."""
@@ -305,7 +331,8 @@ class Demo:
 
     def _begin(self, title: str) -> None:
         self._steps += 1
-        say(f"\n{self._steps}. {title}", _BOLD)
+        say()
+        say(f"{self._steps}. {title}", _BOLD)
 
     @contextmanager
     def _measured(self, who: str, note: str, calls: int = 1) -> Iterator[Measurement]:
@@ -347,13 +374,15 @@ def row(who: str, found: str, note: str) -> None:
 def start(code: str, *arguments: str, **environment: str) -> subprocess.Popen[bytes]:
     """Start a process that runs a script."""
     return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], env={**os.environ, **environment}
-    )
+        [sys.executable, "-c", code, *arguments], env={**os.environ, **environment},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
 
 
-def wait(*processes: subprocess.Popen[bytes]) -> None:
-    """Wait until processes have ended."""
-    require([one.wait() for one in processes] == [0] * len(processes), "each process succeeds")
+def run(code: str, *arguments: str, **environment: str) -> None:
+    """Run a script to its end."""
+    with start(code, *arguments, **environment) as process:
+        require(process.wait() == 0, "each process succeeds")
 
 
 @contextmanager
@@ -392,11 +421,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             demo = Demo(aws, options.names, options.processes)
             demo.run()
     except BrokenPromiseError as error:
-        say(f"\nThe demo failed. It should have been true that {error}.", _RED)
+        say()
+        say(f"The demo failed. It should have been true that {error}.", _RED)
         return 1
     finally:
         log.removeHandler(handler)
-    say(f"\n  {'In short':<24}{'s1crets':<24}boto3", _BOLD)
+    say()
+    say(f"  {'In short':<24}{'s1crets':<24}boto3", _BOLD)
     for line in demo.summary:
         say(line)
     say(_READ_ON)

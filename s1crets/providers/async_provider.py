@@ -347,6 +347,12 @@ class AsyncProvider:
         raises one of `exceptions`, the secret is read past all caches, once for all calls that
         fail within a second. If it has changed, the function is called again with it, once.
 
+        >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
+        ... async def query(password, statement):
+        ...     return f"result of {statement}"
+        >>> await query("SELECT 1")
+        'result of SELECT 1'
+
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
@@ -364,6 +370,10 @@ class AsyncProvider:
         The value at the start is not among them. The secret is read past all caches, which store
         what is found. Its version decides, so a new version with the same value is a change.
         During an outage the iterator waits, with one warning.
+
+        >>> async def follow():
+        ...     async for level in ps.watch("/prod/log-level", interval=60):
+        ...         logging.getLogger().setLevel(level)
 
         Args:
             path: a secret's name, as for `get`.
