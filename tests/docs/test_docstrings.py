@@ -25,8 +25,7 @@ METHODS = [ParameterStore.refresh_on, AsyncParameterStore.refresh_on, AsyncParam
 def test_the_example_of_a_function_runs(s1crets_aws: LocalAws, function: Any) -> None:
     """On the secrets of the documentation; `await` works as in `python -m asyncio`."""
     s1crets_aws.seed(str(DOCS / "secrets.json"))
-    is_async = "await" in function.__doc__
-    ps = AsyncParameterStore() if is_async else ParameterStore()
+    ps = (AsyncParameterStore if "async " in function.__doc__ else ParameterStore)()
     names = {"s1crets": s1crets, "ps": ps}
     examples = doctest.DocTestParser().get_examples(function.__doc__)
 
@@ -40,5 +39,7 @@ def test_the_example_of_a_function_runs(s1crets_aws: LocalAws, function: Any) ->
                 if inspect.iscoroutine(result):
                     runner.run(result)
             assert output.getvalue() == example.want
-        if is_async:
+        if isinstance(ps, AsyncParameterStore):
             runner.run(ps.aclose())
+        else:
+            ps.close()
