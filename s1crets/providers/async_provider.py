@@ -322,6 +322,7 @@ class AsyncProvider:
         """
         check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))
+        self.rotation.forget()
         await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
@@ -348,6 +349,12 @@ class AsyncProvider:
         raises one of `exceptions`, the secret is read past all caches, once for all calls that
         fail within a second. If it has changed, the function is called again with it, once.
 
+        >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
+        ... async def query(password, statement):
+        ...     return f"result of {statement}"
+        >>> await query("SELECT 1")
+        'result of SELECT 1'
+
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
@@ -365,6 +372,10 @@ class AsyncProvider:
         The value at the start is not among them. The secret is read past all caches, which store
         what is found. Its version decides, so a new version with the same value is a change.
         During an outage the iterator waits, with one warning.
+
+        >>> async def follow():
+        ...     async for level in ps.watch("/prod/log-level", interval=60):
+        ...         logging.getLogger().setLevel(level)
 
         Args:
             path: a secret's name, as for `get`.
@@ -399,6 +410,7 @@ class AsyncProvider:
 
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        self.rotation.forget()
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
             await self.invalidate()
         with suppress(S1cretsError):
