@@ -43,6 +43,7 @@ from s1crets.providers.store import (
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
 _PAUSE, _PAUSE_LONGEST = 60.0, 3600.0  # seconds without what AWS has refused
+_REMEMBERED = 1000  # names whose keys are kept
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
 # Errors that any other name would get too. All others may be the fault of one name.
 _OF_WHOLE_REQUEST = (
@@ -94,6 +95,7 @@ class AwsStore(ABC):
         self.title = self.row.title
         self.clients = clients
         self.aclose = clients.aclose
+        self._value_keys: dict[str, CacheKey] = {}
         identity = Identity(clients, namespace)
         self.scope, self.scope_hint = identity.scope, identity.hint
         # What this caller may not do, although there is another way to do the same.
@@ -108,6 +110,16 @@ class AwsStore(ABC):
         secrets = self.secrets(path)
         pairs = tuple(sorted(options.items()))
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
+
+    def value_key(self, path: str) -> CacheKey:
+        """Return the key of a secret's value with default options; remembered, since hits use it."""
+        key = self._value_keys.get(path) if isinstance(path, str) else None
+        if key is None:
+            key = CacheKey(path, secrets=self.secrets(path))
+            if len(self._value_keys) >= _REMEMBERED:
+                self._value_keys.clear()
+            self._value_keys[path] = key
+        return key
 
     def secrets(self, path: str) -> tuple[str, ...]:
         """Return the names whose invalidation drops what was read by a name: see `CacheKey`."""

@@ -92,6 +92,8 @@ class SsmStore(AwsStore):
         parallel: bool = False,
     ) -> CacheKey:
         """Return the cache key of a request."""
+        if kind == VALUE and decrypt and recursive and label is None:
+            return self.value_key(path)
         options: dict[str, Any] = {} if decrypt else {"decrypt": False}
         if not recursive:
             options["recursive"] = False
