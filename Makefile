@@ -65,6 +65,7 @@ $(VENV)/dev.ready: $(VENV)/demo.ready
 
 # s1crets itself is a step of its own: a folder has no hash.
 $(VENV)/%.ready: requirements/%.txt pyproject.toml
+	@echo "Into $(VENV): s1crets, and the $$(grep -c == $<) packages of $<, whose hashes are checked."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(LOCKED) $<
 	$(PIP) --no-deps --check-build-dependencies --editable .

@@ -7,8 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
-from s1crets._batcher import Batcher
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import Batcher
 from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
@@ -16,6 +16,7 @@ from s1crets.errors import (
     BadResponseError,
     ConfigurationError,
     CredentialsError,
+    CredentialsTimeoutError,
     DeadlineExceededError,
     S1cretsError,
     SecretExistsError,
@@ -42,6 +43,7 @@ from s1crets.providers.store import (
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
 _PAUSE, _PAUSE_LONGEST = 60.0, 3600.0  # seconds without what AWS has refused
+_REMEMBERED = 1000  # names whose keys are kept
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
 # Errors that any other name would get too. All others may be the fault of one name.
 _OF_WHOLE_REQUEST = (
@@ -75,6 +77,15 @@ def checked_name(name: Any) -> str:
     return str(name)
 
 
+def was_requested(
+    found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
+) -> bool:
+    """Return whether a secret in the response to a batch is for one of the `names`."""
+    own = found.get("Name")
+    likely = (own, *names) if own in names else names  # mostly the first one decides
+    return any(is_for(found, name) for name in likely)
+
+
 class AwsStore(ABC):
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers."""
 
@@ -84,6 +95,7 @@ class AwsStore(ABC):
         self.title = self.row.title
         self.clients = clients
         self.aclose = clients.aclose
+        self._value_keys: dict[str, CacheKey] = {}
         identity = Identity(clients, namespace)
         self.scope, self.scope_hint = identity.scope, identity.hint
         # What this caller may not do, although there is another way to do the same.
@@ -98,6 +110,16 @@ class AwsStore(ABC):
         secrets = self.secrets(path)
         pairs = tuple(sorted(options.items()))
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
+
+    def value_key(self, path: str) -> CacheKey:
+        """Return the key of a secret's value with default options; remembered, since hits use it."""
+        key = self._value_keys.get(path) if isinstance(path, str) else None
+        if key is None:
+            key = CacheKey(path, secrets=self.secrets(path))
+            if len(self._value_keys) >= _REMEMBERED:
+                self._value_keys.clear()
+            self._value_keys[path] = key
+        return key
 
     def secrets(self, path: str) -> tuple[str, ...]:
         """Return the names whose invalidation drops what was read by a name: see `CacheKey`."""
@@ -250,7 +272,7 @@ class AwsProvider(AsyncProvider):
         latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
-            return CredentialsError(
+            return CredentialsTimeoutError(
                 f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
             )

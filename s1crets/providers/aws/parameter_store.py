@@ -32,7 +32,13 @@ from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
-from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws._store import (
+    FOUND,
+    AwsProvider,
+    AwsStore,
+    checked_name,
+    was_requested,
+)
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     ParameterType,
@@ -86,6 +92,8 @@ class SsmStore(AwsStore):
         parallel: bool = False,
     ) -> CacheKey:
         """Return the cache key of a request."""
+        if kind == VALUE and decrypt and recursive and label is None:
+            return self.value_key(path)
         options: dict[str, Any] = {} if decrypt else {"decrypt": False}
         if not recursive:
             options["recursive"] = False
@@ -171,7 +179,7 @@ class SsmStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for parameter in listed(answer, "Parameters"):
                 fetched = _fetched(parameter)
-                if not any(self._is_for(parameter, name) for name in names):
+                if not was_requested(parameter, names, self._is_for):
                     raise foreign()
                 selector = str(parameter.get("Selector") or "") if is_selected else ""
                 found[parameter["Name"] + selector] = fetched
