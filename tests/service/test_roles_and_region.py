@@ -303,14 +303,16 @@ def test_loading_a_model_looks_into_no_other_services_folder(tmp_path: Path) -> 
     assert "no-service" not in known
     assert (list(known), len(known)) == (listed, len(listed))
     for loader in (ours, theirs):
-        with pytest.raises(UnknownServiceError, match="no-service.*ssm"):
+        with pytest.raises(UnknownServiceError, match=r"no-service.*ssm"):
             loader.load_service_model("no-service", "service-2")
 
     searched: list[Any] = []
-    ours.file_loader = SimpleNamespace(
-        exists=lambda path: searched.append(path) or theirs.file_loader.exists(path),
-        load_file=theirs.file_loader.load_file,
-    )
+
+    def exists(path: str) -> bool:
+        searched.append(path)
+        return bool(theirs.file_loader.exists(path))
+
+    ours.file_loader = SimpleNamespace(exists=exists, load_file=theirs.file_loader.load_file)
     model = ours.load_service_model("sts", "service-2")
     assert model == theirs.load_service_model("sts", "service-2")
     assert all("sts" in Path(path).parts for path in searched)
