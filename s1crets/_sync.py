@@ -193,7 +193,8 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        _portal.run(_Call(provider.start_afresh))
+        if provider.was_used:  # others may be many, and garbage
+            _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._runtime import run_in_thread
 from s1crets.cache.entry import CachedValue, CacheKey, new_fetch_id
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
@@ -59,11 +59,6 @@ class ScopeResolver:
         self._backoff = Backoff(_RETRY, _RETRY, timer=time.monotonic)
         self._resolving: SingleFlight[str, None] = SingleFlight()
         self.is_known = not tiers
-
-    @property
-    def was_used(self) -> bool:
-        """Whether the tiers may have entries of this provider, as they were opened."""
-        return self._opened or self.is_known
 
     def forget(self) -> None:
         """Find out the scope again before the next miss."""

@@ -213,6 +213,14 @@ def call(provider: Any, verb: str, *args: Any, **options: Any) -> Any:
     raise ConfigurationError(problem)
 
 
+parallel_option = flag(
+    "--parallel",
+    "parallel",
+    help="Read a path of Parameter Store with concurrent requests, for which"
+    " ssm:DescribeParameters must be allowed.",
+)
+
+
 def source_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add the options that select secrets: --path and --secret."""
     option = functools.partial(click.option, multiple=True, callback=not_empty)

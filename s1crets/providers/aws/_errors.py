@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from traceback import walk_tb
 from typing import TypeAlias
 
@@ -143,10 +142,12 @@ _KMS_ACTIONS = {
     "PutParameter": "kms:Encrypt",  # kms:GenerateDataKey in the advanced tier
 }
 _PART = 8  # characters of a part of a value that AWS's message must not contain
+_SERVER_ERROR = 500  # the lowest HTTP status of the service's own failures
 _LONGEST_TEXT = 1000  # characters that are shown of a message
 
 _ARGUMENT = "^(InvalidParameter|InvalidRequest|Validation)Exception .*"
 # Codes that say too little: AWS's text decides. The first pattern that "CODE OPERATION: TEXT"
+<<<<<<< HEAD
 # matches counts.
 _TEXTS = [
     (re.compile(text, re.IGNORECASE | re.DOTALL), meaning)
@@ -175,6 +176,30 @@ _TEXTS = [
         ),
     )
 ]
+=======
+# matches counts. They are compiled when they are needed, which takes 3 ms.
+_TEXTS = (
+    (
+        "^InvalidRequestException CreateSecret: .*delet",
+        ("restore that secret, wait until it is gone, or use another name", SecretExistsError),
+    ),
+    (
+        "^InvalidRequestException .*delet",
+        ("it is scheduled for deletion: restore it, or use another secret", SecretNotFoundError),
+    ),
+    ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
+    (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
+    ("different aws account.*default kms", _FOREIGN_KEY),
+    (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
+    ("reserved parameter name", _NAME),
+    (_ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)", _VALUE),
+    (
+        _ARGUMENT + "(downgrade a parameter"
+        "|at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type))",
+        _SETTING,
+    ),
+)
+>>>>>>> 2b6ecd10e609038a5e4ca531b23d7010b5b8f6c0
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(
@@ -248,10 +273,11 @@ def translation(request: Request, theirs: Exception) -> Exception:
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
     """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
-    fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
+    fallback = _DOWN if status >= _SERVER_ERROR else _UNKNOWN
     words = _without(request.values, words)
     described = f"{code} {request.operation}: {words}"
-    matching = (meaning for text, meaning in _TEXTS if text.search(described))
+    flags = re.IGNORECASE | re.DOTALL
+    matching = (meaning for text, meaning in _TEXTS if re.search(text, described, flags))
     meaning = next(matching, CODES.get(code, fallback))
     if meaning == _NAME and request.values and not re.search(r"\bname\b", words, re.IGNORECASE):
         meaning = "correct the name, the value or the setting in question", InvalidValueError
