@@ -147,36 +147,6 @@ _LONGEST_TEXT = 1000  # characters that are shown of a message
 
 _ARGUMENT = "^(InvalidParameter|InvalidRequest|Validation)Exception .*"
 # Codes that say too little: AWS's text decides. The first pattern that "CODE OPERATION: TEXT"
-<<<<<<< HEAD
-# matches counts.
-_TEXTS = [
-    (re.compile(text, re.IGNORECASE | re.DOTALL), meaning)
-    for text, meaning in (
-        (
-            "^InvalidRequestException CreateSecret: .*delet",
-            ("restore that secret, wait until it is gone, or use another name", SecretExistsError),
-        ),
-        (
-            "^InvalidRequestException .*delet",
-            ("it is scheduled for deletion: restore it, or use another", SecretNotFoundError),
-        ),
-        ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
-        (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
-        ("different aws account.*default kms", _FOREIGN_KEY),
-        (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
-        ("reserved parameter name", _NAME),
-        (
-            _ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)",
-            _VALUE,
-        ),
-        (
-            _ARGUMENT + "(downgrade a parameter"
-            "|at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type))",
-            _SETTING,
-        ),
-    )
-]
-=======
 # matches counts. They are compiled when they are needed, which takes 3 ms.
 _TEXTS = (
     (
@@ -199,7 +169,6 @@ _TEXTS = (
         _SETTING,
     ),
 )
->>>>>>> 2b6ecd10e609038a5e4ca531b23d7010b5b8f6c0
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(

@@ -272,13 +272,8 @@ class AwsProvider(AsyncProvider):
         latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
-<<<<<<< HEAD
-            return CredentialsError(
-                f"{self.service}: {method} {subject!r}: the source of credentials did not respond"
-=======
             return CredentialsTimeoutError(
                 f"{self.service}: {method} {subject!r}: the source of credentials did not respond"
->>>>>>> 2b6ecd10e609038a5e4ca531b23d7010b5b8f6c0
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
             )
         return super()._too_late(method, subject)
