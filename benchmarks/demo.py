@@ -265,11 +265,12 @@ class Demo:
                 stack.enter_context(start(code, _WARM_UP, *self.names, **environment))
                 for _ in range(self.processes)
             ]
-            require(all(one.stdout.readline() for one in fleet), "each process starts")
+            pipes = [(one.stdin, one.stdout) for one in fleet if one.stdin and one.stdout]
+            require(all(output.readline() for _, output in pipes), "each process starts")
             with self._measured(who, note) as found:
-                for one in fleet:
-                    one.stdin.write(b"go\n")
-                    one.stdin.flush()
+                for stdin, _ in pipes:
+                    stdin.write(b"go\n")
+                    stdin.flush()
                 require(not any(one.wait() for one in fleet), "each process succeeds")
         return found
 

@@ -190,7 +190,7 @@ class CachedValue:
             return deep_copy(self._decoded)
         except RecursionError:
             pass  # its frames contain the value
-        raise RecursionError("there is too little of the stack left to copy the value")
+        raise RecursionError("not enough of the stack is left to copy the value")
 
     def stored(self) -> Any:
         """Return the text or bytes as stored, or those of each secret under a path."""

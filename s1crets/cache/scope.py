@@ -103,7 +103,7 @@ class ScopeResolver:
             scope = await self._source.scope()
         except S1cretsError as error:
             # The caller's fetch follows, and gets the same error if it is an error.
-            _log.debug("the cache outside of the process is not used: %s", error)
+            _log.debug("the cache outside the process is not used: %s", error)
             return
         self._use(scope)
         # Not if it is unknown which of two hints it belongs to.

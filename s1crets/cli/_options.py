@@ -167,7 +167,7 @@ def made(verbs: tuple[str, ...], provider: str, **options: Any) -> Any:
         args["sts_args"] = {"RoleArn": role}
     folder, url = options["cache_dir"], redact(options["cache_url"])
     if folder and url.reveal():
-        raise ConfigurationError("--cache-dir and --cache-url exclude each other")
+        raise ConfigurationError("--cache-dir and --cache-url can't be combined")
     if folder:
         place = Path(folder).absolute()
         folders = {f"{kind}_cache_dir": str(place / f"{kind}s") for kind in ("key", "path")}

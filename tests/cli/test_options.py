@@ -248,7 +248,7 @@ def test_an_invalid_cache_server(tmp_path: Path) -> None:
     folder = ("--cache-dir", str(tmp_path))
     both = run("get", "name", "--cache-url", "redis://h", *folder)
     assert (both.returncode, error_of(both)) == (
-        2, "s1crets: --cache-dir and --cache-url exclude each other"
+        2, "s1crets: --cache-dir and --cache-url can't be combined"
     )  # fmt: skip
 
 

@@ -447,7 +447,7 @@ async def test_the_region_in_both_places(scripted: Wire) -> None:
         ({"region": 5}, TypeError, "region must be str"),
         ({"profile": ""}, ValueError, "profile is empty"),
         ({"profile": 5}, TypeError, "profile must be str"),
-        ({"profile": "a", "session": AioSession()}, s1crets.ConfigurationError, "exclude"),
+        ({"profile": "a", "session": AioSession()}, s1crets.ConfigurationError, "combined"),
     ],
 )
 @pytest.mark.parametrize("cls", [AsyncSecretsManager, ParameterStore])

@@ -55,7 +55,7 @@ _NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata servic
 _MFA = "an MFA code is required, and there is no terminal to ask for it"
 _MFA_REMEDY = "run it in a terminal, or use credentials that need no MFA"
 EXPIRED = "they have expired already"
-CLOCK = "set the clock of this machine right, or renew them at their source"
+CLOCK = "correct the clock of this machine, or renew them at their source"
 _TRUST = (
     "allow sts:AssumeRole (with a token: sts:AssumeRoleWithWebIdentity) to the caller, and the"
     " caller in the role's trust policy"

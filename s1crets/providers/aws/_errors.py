@@ -67,7 +67,7 @@ _NO_VERSION = (
     "the secret is there, but has no such version or stage: check the version",
     SecretNotFoundError,
 )
-_EXISTS = "take another name, or update it; put does either", SecretExistsError
+_EXISTS = "use another name, or update it; put does either", SecretExistsError
 _DENIED = "allow {action} in the caller's IAM policy", AccessDeniedError
 _KMS = (
     "check that the KMS key is enabled and that the caller may use it: {action}",
@@ -77,7 +77,7 @@ _FOREIGN_KEY = (
     "encrypt the secret with a customer managed KMS key whose policy allows {action} to the caller",
     DecryptionError,
 )
-_SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
+_SLOW_DOWN = "send fewer requests at a time, or have the quota raised", ThrottledError
 _QUOTA = "delete what is not needed, or have the account's quota raised", QuotaExceededError
 _NAME = "correct the name", InvalidNameError
 _LEVELS = "a name can have at most 15 levels: shorten it", InvalidNameError
@@ -87,7 +87,7 @@ _ROLE = "correct the items of sts_args", ConfigurationError
 _CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
 _IDENTITY = "check the web identity token and the role's trust policy", CredentialsError
-_CLOCK = "set the clock of this machine right", CredentialsError
+_CLOCK = "correct the clock of this machine", CredentialsError
 _REGION = "activate the region in the account's settings", ConfigurationError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
 _PAGES = "AWS does not accept its own token for the next page: try again", BadResponseError
@@ -151,11 +151,11 @@ _ARGUMENT = "^(InvalidParameter|InvalidRequest|Validation)Exception .*"
 _TEXTS = (
     (
         "^InvalidRequestException CreateSecret: .*delet",
-        ("restore that, wait until it is gone, or take another name", SecretExistsError),
+        ("restore that secret, wait until it is gone, or use another name", SecretExistsError),
     ),
     (
         "^InvalidRequestException .*delet",
-        ("it is scheduled for deletion: restore it, or take another", SecretNotFoundError),
+        ("it is scheduled for deletion: restore it, or use another secret", SecretNotFoundError),
     ),
     ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
     (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
@@ -174,7 +174,7 @@ _TEXTS = (
 _KINDS = _table(
     (("set AWS_PROFILE to a profile that exists", ConfigurationError), "ProfileNotFound"),
     (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
-    (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
+    (("set the region to one that AWS has", ConfigurationError), "InvalidRegionError"),
     (_BAD_ENDPOINT, "InvalidEndpointConfigurationError"),
     (_FAULTY, "PaginationError RejectedResponse ResponseParserError"),
     (_NO_TLS, "SSLError"),

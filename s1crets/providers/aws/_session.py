@@ -120,9 +120,9 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
             region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         raise ConfigurationError(
-            f"{spec.service.title}: there is no region: pass region=... (the command: --region),"
-            " set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the AWS config"
-            " file"
+            f"{spec.service.title}: no region is configured; pass region=... (the command:"
+            " --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the"
+            " AWS config file"
         )
     return session, str(region)
 

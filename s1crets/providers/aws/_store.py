@@ -273,7 +273,7 @@ class AwsProvider(AsyncProvider):
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
             return CredentialsTimeoutError(
-                f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
+                f"{self.service}: {method} {subject!r}: the source of credentials did not respond"
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
             )
         return super()._too_late(method, subject)

@@ -344,7 +344,7 @@ class SsmStore(AwsStore):
         kind = described[0].get("Type")
         if settings.get("Type", kind) != kind:
             raise ConfigurationError(
-                f"{self.title}: {path!r} is there already, as a {kind}, which can't become a"
+                f"{self.title}: {path!r} already exists as a {kind}, which can't become a"
                 f" {settings['Type']}: delete it first; nothing was written"
             )
         raw = string_list(value, raw) if kind == "StringList" else raw
