@@ -173,7 +173,7 @@ FAILURES: dict[str, tuple[Callable[[Machine], Any], type[Exception], str]] = {
     "a container with expired credentials": (
         lambda m: m.container({**CREDENTIALS, "Expiration": "2001-01-01T00:00:00Z"}),
         CRED,
-        f"{CONTAINER}.*expired already; set the clock",
+        f"{CONTAINER}.*expired already; correct the clock",
     ),
     "a missing program": (
         lambda m: m.profile("credential_process = /no/tool\n"),
@@ -589,7 +589,7 @@ async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: 
     assert isinstance(error, CRED)
     assert isinstance(error, TimeoutError)
     assert not is_outage(error)
-    assert "source of credentials did not answer" in str(error)
+    assert "source of credentials did not respond" in str(error)
 
 
 LOGLESS = """

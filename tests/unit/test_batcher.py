@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s1crets._batcher import Batcher
+from s1crets._coalescing import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
