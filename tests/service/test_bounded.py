@@ -29,7 +29,7 @@ from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched, FetchTokens
 from s1crets.cache.tiers import MemoryTier
 from s1crets.providers import rotation
-from s1crets.providers.aws import ParameterStore, parameter_store
+from s1crets.providers.aws import ParameterStore, _store, parameter_store
 from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.simple import AsyncSimpleProvider
 
@@ -92,7 +92,7 @@ class Growth:
 @pytest.fixture(autouse=True)
 def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps records
-    for module in (shared_tier, _sqlite, _circuit_breaker, parameter_store):
+    for module in (shared_tier, _sqlite, _circuit_breaker, _store, parameter_store):
         monkeypatch.setattr(module, "_REMEMBERED", KEPT)
     monkeypatch.setattr(parameter_store, "_LABELS", KEPT)
     monkeypatch.setattr(secret_cache, "_STOPPED", 0)  # seconds that fetch locks are waited for
