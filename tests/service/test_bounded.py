@@ -47,7 +47,7 @@ REFERENCE = "/aws/reference/secretsmanager/"
 
 def containers(roots: Iterable[object]) -> Iterator[Any]:
     """Yield all containers that objects refer to, not through modules, loops or frames."""
-    passed = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
+    passed: tuple[type, ...] = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
     passed += (types.FrameType, types.CoroutineType, sqlite3.Connection)
     found = list(roots)
     seen = {id(root) for root in found}
