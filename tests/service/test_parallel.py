@@ -104,12 +104,11 @@ class TestRequests:
         assert filters == [[{"Key": "Path", "Option": "OneLevel", "Values": ["/p"]}], []]
         assert {body["WithDecryption"] for body in listed.bodies(BATCHES)[:3]} == {False}
 
-    async def test_it_is_one_entry_with_and_without(
-        self, ps: AsyncParameterStore, listed: Wire
-    ) -> None:
+    @pytest.mark.usefixtures("listed")
+    async def test_it_is_one_entry_with_and_without(self, ps: AsyncParameterStore) -> None:
         """Of the path, and of each secret in it; concurrent calls share a fetch."""
-        both = (ps.get_by_path("/p", parallel=True), ps.get_by_path("/p"))
-        assert await asyncio.gather(*both) == [VALUES] * 2
+        ways = (ps.get_by_path("/p", parallel=how) for how in (True, False))
+        assert list(await asyncio.gather(*ways)) == [VALUES] * 2
         assert [await ps.get_by_path("/p", parallel=how) for how in (True, False)] == [VALUES] * 2
         assert ps.peek("/p/7") == "fake-/p/7"
         assert ps.get_by_path_local("/p", parallel=True, relative=True)["7"] == "fake-/p/7"
@@ -244,6 +243,21 @@ class TestPages:
                 assert listed.count(BY_PATH) == before
 
         assert len(caplog.records) == 4
+
+    async def test_it_is_tried_again_ever_more_rarely(
+        self, ps: AsyncParameterStore, listed: Wire, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """After one minute, then after two; that is logged once."""
+        now = 0.0
+        ps._store.refused = Backoff(60, 3600, timer=lambda: now)  # type: ignore[attr-defined]
+        listed.answers[LISTING] = refusal("AccessDeniedException")
+        tried = []
+        for now in (0.0, 59.0, 61.0, 180.0, 182.0):
+            await ps.get_by_path("/p", parallel=True, cached=False)
+            tried.append(listed.count(LISTING))
+
+        assert tried == [1, 1, 2, 2, 3]
+        assert len(caplog.records) == 1
 
     async def test_the_error_is_that_of_the_pages(
         self, ps: AsyncParameterStore, listed: Wire

@@ -8,6 +8,7 @@ module that `importlib.util.LazyLoader` imports.
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from importlib.util import LazyLoader, find_spec, module_from_spec
 
 
@@ -17,7 +18,6 @@ def import_base() -> None:
     if spec is None or spec.loader is None:
         return
     package = sys.modules["aiocache"] = module_from_spec(spec)
-    import aiocache.serializers  # first: `aiocache.base` takes it from the package
-    import aiocache.backends.memory  # noqa: I001
-
+    for module in ("serializers", "base", "backends.memory"):  # each needs those before
+        import_module(f"aiocache.{module}")
     LazyLoader(spec.loader).exec_module(package)
