@@ -82,7 +82,7 @@ def was_requested(
 ) -> bool:
     """Return whether a secret in the response to a batch is for one of the `names`."""
     own = found.get("Name")
-    likely = (own, *names) if own in names else names  # mostly the first one decides
+    likely = (own, *names) if own and own in names else names  # mostly the first one decides
     return any(is_for(found, name) for name in likely)
 
 
