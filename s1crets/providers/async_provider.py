@@ -539,7 +539,8 @@ class AsyncProvider:
                 raise
             found = held.stored() if raw else held.value()
             found = relative_to(key.name, found) if relative else found
-        return dict(found)
+        values: dict[str, Any] = found
+        return values
 
     async def _get_many(
         self,
