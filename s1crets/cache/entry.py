@@ -31,12 +31,19 @@ class CacheKey:
     # The names of the secret that this entry depends on, as tombstones have them. Empty for an
     # entry that depends on any number of secrets, such as a path.
     secrets: tuple[str, ...] = field(default=(), compare=False)
-    # Whether this is a secret's current value under its own name, with default options.
+    # Whether a path is fetched with parallel requests, which does not affect the result.
+    parallel: bool = field(default=False, compare=False)
+    # A secret's current value under its own name, with default options.
     is_primary: bool = field(init=False, repr=False, compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        is_primary = self.kind == VALUE and not self.options and self.secrets == (self.name,)
-        object.__setattr__(self, "is_primary", is_primary)
+        primary = self.kind == VALUE and not self.options and self.secrets == (self.name,)
+        object.__setattr__(self, "is_primary", primary)
+        object.__setattr__(self, "_hash", hash((self.name, self.kind, self.options)))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     @classmethod
     def of_secret(cls, name: str) -> CacheKey:
@@ -183,7 +190,7 @@ class CachedValue:
             return deep_copy(self._decoded)
         except RecursionError:
             pass  # its frames contain the value
-        raise RecursionError("there is too little of the stack left to copy the value")
+        raise RecursionError("not enough of the stack is left to copy the value")
 
     def stored(self) -> Any:
         """Return the text or bytes as stored, or those of each secret under a path."""

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
+LOOK_UP_LIMIT = 5.0  # seconds that a look-up in a shared tier takes at most: see `TimeBudget`
 _STOPPED = 10.0  # seconds after which whoever does not renew a fetch lock is not waited for
 _SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
 _POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
@@ -81,6 +82,7 @@ class SecretCache:
         self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
         self._timer = timer
+        self.forget_scope = self._scope.forget
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -115,13 +117,30 @@ class SecretCache:
         found = self.peek(key)
         return None if _was_read_before(self._timer() - max_age, found) else found
 
+    async def look_up(self, key: CacheKey) -> CachedValue | FetchToken | None:
+        """Return a shared tier's fresh entry; otherwise what `read` takes as its `token`.
+
+        Takes no task, and no longer than `LOOK_UP_LIMIT`.
+        """
+        if not (self._shared and self._scope.is_known and self._freshness.ttl):
+            return None
+        found = await self._tier(key).look_up(key)
+        # What an invalidation under way has replaced since would make a fetch outdated.
+        return None if self._invalidations and not isinstance(found, CachedValue) else found
+
     async def read(
-        self, key: CacheKey, *, cached: bool, max_age: float | None = None
+        self,
+        key: CacheKey,
+        *,
+        cached: bool,
+        max_age: float | None = None,
+        token: FetchToken | None = None,
     ) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
         If `cached` is false, neither a tier nor another caller's fetch answers. With a `max_age`
-        in seconds, older entries and fetches that began earlier do not answer.
+        in seconds, older entries and fetches that began earlier do not answer. With the `token` of
+        a look-up that has just found no entry, there is no second one.
         """
         if max_age is not None:
             outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
@@ -134,13 +153,11 @@ class SecretCache:
             await self._scope.resolve()
         if not cached:
             return await self._flights.join(key, object(), self._fetch)
-        token = None
-        if self._freshness.ttl:
-            found = await self._tier(key).look_up(key)  # without a flight, which takes a task
+        if token is None:
+            found = await self.look_up(key)
             if isinstance(found, CachedValue):
                 return found
-            # What an invalidation under way has replaced since would make the fetch outdated.
-            token = None if self._invalidations else found
+            token = found
         return await self._flights.join(key, (key, self._epoch), partial(self._get, token=token))
 
     async def read_many(
@@ -161,11 +178,29 @@ class SecretCache:
             # A fetch that began before this call may be too old as well.
             keys = [key for key in keys if _was_read_before(oldest, found[key])]
             cached = False
+        tokens: Mapping[CacheKey, FetchToken] = {}
+        if cached and self._shared and self._freshness.ttl:
+            keys, tokens = await self._look_up_many(list(keys), found)
         # A fetch from before an invalidation is not joined by callers from after it, and a fetch
         # that must not come from a cache is not joined at all.
-        fetch = self._get if cached else self._fetch
+        fetch = (lambda key: self._get(key, tokens.get(key))) if cached else self._fetch
         wanted = [(key, (key, self._epoch) if cached else object()) for key in keys]
         await self._flights.join_many(wanted, fetch, found)
+
+    async def _look_up_many(
+        self, keys: Sequence[CacheKey], found: dict[CacheKey, CachedValue | S1cretsError]
+    ) -> tuple[list[CacheKey], Mapping[CacheKey, FetchToken]]:
+        """Put fresh entries into `found`; return the other keys, and the tokens of `look_up`."""
+        tokens: dict[CacheKey, FetchToken] = {}
+        for tier in (self._keys, self._derived):
+            wanted = [key for key in keys if self._tier(key) is tier]
+            for key, one in (await tier.look_up_many(wanted)).items() if wanted else ():
+                if isinstance(one, CachedValue):
+                    found[key] = one
+                else:
+                    tokens[key] = one
+        missing = [key for key in keys if key in tokens]
+        return missing, {} if self._invalidations else tokens
 
     async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
         oldest = self._timer() - max_age
@@ -369,14 +404,6 @@ class SecretCache:
         await self._derived.aclose()
         if self._negative is not None:
             await self._negative.aclose()
-
-    async def start_afresh(self) -> None:
-        """Drop everything, and find out the scope again; not again if it was not used since."""
-        if self._scope.was_used:
-            try:
-                await self.invalidate(None)
-            finally:
-                self._scope.forget()
 
     def forget_failures(self) -> None:
         """Fetch again what failed in an outage, although its pause is not over."""

@@ -130,10 +130,13 @@ class SharedTier:
         self._clock = clock
         self._timer = timer
         self._scope: Scope | None = None
+        self._tags: Sequence[str] = ()  # by cipher
+        self._all: Sequence[tuple[str, bytes]] = ()  # tombstones of all secrets, as in `Rows`
         self._rows: dict[Hashable, Rows] = {}
         self._seen: dict[Hashable, Seen] = {}
         self.tokens = tokens
-        self._undelivered: set[str] = set()
+        # An invalidation of a name that is being delivered has a mark of its own.
+        self._undelivered: dict[str, object] = {}
         self._delivery: asyncio.Task[Any] | None = None
         self._held: LoopLocal[_HeldLocks] = LoopLocal(_HeldLocks)
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
@@ -178,6 +181,8 @@ class SharedTier:
 
     def use_scope(self, scope: Scope) -> None:
         """Store and find the entries of this identity from now on."""
+        self._tags = [_tag(cipher, scope) for cipher in self._ring]
+        self._all = _with_digests(self._tombstone_rows(_ALL, scope))
         self._scope = scope
         self._rows.clear()
         self._seen.clear()
@@ -187,23 +192,30 @@ class SharedTier:
     def _rows_of(self, key: CacheKey, scope: Scope) -> Rows:
         rows = self._rows.get(key.id)
         if rows is None:
-            if len(self._rows) >= _REMEMBERED:
-                self._rows.clear()
             rows = self._rows[key.id] = self._make_rows(key, scope)
+            if len(self._rows) > _REMEMBERED:
+                with suppress(KeyError, RuntimeError):  # another thread does it
+                    del self._rows[next(iter(self._rows))]
         return rows
 
     def _make_rows(self, key: CacheKey, scope: Scope) -> Rows:
         context = framed(scope.place, scope.owner, self._kind, key.text)
-        entries = [(_row(c.prefix, c, scope, context), context, c) for c in self._ring]
-        names = [*(key.secrets or (_PATHS,)), _ALL]
-        tombstones = [row for name in names for row in self._tombstone_rows(name, scope)]
-        digests = [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in tombstones]
-        lock = f"s1crets:lock:{entries[0][0]}"
-        return Rows(entries, digests, (*(row for row, *_ in entries), *tombstones), lock)
+        entries = [
+            (f"{cipher.prefix}{tag}{cipher.name(context)}", context, cipher)
+            for cipher, tag in zip(self._ring, self._tags, strict=True)
+        ]
+        names = key.secrets or (_PATHS,)
+        own = [row for name in names for row in self._tombstone_rows(name, scope)]
+        tombstones = [*_with_digests(own), *self._all]
+        every = (*(row for row, *_ in entries), *(row for row, _ in tombstones))
+        return Rows(entries, tombstones, every, f"s1crets:lock:{entries[0][0]}")
 
     def _tombstone_rows(self, name: str, scope: Scope) -> list[str]:
         context = framed(scope.place, self._kind, name)
-        return [_row(TOMBSTONES, cipher, scope, context) for cipher in self._ring]
+        return [
+            f"{TOMBSTONES}{tag}{cipher.name(context)}"
+            for cipher, tag in zip(self._ring, self._tags, strict=True)
+        ]
 
     # Reading
 
@@ -287,11 +299,29 @@ class SharedTier:
     async def look_up_with_life(self, key: CacheKey) -> tuple[CachedValue | FetchToken, float]:
         """Return the fresh entry, or a token, and the entry's remaining life in seconds."""
         seen = await self._read(key)
-        record = seen and seen.record
-        life = 0.0
-        if record is not None:
-            life = self._freshness.expiry(record.stored, record.expires) - self._clock()
-        return self._fresh_or_token(key, seen), life
+        return self._fresh_or_token(key, seen), self._life_of(seen)
+
+    async def look_up_many(
+        self, keys: Collection[CacheKey]
+    ) -> Mapping[CacheKey, CachedValue | FetchToken]:
+        """Return the fresh entries, or tokens."""
+        seen = await self._read_many(keys)
+        return {key: self._fresh_or_token(key, seen[key]) for key in keys}
+
+    async def look_up_many_with_life(
+        self, keys: Collection[CacheKey]
+    ) -> Mapping[CacheKey, tuple[CachedValue | FetchToken, float]]:
+        """Return the results of `look_up_with_life`."""
+        seen = await self._read_many(keys)
+        return {
+            key: (self._fresh_or_token(key, seen[key]), self._life_of(seen[key])) for key in keys
+        }
+
+    def _life_of(self, seen: Seen | None) -> float:
+        """Return an entry's remaining life in seconds."""
+        if seen is None or seen.record is None:
+            return 0.0
+        return self._freshness.expiry(seen.record.stored, seen.record.expires) - self._clock()
 
     def _fresh_or_token(self, key: CacheKey, seen: Seen | None) -> CachedValue | FetchToken:
         found = None if seen is None else self._fresh(key.id, seen)
@@ -309,9 +339,19 @@ class SharedTier:
         """Return the state of a key, or None if that is unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        if self._undelivered and not await self._deliver() and self._is_undelivered(key):
-            return None
+        if self._undelivered:
+            await self._deliver()
+            if self._is_undelivered(key):
+                return None
         return await self._reads.submit(key)
+
+    async def _read_many(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, Seen | None]:
+        """Return the states of keys, which no other caller's look-up waits for."""
+        if self._scope is None or not self.backend.is_available:
+            return dict.fromkeys(keys)
+        is_delivered = not self._undelivered or await self._deliver()
+        known = [key for key in keys if is_delivered or not self._is_undelivered(key)]
+        return {**dict.fromkeys(keys), **await self._read_all(known, None)}
 
     async def _read_all(
         self, keys: Sequence[CacheKey], _group: object
@@ -428,11 +468,11 @@ class SharedTier:
         What can't be delivered now is delivered as soon as the backend is available; until then
         this process does not use the entries.
         """
-        self._undelivered |= {_ALL} if secrets is None else set(secrets)
-        if paths:
-            self._undelivered.add(_PATHS)
+        names = [_ALL] if secrets is None else [*secrets]
+        mark = object()
+        self._undelivered |= dict.fromkeys([*names, _PATHS] if paths else names, mark)
         if len(self._undelivered) > _REMEMBERED:
-            self._undelivered = {_ALL}
+            self._undelivered = {_ALL: mark}
         if not await self._deliver():
             self._deliver_later()
 
@@ -442,15 +482,19 @@ class SharedTier:
         If it is urgent, also while the backend is left alone after a failure.
         """
         # The tombstone of paths comes first, as its control character sorts first: see `fill`.
-        names, scope = sorted(self._undelivered), self._scope
+        marks, scope = dict(self._undelivered), self._scope
+        names = sorted(marks)
         if scope is None or not names:
             return not names
         rows = [row for name in names for row in self._tombstone_rows(name, scope)]
         texts = {row: _new_token(_REPLACED) for row in rows}
         delivered = await self.backend.set_many(texts, self._tombstone_ttl, urgent=urgent)
         if delivered:
-            self._undelivered.difference_update(names)
-            self._backoff.succeeded("deliver")
+            for name, mark in marks.items():
+                if self._undelivered.get(name) is mark:
+                    del self._undelivered[name]
+            if not self._undelivered:
+                self._backoff.succeeded("deliver")
         # Also if that failed: a full backend takes no tombstones, but deletes.
         secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
         entries = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
@@ -467,7 +511,7 @@ class SharedTier:
         # they do not know that their entries are outdated.
         pause = _RETRY
         await asyncio.sleep(pause)
-        while not await self._deliver(urgent=True):
+        while not await self._deliver(urgent=True) or self._undelivered:
             pause = min(2 * pause, _RETRY_LONGEST)
             await asyncio.sleep(pause)
 
@@ -552,13 +596,17 @@ class SharedTier:
         await self.backend.aclose()
 
 
-def _row(prefix: str, cipher: Cipher, scope: Scope, context: bytes) -> str:
-    """Return the name of a row. Those of a place and cipher have one hash tag.
+def _tag(cipher: Cipher, scope: Scope) -> str:
+    """Return the hash tag that all rows of a place and cipher have.
 
     So they are in one slot of a Redis cluster: one command reads an entry with its tombstones, or
     hundreds of them. Its price is that one node answers for all secrets of a service and region.
     """
-    return f"{prefix}{{{cipher.name(framed(scope.place))[:8]}}}{cipher.name(context)}"
+    return f"{{{cipher.name(framed(scope.place))[:8]}}}"
+
+
+def _with_digests(rows: Sequence[str]) -> list[tuple[str, bytes]]:
+    return [(row, hashlib.sha256(row.encode()).digest()[:8]) for row in rows]
 
 
 def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:

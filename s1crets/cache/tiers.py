@@ -29,6 +29,12 @@ class Tier(Protocol):
         """Return the fresh entry, or the token of a fetch that begins now."""
         ...
 
+    async def look_up_many(
+        self, keys: Collection[CacheKey]
+    ) -> Mapping[CacheKey, CachedValue | FetchToken]:
+        """Return the result of `look_up` for each key, with as few operations as possible."""
+        ...
+
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or within `stale_for`, or None."""
         ...
@@ -99,6 +105,12 @@ class MemoryTier:
         """Return the fresh entry or a token."""
         token = await self.begin(key)
         return self.peek_id(key.id) or token
+
+    async def look_up_many(
+        self, keys: Collection[CacheKey]
+    ) -> Mapping[CacheKey, CachedValue | FetchToken]:
+        """Return the fresh entries or tokens."""
+        return {key: await self.look_up(key) for key in keys}
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
@@ -202,7 +214,24 @@ class TieredCache:
         if isinstance(local, CachedValue):
             return local
         local.began = self._timer()
-        found, life = await self._shared.look_up_with_life(key)
+        return await self._kept(key, local, *await self._shared.look_up_with_life(key))
+
+    async def look_up_many(
+        self, keys: Collection[CacheKey]
+    ) -> Mapping[CacheKey, CachedValue | FetchToken]:
+        """Return the results of `look_up`."""
+        found = dict(await self._memory.look_up_many(keys))
+        began = self._timer()
+        missing = {key: one for key, one in found.items() if isinstance(one, FetchToken)}
+        for key, (shared, life) in (await self._shared.look_up_many_with_life(missing)).items():
+            missing[key].began = began
+            found[key] = await self._kept(key, missing[key], shared, life)
+        return found
+
+    async def _kept(
+        self, key: CacheKey, local: FetchToken, found: CachedValue | FetchToken, life: float
+    ) -> CachedValue | FetchToken:
+        """Return what the shared tier has found, which the memory keeps if it is an entry."""
         if isinstance(found, CachedValue):
             await self._memory.keep(key, found, local, self._life_here(life, local))
         else:

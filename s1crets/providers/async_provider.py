@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from asyncio import _get_running_loop
 from collections.abc import (
@@ -15,6 +16,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import AbstractContextManager, nullcontext, suppress
+from math import inf
 from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import anyio
@@ -26,7 +28,7 @@ from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
 from s1crets.cache.options import CacheArgs
 from s1crets.cache.refresh import Spawn
-from s1crets.cache.secret_cache import SecretCache
+from s1crets.cache.secret_cache import LOOK_UP_LIMIT, SecretCache
 from s1crets.errors import (
     BatchError,
     DeadlineExceededError,
@@ -66,6 +68,7 @@ class AsyncProvider:
         deadline: seconds that a public call may take in total, or None.
         counters: the source of `stats`, shared with the store, and the observer.
         rotation: the mechanism behind `refresh_on` and `watch`.
+        was_used: whether it may have entries, clients or files since it was last started afresh.
     """
 
     service: str
@@ -84,6 +87,7 @@ class AsyncProvider:
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
+        self.was_used = False
         _live.add(self)
 
     # Reading
@@ -321,6 +325,7 @@ class AsyncProvider:
         """
         check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))
+        self.rotation.forget()
         await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
@@ -347,6 +352,12 @@ class AsyncProvider:
         raises one of `exceptions`, the secret is read past all caches, once for all calls that
         fail within a second. If it has changed, the function is called again with it, once.
 
+        >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
+        ... async def query(password, statement):
+        ...     return f"result of {statement}"
+        >>> await query("SELECT 1")
+        'result of SELECT 1'
+
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
@@ -364,6 +375,10 @@ class AsyncProvider:
         The value at the start is not among them. The secret is read past all caches, which store
         what is found. Its version decides, so a new version with the same value is a change.
         During an outage the iterator waits, with one warning.
+
+        >>> async def follow():
+        ...     async for level in ps.watch("/prod/log-level", interval=60):
+        ...         logging.getLogger().setLevel(level)
 
         Args:
             path: a secret's name, as for `get`.
@@ -398,10 +413,13 @@ class AsyncProvider:
 
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        self.rotation.forget()
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            await self._bounded("invalidate", "", self._cache.start_afresh())
+            await self.invalidate()
         with suppress(S1cretsError):
             await self.aclose()
+        self._cache.forget_scope()
+        self.was_used = False
 
     def forget_failures(self) -> None:
         """Let the next calls send requests at once, however often they have failed: for tests."""
@@ -409,6 +427,7 @@ class AsyncProvider:
 
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
+        self.was_used = True
         return self._cache.open()
 
     def spawn_with(self, spawn: Spawn) -> None:
@@ -578,6 +597,7 @@ class AsyncProvider:
         self, missing: dict[CacheKey, str], *, cached: bool, max_age: float | None
     ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
+        self.was_used = True
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
@@ -604,9 +624,19 @@ class AsyncProvider:
         self.counters.misses += 1
         method = _METHODS[key.kind]
         with self._observed(method, [key.name]):
-            read = self._cache.read(key, cached=cached, max_age=max_age)
+            began, token = time.monotonic(), None
+            # A look-up has a limit of its own: hits need no timer each.
+            if cached and max_age is None and (self.deadline or inf) > LOOK_UP_LIMIT:
+                try:
+                    found = await self._cache.look_up(key)
+                except BaseException as error:  # noqa: BLE001  # its frames contain values
+                    raise strip_traceback(error) from error.__cause__
+                if isinstance(found, CachedValue):
+                    return found
+                token = found
+            read = self._cache.read(key, cached=cached, max_age=max_age, token=token)
             try:
-                return await self._bounded(method, key.name, read)
+                return await self._bounded(method, key.name, read, time.monotonic() - began)
             except DeadlineExceededError as error:
                 if not cached:
                     raise
@@ -671,10 +701,13 @@ class AsyncProvider:
         observer = self.counters.observer
         return observer.call(method, names, *errors) if observer else nullcontext()
 
-    async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
-        """Return the result of `work`, which is cancelled at the deadline."""
+    async def _bounded(
+        self, method: str, subject: str, work: Awaitable[R], elapsed: float = 0.0
+    ) -> R:
+        """Return the result of `work`, which is cancelled at the deadline of the call."""
+        self.was_used = True
         try:
-            async with asyncio.timeout(self.deadline):
+            async with asyncio.timeout(None if self.deadline is None else self.deadline - elapsed):
                 try:
                     return await work
                 except BaseException as error:  # noqa: BLE001  # its frames contain values

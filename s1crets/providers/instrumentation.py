@@ -55,7 +55,7 @@ class Stats:
     Attributes:
         hits: secrets and paths answered from the cache.
         misses: secrets and paths that were not.
-        stale: secrets and paths answered with an expired value, during an outage.
+        stale: secrets and paths for which an expired value was returned, during an outage.
         requests: requests sent to the service, by operation.
         throttled: requests that the service throttled.
         retried: requests that were retries.

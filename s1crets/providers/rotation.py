@@ -64,6 +64,10 @@ class Rotation:
         self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
+    def forget(self) -> None:
+        """Forget what recent bursts have read."""
+        self._recent.clear()
+
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths
     ) -> Callable[[Any], Any]:

@@ -27,10 +27,11 @@ class MemcachedServer(LoopServer):
 
     Attributes:
         silent: whether it takes commands and never answers.
+        largest: bytes of an item that it takes.
     """
 
     def __init__(self) -> None:
-        self.silent = False
+        self.silent, self.largest = False, LARGEST
         self._items: dict[bytes, _Item] = {}
         self._version = 0
         super().__init__()
@@ -82,7 +83,7 @@ class MemcachedServer(LoopServer):
 
     async def _read(self, reader: Any, size: bytes) -> bytes | None:
         value: bytes = (await reader.readexactly(int(size) + 2))[:-2]
-        return value if len(value) <= LARGEST else None
+        return value if len(value) <= self.largest else None
 
     async def _set(self, reader: Any, key: bytes, flags: bytes, life: bytes, size: bytes) -> bytes:
         if (value := await self._read(reader, size)) is None:
@@ -126,11 +127,11 @@ class MemcachedServer(LoopServer):
 class InstalledMemcached:
     """The program `memcached`."""
 
-    def __init__(self, program: str) -> None:
+    def __init__(self, program: str, *more: str) -> None:
         self.port = free_port()
         user = ["-u", "nobody"]  # as root it demands one
         options = ["-l", "127.0.0.1", "-p", str(self.port), *user]
-        self._process = subprocess.Popen([program, *options])
+        self._process = subprocess.Popen([program, *options, *more])
         until = time.monotonic() + 60
         while True:
             with suppress(OSError):

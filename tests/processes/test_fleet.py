@@ -5,15 +5,18 @@ from __future__ import annotations
 import base64
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
 import uuid
 from contextlib import contextmanager, nullcontext
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.scripts import LIMIT, check, start
+from _support.scripts import LIMIT, check, start, unmeasured
 from _support.wire import Asked, Wire, parameter
 
 if TYPE_CHECKING:
@@ -26,14 +29,14 @@ if TYPE_CHECKING:
 
 NAMES = [f"/fleet/{i}" for i in range(200)]
 KEY = base64.b64encode(b"k" * 32).decode()
-WORKER = """
-import asyncio, json, sys
+FORKER = """
+import asyncio, json, os, signal, sys
 sys.modules.pop("redis", None)  # which other programs of the tests do without
 from s1crets.providers.aws import AsyncParameterStore
 
-async def main():
+async def serve(reader, writer):
     stores = {}
-    while line := await asyncio.to_thread(sys.stdin.readline):
+    while line := await reader.readline():
         args, verb, *arguments = json.loads(line)
         store = AsyncParameterStore(cache_args=args, deadline=None)
         ps = stores.setdefault(json.dumps(args), store)
@@ -41,47 +44,103 @@ async def main():
             found = await asyncio.gather(*map(ps.get, *arguments))
         else:
             found = await getattr(ps, verb)(*arguments)
-        print(json.dumps(found), flush=True)
+        writer.write(json.dumps(found).encode() + b"\\n")
     for ps in stores.values():
         await ps.aclose()
+    writer.close()
 
-asyncio.run(main())
+async def child(address, environment):
+    os.environ.update(environment)
+    reader, writer = await asyncio.open_unix_connection(address, limit=2**20)
+    writer.write(b"%d\\n" % os.getpid())
+    await serve(reader, writer)
+
+async def warm():
+    async with AsyncParameterStore(retry=1) as ps:  # loads modules and models
+        await ps.get_many(["/warm"], errors="return")
+
+os.environ.update(json.loads(sys.stdin.readline()))
+asyncio.run(warm())
+forked = []
+for line in sys.stdin:
+    forked.append(os.fork())
+    if not forked[-1]:
+        asyncio.run(child(*json.loads(line)))
+        os._exit(0)
+print(*{os.waitpid(pid, 0)[1] for pid in forked} - {0, signal.SIGKILL})
 """
+
+
+class Forker:
+    """A process that has loaded everything and used nothing: it forks workers, which are cold."""
+
+    def __init__(self) -> None:
+        self._process = start(FORKER)
+        nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_EC2_METADATA_DISABLED": "true"}
+        fake = dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "fake")
+        self._send({**nowhere, **fake, "AWS_DEFAULT_REGION": "eu-west-1"})
+
+    def _send(self, words: Any) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(words) + "\n")
+        self._process.stdin.flush()
+
+    def worker(self) -> Worker:
+        """Fork a worker with this process's environment."""
+        with TemporaryDirectory(prefix="s1crets-") as folder, socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"{folder}/door")
+            door.listen()
+            door.settimeout(LIMIT)
+            self._send([f"{folder}/door", unmeasured()])
+            return Worker(door.accept()[0])
+
+    def close(self) -> None:
+        out, err = self._process.communicate(timeout=LIMIT)
+        assert (self._process.returncode, out, err) == (0, "\n", "")
 
 
 class Worker:
     """A process that makes the calls it is sent, with a store of its own per `cache_args`."""
 
-    def __init__(self) -> None:
-        self._process = start(WORKER)
+    def __init__(self, connection: socket.socket) -> None:
+        connection.settimeout(LIMIT)
+        self._connection, self._file = connection, connection.makefile("rw")
+        self._pid = self.end()
 
     def begin(self, *call: Any) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(call) + "\n")
-        self._process.stdin.flush()
+        self._file.write(json.dumps(call) + "\n")
+        self._file.flush()
 
     def end(self) -> Any:
-        assert self._process.stdout is not None
-        return json.loads(self._process.stdout.readline())
+        return json.loads(self._file.readline())
 
     def do(self, *call: Any) -> Any:
         self.begin(*call)
         return self.end()
 
     def kill(self) -> None:
-        self._process.kill()
-        self._process.communicate(timeout=LIMIT)
+        os.kill(self._pid, signal.SIGKILL)
+        self.close()
 
     def close(self) -> None:
-        out, err = self._process.communicate(timeout=LIMIT)
-        assert (self._process.returncode, out, err) == (0, "", "")
+        """Let it end; what it says on stderr fails the last test."""
+        with self._connection, self._file:
+            self._connection.shutdown(socket.SHUT_WR)
+            assert self._file.read() == ""
+
+
+@pytest.fixture(scope="module")
+def forker() -> Iterator[Forker]:
+    forker = Forker()
+    yield forker
+    forker.close()
 
 
 @contextmanager
 def busy_cores() -> Iterator[None]:
     """Keep every core busy."""
     loops = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"])
+        subprocess.Popen([sys.executable, "-S", "-E", "-c", "while True: pass"])
         for _ in range(os.cpu_count() or 1)
     ]
     try:
@@ -104,7 +163,9 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("load", [nullcontext, busy_cores])
-def test_cold_processes_fetch_each_name_once(scripted: Wire, place: Any, load: Any) -> None:
+def test_cold_processes_fetch_each_name_once(
+    scripted: Wire, forker: Forker, place: Any, load: Any
+) -> None:
     """Or nearly: four that want the same 200 names at once request at most 220."""
     scripted.answers = {
         "GetParameter": lambda asked: parameter(asked.body["Name"], asked.body["Name"]),
@@ -113,7 +174,7 @@ def test_cold_processes_fetch_each_name_once(scripted: Wire, place: Any, load: A
         },
     }
     with load():
-        workers = [Worker() for _ in range(4)]
+        workers = [forker.worker() for _ in range(4)]
         for verb in ("gather", "get_many"):
             names = [f"/{verb}{name}" for name in NAMES]
             before = len(scripted.asked)
@@ -135,11 +196,13 @@ def test_cold_processes_fetch_each_name_once(scripted: Wire, place: Any, load: A
             worker.close()
 
 
-def test_an_update_is_seen_by_all(s1crets_aws: LoopbackAws, redis: RedisServer) -> None:
+def test_an_update_is_seen_by_all(
+    s1crets_aws: LoopbackAws, redis: RedisServer, forker: Forker
+) -> None:
     """At once; one process requests the new value for all."""
     s1crets_aws.seed({"aws.ps": {"/p/a": "old", "/p/b": "other"}})
     args = {"backend": redis.url, "cache_key": KEY}
-    workers = [Worker() for _ in range(3)]
+    workers = [forker.worker() for _ in range(3)]
     for worker in workers:
         assert worker.do(args, "get", "/p/a") == "old"
         assert worker.do(args, "get_by_path", "/p") == {"/p/a": "old", "/p/b": "other"}
@@ -155,7 +218,7 @@ def test_an_update_is_seen_by_all(s1crets_aws: LoopbackAws, redis: RedisServer) 
 
 
 def test_a_process_that_is_killed_leaves_no_lock_for_long(
-    scripted: Wire, redis: RedisServer
+    scripted: Wire, redis: RedisServer, forker: Forker
 ) -> None:
     """While it lives, others wait for what it fetches; then one of them fetches it."""
     begun, goes = threading.Event(), threading.Event()
@@ -168,7 +231,7 @@ def test_a_process_that_is_killed_leaves_no_lock_for_long(
 
     scripted.answers = {"GetParameter": answer}
     args = {"backend": redis.url}
-    one, other = Worker(), Worker()
+    one, other = forker.worker(), forker.worker()
     one.begin(args, "get", "/a")
     begun.wait(LIMIT)
     other.begin(args, "get", "/a")

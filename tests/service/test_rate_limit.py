@@ -244,7 +244,7 @@ async def test_a_service_that_takes_nothing(scripted: Wire) -> None:
     """`retry` requests are sent, and the error has a remedy."""
     scripted.answers["GetParameter"] = THROTTLED
     async with AsyncParameterStore(retry=2) as ps:
-        with pytest.raises(s1crets.ThrottledError, match="ask for less at once"):
+        with pytest.raises(s1crets.ThrottledError, match="send fewer requests at a time"):
             await ps.get("/a")
         assert ps.stats.requests == {"GetParameter": 2}
         assert (ps.stats.throttled, ps.stats.retried) == (2, 1)

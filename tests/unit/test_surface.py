@@ -148,7 +148,7 @@ def run(script: str) -> str:
 def test_import_is_light() -> None:
     """Nothing of AWS, of diskcache or of the command is imported before it is used."""
     heavy = ["aiobotocore", "botocore", "aiohttp", "diskcache", "click", "anyio._backends"]
-    heavy += ["s1crets.integrations"]  # and what they import; redis imports OpenTelemetry itself
+    heavy += ["s1crets.integrations", "redis", "aiomcache", "opentelemetry"]
     for module in ("s1crets", "s1crets.aio"):
         script = f"import sys, {module}; print([m for m in {heavy!r} if m in sys.modules])"
         assert run(script) == "[]\n"
@@ -178,7 +178,7 @@ async def main():
     async with AsyncParameterStore() as ps:
         assert await ps.get("/a") == "v"
     await turning
-    print(turns)
+    print(turns, *(name for name in ("redis", "opentelemetry") if name in sys.modules))
 
 asyncio.run(main())
 """

@@ -26,6 +26,7 @@ import diskcache
 
 from s1crets._fork import hold_while_forking, new_lock, on_fork
 from s1crets._runtime import run_in_thread
+from s1crets.cache.backends.base import LARGEST_ROW
 from s1crets.errors import NotPrivateError
 
 A = TypeVar("A")
@@ -42,7 +43,9 @@ _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1
 _REMEMBERED = 1000  # results per thread
 _PULSE, _PULSES = 8, 1024  # bytes of the pulse of a fetch lock; their number: several share one
 _CHUNK = 50  # keys per SELECT: a longer statement takes longer to compile than it saves
-_VALUE = f"(SELECT value FROM Cache WHERE key = ? AND raw = 1 AND mode = {_RAW})"  # noqa: S608
+# The rows that s1crets reads. SQLite knows type and length of a value without reading it.
+IS_READ = f"raw = 1 AND mode = {_RAW} AND typeof(value) = 'blob' AND length(value) <= {LARGEST_ROW}"
+_VALUE = f"(SELECT value FROM Cache WHERE key = ? AND {IS_READ})"  # noqa: S608
 _SETTINGS = {
     "statistics": 0,
     "tag_index": 0,
@@ -289,7 +292,7 @@ class Database:
             return False
         if damaged or self._cache is not None:
             _log.warning(
-                "the disk cache in %s was damaged or removed (%s: %s); going on with a new file",
+                "the disk cache in %s was damaged or removed (%s: %s); continuing with a new file",
                 self._folder, type(error).__name__, error,
             )  # fmt: skip
         self._damaged = damaged

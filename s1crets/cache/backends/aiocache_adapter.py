@@ -24,7 +24,13 @@ from aiocache.base import BaseCache
 from s1crets._circuit_breaker import CircuitBreaker
 from s1crets._per_loop import LoopLocal, PerLoop
 from s1crets._runtime import run_in_thread
-from s1crets.cache.backends.base import CacheFactory, KernelLocks, SyncReadable, pausing
+from s1crets.cache.backends.base import (
+    CacheFactory,
+    KernelLocks,
+    MultiWriter,
+    SyncReadable,
+    pausing,
+)
 from s1crets.errors import NotPrivateError
 
 R = TypeVar("R")
@@ -34,7 +40,6 @@ _log = logging.getLogger("s1crets.cache")
 _REST = 5.0  # seconds without calls after a failure
 _CHUNK = 200  # keys per call, so that a busy process does not look like a slow backend
 _CALLS = 8  # calls at a time: more would wait for the CPU, or for the pool of connections
-_CLOSING = 1.0  # seconds that connections may take to close
 
 
 class _Operation:
@@ -44,7 +49,7 @@ class _Operation:
 
     def __init__(self, budget: TimeBudget, limit: asyncio.Timeout, ticks: int) -> None:
         self._budget, self.limit, self.ticks = budget, limit, ticks
-        self.began = budget.now()
+        self.began = budget.rough_now()
         self._opening = 0
 
     @contextmanager
@@ -90,7 +95,11 @@ class TimeBudget:
 
     def now(self) -> float:
         """Return seconds that count."""
-        return self._timer() - self._uncounted - self._lost()
+        return self.rough_now() - self._lost()
+
+    def rough_now(self) -> float:
+        """Return `now` and what the loop has worked since the last tick; in a tenth of the time."""
+        return self._timer() - self._uncounted
 
     def _lost(self) -> float:
         """Return the seconds since the last tick that do not count."""
@@ -112,17 +121,19 @@ class TimeBudget:
     def end(self, operation: _Operation) -> bool:
         """Subtract the time of an operation, if it was slow; return whether there is some left."""
         self._under_way.discard(operation)
-        now = self.now()
-        if now - operation.began > self._QUICK:
+        if self.rough_now() - operation.began > self._QUICK:
+            now = self.now()
             # The time that several callers waited at once is counted once.
             since = max(operation.began, self._slow_until)
             self._left = self._left_now() - max(now - since, 0)
-            self._slow_until = now
+            self._slow_until = self._updated = now
         return self._left > 0
 
     def _left_now(self) -> float:
-        now = self.now()
-        left = self._left + (now - self._updated) * self.LIMIT / _REST
+        if self._left >= self.LIMIT:
+            return self.LIMIT
+        now = self.now()  # may be less than before, if the clock stood still
+        left = self._left + max(now - self._updated, 0) * self.LIMIT / _REST
         self._left, self._updated = min(self.LIMIT, left), now
         return self._left
 
@@ -244,11 +255,27 @@ class AiocacheBackend:
         async def add(key: str) -> bool | None:
             return await self._call(self._writes, "_add", key, texts[key], _whole(ttl))
 
-        return dict(zip(texts, await asyncio.gather(*map(add, texts)), strict=True))
+        if not await self._writes_many():
+            return dict(zip(texts, await asyncio.gather(*map(add, texts)), strict=True))
+        added: dict[str, bool | None] = dict.fromkeys(texts)
+        for chunk in _chunks(list(texts.items())):
+            existing = await self._call(self._writes, "multi_add", chunk, ttl=_whole(ttl))
+            if existing is not None:
+                added |= {key: key not in existing for key, _ in chunk}
+        return added
 
     async def delete_many(self, keys: Sequence[str]) -> None:
         """Delete keys, unless the backend fails."""
-        await asyncio.gather(*(self._call(self._deletes, "delete", key) for key in keys))
+        if await self._writes_many():
+            for chunk in _chunks(keys):
+                await self._call(self._deletes, "multi_delete", chunk)
+        else:
+            await asyncio.gather(*(self._call(self._deletes, "delete", key) for key in keys))
+
+    async def _writes_many(self) -> bool:
+        """Return whether the cache has operations for several keys; its plugins know none."""
+        cache = await self._cache_here()
+        return isinstance(cache, MultiWriter) and not cache.plugins
 
     async def purge(self, prefix: str) -> None:
         """Delete all keys with a prefix from a backend with `sync`."""
@@ -422,8 +449,13 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
         yield cache
     finally:
         try:
-            async with asyncio.timeout(_CLOSING):
-                await _close(cache)
+            budget = TimeBudget(time.monotonic)
+            async with asyncio.timeout(None) as limit:
+                operation = budget.begin(limit)
+                try:
+                    await _close(cache)
+                finally:
+                    budget.end(operation)
         except Exception as error:  # noqa: BLE001  # nothing more can be done
             _log.debug("closing a cache failed: %s", type(error).__name__)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-from aiocache.base import BaseCache
+from aiocache.base import API, SENTINEL, BaseCache
 
 R = TypeVar("R")
 
 INFINITY = float("inf")
+LARGEST_ROW = 8 * 2**20
+"""Bytes of a row that is read or stored outside of the process: it is decrypted on the event loop."""
 
 pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
     "pausing", default=nullcontext
@@ -60,6 +62,35 @@ class KernelLocks(ABC):
         """Unlock `key`."""
 
 
+class MultiWriter(BaseCache):  # type: ignore[misc]  # aiocache has no type hints
+    """A backend that adds or deletes several keys in one operation; aiocache has no verbs for it.
+
+    A backend declares this by subclassing.
+    """
+
+    @API.aiocache_enabled(fake_return=frozenset())
+    @API.timeout
+    async def multi_add(self, pairs: Iterable[tuple[str, Any]], ttl: Any = SENTINEL) -> set[str]:
+        """Store the values of keys that do not exist; return the keys that do."""
+        keys = {self.build_key(key, namespace=self.namespace): (key, value) for key, value in pairs}
+        values = {key: self.serializer.dumps(value) for key, (_, value) in keys.items()}
+        return {keys[key][0] for key in await self._multi_add(values, self._get_ttl(ttl))}
+
+    @API.aiocache_enabled()
+    @API.timeout
+    async def multi_delete(self, keys: Iterable[str]) -> None:
+        """Delete keys, as far as they exist."""
+        await self._multi_delete([self.build_key(key, namespace=self.namespace) for key in keys])
+
+    @abstractmethod
+    async def _multi_add(self, values: Mapping[Any, Any], ttl: float | None) -> Collection[Any]:
+        """Store the values of keys that do not exist; return the keys that do."""
+
+    @abstractmethod
+    async def _multi_delete(self, keys: Collection[Any]) -> None:
+        """Delete keys."""
+
+
 class OversizedError(ValueError):
     """A row is longer than any that is read or stored here."""
 
@@ -104,7 +135,7 @@ class Storage(Protocol):
         ...
 
 
-class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache has no type hints
+class StorageCache(MultiWriter, SyncReadable):
     """Implements the operations behind aiocache's public methods, each as one transaction."""
 
     @abstractmethod
@@ -193,6 +224,18 @@ class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache h
 
         return await self._transact(action)
 
+    async def _multi_add(self, values: Mapping[Any, Any], ttl: float | None) -> Collection[Any]:
+        encoded = {key: self._encoded(value) for key, value in values.items()}
+
+        def action(storage: Storage) -> Collection[Any]:
+            existing = {key for key in encoded if storage.find(key)}
+            for key, stored in encoded.items():
+                if key not in existing:
+                    storage.put(key, stored, self._expires(ttl))
+            return existing
+
+        return await self._transact(action)
+
     async def _exists(self, key: Any, _conn: object = None) -> bool:
         return await self._transact(lambda storage: storage.find(key) is not None)
 
@@ -221,6 +264,13 @@ class StorageCache(BaseCache, SyncReadable):  # type: ignore[misc]  # aiocache h
             return int(found is not None)
 
         return await self._transact(action)
+
+    async def _multi_delete(self, keys: Collection[Any]) -> None:
+        def action(storage: Storage) -> None:
+            for key in keys:
+                storage.remove(key)
+
+        await self._transact(action)
 
     @abstractmethod
     async def _clear(self, namespace: str | None = None, _conn: object = None) -> bool:

@@ -14,8 +14,15 @@ from aiocache.serializers import StringSerializer
 
 from s1crets._per_loop import LoopLocal
 from s1crets._runtime import run_in_thread
-from s1crets.cache.backends._sqlite import Database, select
-from s1crets.cache.backends.base import INFINITY, KernelLocks, Storage, StorageCache
+from s1crets.cache.backends._sqlite import IS_READ, Database, select
+from s1crets.cache.backends.base import (
+    INFINITY,
+    LARGEST_ROW,
+    KernelLocks,
+    OversizedError,
+    Storage,
+    StorageCache,
+)
 
 if TYPE_CHECKING:
     import os
@@ -32,7 +39,8 @@ class DiskCache(StorageCache, KernelLocks):
 
     Reads run in the caller's thread (5 µs; in WAL mode a reader does not wait for writers), writes
     and the opening in a worker thread. Each write is one transaction, also for other processes.
-    A damaged or removed file is replaced by a new one; every other failure is raised.
+    A damaged or removed file is replaced by a new one; every other failure is raised. A row of more
+    than 8 MiB is neither stored nor read.
 
     `peek` and `peek_many` take keys as `build_key` returns them and answer with the stored text,
     without namespace, serializer and plugins.
@@ -55,6 +63,7 @@ class DiskCache(StorageCache, KernelLocks):
 
     Raises:
         PermissionError: at first use: others than the owner can access the folder.
+        ValueError: a value is larger than 8 MiB.
         sqlite3.Error, diskcache.Timeout, OSError: the file can't be opened, read or written.
     """
 
@@ -139,10 +148,13 @@ class DiskCache(StorageCache, KernelLocks):
         return [_payload(record, now) for record in records]
 
     async def _transact(self, action: Callable[[Storage], _R]) -> _R:
-        now = self._clock
-        return await self._change(
-            lambda cache: action(_Rows(cache, self.size, self._unbounded, now()))
-        )
+        def change(cache: Any) -> _R:
+            rows = _Rows(cache, self.size, self._unbounded, self._clock())
+            result = action(rows)
+            rows.trim()
+            return result
+
+        return await self._change(change)
 
     async def _change(self, write: Callable[[Any], _R]) -> _R:
         """Write in a worker thread: that may wait for locks of other processes."""
@@ -164,14 +176,31 @@ class DiskCache(StorageCache, KernelLocks):
     def _expires(self, ttl: float | None) -> float:
         return self._clock() + ttl if ttl else INFINITY
 
+    async def _multi_set(
+        self, pairs: Iterable[tuple[Any, Any]], ttl: float | None = None, _conn: object = None
+    ) -> bool:
+        small, oversized = [], None
+        for key, value in pairs:
+            try:
+                small.append((key, self._encoded(value)))
+            except OversizedError as error:
+                oversized = error
+        await super()._multi_set(small, ttl)
+        if oversized is not None:
+            raise oversized  # the others are stored
+        return True
+
     def _encoded(self, value: object) -> bytes:
-        if isinstance(value, bytes):
-            return value
         if isinstance(value, (str, int, float)):
-            return str(value).encode("utf-8", "surrogatepass")
-        kind = type(value).__name__
-        message = f"DiskCache stores text, bytes and numbers, not {kind}: choose another serializer"
-        raise TypeError(message)
+            value = str(value).encode("utf-8", "surrogatepass")
+        if not isinstance(value, bytes):
+            kind = type(value).__name__
+            raise TypeError(
+                f"DiskCache stores text, bytes and numbers, not {kind}: choose another serializer"
+            )
+        if _HEADER.size + len(value) > LARGEST_ROW:
+            raise OversizedError(f"a value of {len(value)} bytes is larger than 8 MiB")
+        return value
 
     def _decoded(self, stored: bytes | None, encoding: str | None = "utf-8") -> Any:
         return _decoded(stored, encoding)
@@ -187,6 +216,7 @@ class _Rows:
         self._cache = cache
         self._sql = cache._sql  # noqa: SLF001  # diskcache has no method for several rows
         self._size, self._unbounded, self._now = size, unbounded, now
+        self._has_grown = False
 
     def find(self, key: str, *, expired: bool = False) -> tuple[bytes, float] | None:
         (record,) = select(self._sql, (key,))
@@ -197,6 +227,12 @@ class _Rows:
         self.remove(key)  # an updated row would keep its place among the oldest
         ttl = None if expires == INFINITY else expires - self._now
         self._cache.set(key, _HEADER.pack(self._now, expires) + stored, expire=ttl)
+        self._has_grown = True
+
+    def trim(self) -> None:
+        """Delete the oldest rows that are too many, at the end of the transaction."""
+        if not self._has_grown:
+            return
         excess = _count(self._sql, self._unbounded) - self._size
         if excess > 0:
             self._sql(
@@ -209,7 +245,7 @@ class _Rows:
         self._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))
 
     def items(self) -> Iterable[tuple[str, bytes | None]]:
-        rows = self._sql("SELECT key, value FROM Cache WHERE raw = 1 AND mode = 1").fetchall()
+        rows = self._sql(f"SELECT key, value FROM Cache WHERE {IS_READ}").fetchall()  # noqa: S608
         return [(key, _payload(record, self._now)) for key, record in rows]
 
 

@@ -2,7 +2,7 @@
 
 aiomcache waits forever for a connection that has failed, spins on one that the server has closed,
 and reads the rest of a cancelled command's response as the next one's. Memcached itself has
-neither replicas nor users, and no entry of more than 1 MiB.
+neither replicas nor users, and by default no entry of more than 1 MiB.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiocache.backends.memcached import MemcachedCache
 from aiocache.serializers import StringSerializer
 from aiomcache.pool import MemcachePool
 
-from s1crets.cache.backends.base import CacheFactory, OversizedError
+from s1crets.cache.backends.base import LARGEST_ROW, CacheFactory, OversizedError
 
 if TYPE_CHECKING:
     from aiocache.base import BaseCache
@@ -43,7 +43,7 @@ class MemcachedServer(CacheFactory):
     def explain(self, error: BaseException) -> str:
         """Return what an error means."""
         meanings: dict[type[BaseException], str] = {
-            OversizedError: "an entry is larger than the server accepts",
+            OversizedError: "an entry is larger than 8 MiB, or than the server accepts",
             ConnectionRefusedError: "nobody listens on its port",
             socket.gaierror: "its host is not known",
             OSError: "the connection failed",
@@ -73,6 +73,19 @@ class _Pool(MemcachePool):
         self._free.release()
 
 
+class _BoundedReader:
+    """Reads no row that is too long, as of a server with `-I 100m`: its length comes before it."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self.readline = reader.readline
+
+    async def readexactly(self, length: int) -> bytes:
+        if length > LARGEST_ROW:
+            raise OversizedError
+        return await self._reader.readexactly(length)
+
+
 class _Client(aiomcache.Client):
     """A client that closes a connection whose response it has not read to its end."""
 
@@ -94,7 +107,8 @@ class _Client(aiomcache.Client):
 
     async def _multi_get(self, conn: Any, *keys: bytes, with_cas: bool = True) -> Any:
         try:
-            return await super()._multi_get(conn, *keys, with_cas=with_cas)  # type: ignore[call-overload]
+            bounded = conn._replace(reader=_BoundedReader(conn.reader))
+            return await super()._multi_get(bounded, *keys, with_cas=with_cas)  # type: ignore[call-overload]
         except BaseException as error:
             conn.reader.set_exception(error)
             raise

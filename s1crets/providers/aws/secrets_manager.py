@@ -61,6 +61,8 @@ class SecretsManagerStore(AwsStore):
         version_stage: str | None = None,
     ) -> CacheKey:
         """Return the cache key of a request."""
+        if kind == VALUE and version_id is None and version_stage is None:
+            return self.value_key(path)
         checked_name(path)
         given = {"version_id": version_id, "version_stage": version_stage}
         options = {name: checked_name(one) for name, one in given.items() if one is not None}
