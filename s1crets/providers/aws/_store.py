@@ -81,8 +81,8 @@ def was_requested(
     found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
 ) -> bool:
     """Return whether a secret in the response to a batch is for one of the `names`."""
-    own = found.get("Name")
-    likely = (own, *names) if own and own in names else names  # mostly the first one decides
+    own: Any = found.get("Name")
+    likely: Sequence[str] = (own, *names) if own in names else names  # mostly the first decides
     return any(is_for(found, name) for name in likely)
 
 
