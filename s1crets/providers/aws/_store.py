@@ -98,7 +98,7 @@ class AwsStore(ABC):
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
 
     def value_key(self, path: str) -> CacheKey:
-        """Return the key of a secret's value with default options; remembered, since hits use it."""
+        """Return the key of a secret's value with default options; hits use it, so it is kept."""
         key = self._value_keys.get(path) if isinstance(path, str) else None
         if key is None:
             key = CacheKey(path, secrets=self.secrets(path))
