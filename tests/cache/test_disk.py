@@ -111,9 +111,7 @@ async def test_an_oversized_row_is_not_read(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "cache.db", isolation_level=None)) as db:
         db.execute("UPDATE Cache SET value = zeroblob(9437184) WHERE key = 'a'")
     data = bytearray((tmp_path / "cache.db").read_bytes())
-    data[2**20 : 8 * 2**20] = b"\xff" * (
-        7 * 2**20
-    )  # pages of the row
+    data[2**20 : 8 * 2**20] = b"\xff" * (7 * 2**20)  # pages of the row
     (tmp_path / "cache.db").write_bytes(data)
     assert await cache.multi_get(["a", "b"]) == [None, "v"]
     assert cache.peek_many(["a", "b"]) == [None, "v"]
