@@ -64,7 +64,8 @@ lock: $(VENV)/lock.ready
 $(VENV)/dev.ready: $(VENV)/demo.ready
 
 # s1crets itself is a step of its own: a folder has no hash.
-$(VENV)/%.ready: requirements/%.txt pyproject.toml
+$(VENV)/%.ready: requirements/%.txt pyproject.toml s1crets/_version.py
+	@echo "Into $(VENV): s1crets, and the $$(grep -c == $<) packages of $<, whose hashes are checked."
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) $(LOCKED) $<
 	$(PIP) --no-deps --check-build-dependencies --editable .

@@ -314,8 +314,8 @@ def many_boto3(count: int) -> float:
     return took
 
 
-def by_path(count: int, *, bare: bool) -> float:
-    """Time a path of so many names: pages of ten, one after another."""
+def by_path(count: int, *, bare: bool, parallel: bool = False) -> float:
+    """Time a path of so many names: pages of ten, one after another, or in parallel."""
 
     async def main() -> float:
         path = f"/below/{count}"
@@ -336,7 +336,7 @@ def by_path(count: int, *, bare: bool) -> float:
             async with AsyncParameterStore() as store:
                 await store.get("/warm")
                 start = time.perf_counter()
-                found = await store.get_by_path(path)
+                found = await store.get_by_path(path, parallel=parallel)
                 took = time.perf_counter() - start
         assert len(found) == count
         return took
@@ -590,6 +590,7 @@ CASES: dict[str, dict[str, Callable[[], float]]] = {
     },
     "1,000 secrets": {"s1crets": lambda: many_ours(1000, "secrets")},
     "get_by_path, 1,000 names": {
+        "s1crets, parallel": lambda: by_path(1000, bare=False, parallel=True),
         "s1crets": lambda: by_path(1000, bare=False),
         "bare paginator": lambda: by_path(1000, bare=True),
     },

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _PAGE = 10
+_MOST_LISTED = 50  # names of a page of DescribeParameters
 VERSION = "1" * 32
 LATE = 1.5  # seconds, at most, that an answer is delayed
 written: dict[str, str] = {}
@@ -118,14 +119,17 @@ def below(path: str, body: dict[str, Any], field: str, describe: Any) -> dict[st
     """Return a page; the path's last part says how many names there are below it."""
     count, first = path.rsplit("/", 1)[-1], int(body.get("NextToken", 0))
     total = int(count) if count.isdecimal() else 0
-    last = min(first + _PAGE, total)
+    last = min(first + min(body.get("MaxResults", _PAGE), _MOST_LISTED), total)
     page = {field: [describe(f"{path}/{i}") for i in range(first, last)]}
     return page | ({"NextToken": str(last)} if last < total else {})
 
 
 def described(body: dict[str, Any]) -> dict[str, Any]:
-    """Return what AWS shows of a parameter, if it is there."""
-    name = body["ParameterFilters"][0]["Values"][0]
+    """Return what AWS shows of a parameter, if it is there, or of those below a path."""
+    (wanted,) = body["ParameterFilters"]
+    name = wanted["Values"][0]
+    if wanted["Key"] == "Path":
+        return below(name, body, "Parameters", lambda name: {"Name": name, "Type": "SecureString"})
     found = [] if "missing" in name else [parameter(name)]
     return {"Parameters": [{"Name": one["Name"], "Type": one["Type"]} for one in found]}
 

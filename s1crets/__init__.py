@@ -31,61 +31,104 @@ _REQUIRED: Any = UNSET  # so that a call without a provider gets an error that s
 
 
 def get(provider: str, path: str = _REQUIRED, keypath: KeyPath = (), **options: Any) -> Any:
-    """Return a secret's value; options are those of the provider's `get`."""
+    """Return a secret's value; options are those of the provider's `get`.
+
+    >>> s1crets.get("aws.ps", "/prod/db", "user")
+    'app'
+    >>> s1crets.get("aws.sm", "prod/nothing", default="none")
+    'none'
+    """
     return _provider(provider, path).get(path, keypath=keypath, **options)
 
 
 def get_many(provider: str, paths: Iterable[str] = _REQUIRED, **options: Any) -> dict[str, Any]:
-    """Return several secrets' values; options are those of the provider's `get_many`."""
+    """Return several secrets' values; options are those of the provider's `get_many`.
+
+    >>> s1crets.get_many("aws.sm", ["prod/api-key", "prod/session-key"])
+    {'prod/api-key': 'fake-api-key', 'prod/session-key': 'fake-session-key'}
+    """
     found: dict[str, Any] = _provider(provider, paths).get_many(paths, **options)
     return found
 
 
 def get_by_path(provider: str, path: str = _REQUIRED, **options: Any) -> dict[str, Any]:
-    """Return all secrets under a path; options are those of the provider's `get_by_path`."""
+    """Return all secrets under a path; options are those of the provider's `get_by_path`.
+
+    >>> s1crets.get_by_path("aws.ps", "/prod/tenants/1")
+    {'/prod/tenants/1/token': 'fake-token-1'}
+    """
     found: dict[str, Any] = _provider(provider, path).get_by_path(path, **options)
     return found
 
 
 def path_exists(provider: str, path: str = _REQUIRED) -> bool:
-    """Return whether there is such a path or secret."""
+    """Return whether there is such a path or secret.
+
+    >>> s1crets.path_exists("aws.ps", "/prod/tenants"), s1crets.path_exists("aws.ps", "/test")
+    (True, False)
+    """
     return bool(_provider(provider, path).path_exists(path))
 
 
 def update(provider: str, path: str, value: Any, **options: Any) -> None:
-    """Store a new value of an existing secret; options are those of the provider's `update`."""
+    """Store a new value of an existing secret; options are those of the provider's `update`.
+
+    >>> s1crets.update("aws.sm", "prod/payments", {"token": "fake-new"})
+    >>> s1crets.get("aws.sm", "prod/payments", "token")
+    'fake-new'
+    """
     value = redact(value)
     _provider(provider).update(path, value, **options)
 
 
 def create(provider: str, path: str, value: Any, **options: Any) -> None:
-    """Store a new secret; options are those of the provider's `create`."""
+    """Store a new secret; options are those of the provider's `create`.
+
+    >>> s1crets.create("aws.sm", "prod/mail", "fake", description="of the mail server")
+    """
     value = redact(value)
     _provider(provider).create(path, value, **options)
 
 
 def put(provider: str, path: str, value: Any, **options: Any) -> None:
-    """Store a secret, new or existing; options are those of the provider's `put`."""
+    """Store a secret, new or existing; options are those of the provider's `put`.
+
+    >>> s1crets.put("aws.ps", "/prod/workers", "4", type="String")
+    """
     value = redact(value)
     _provider(provider).put(path, value, **options)
 
 
 def delete(provider: str, path: str = _REQUIRED, **options: Any) -> None:
-    """Delete a secret; options are those of the provider's `delete`."""
+    """Delete a secret; options are those of the provider's `delete`.
+
+    >>> s1crets.delete("aws.sm", "prod/payments", recovery_days=7)
+    """
     _provider(provider, path).delete(path, **options)
 
 
 def restore(provider: str, path: str = _REQUIRED) -> None:
-    """Cancel the deletion of a secret; a `TypeError` if the provider can't restore anything."""
+    """Cancel the deletion of a secret; a `TypeError` if the provider can't restore anything.
+
+    >>> s1crets.delete("aws.sm", "prod/payments")
+    >>> s1crets.restore("aws.sm", "prod/payments")
+    """
     _provider(provider, path).restore(path)
 
 
 def history(provider: str, path: str = _REQUIRED) -> list[SecretVersion]:
-    """Return a secret's versions, without values; a `TypeError` if the provider keeps none."""
+    """Return a secret's versions, without values; a `TypeError` if the provider keeps none.
+
+    >>> [version.labels for version in s1crets.history("aws.sm", "prod/payments")]
+    [('AWSCURRENT',)]
+    """
     found: list[SecretVersion] = _provider(provider, path).history(path)
     return found
 
 
 def invalidate(provider: str, path: str | None = None) -> None:
-    """Drop a secret and all paths from the provider's caches, or everything."""
+    """Drop a secret and all paths from the provider's caches, or everything.
+
+    >>> s1crets.invalidate("aws.ps", "/prod/db")
+    """
     _provider(provider).invalidate(path)

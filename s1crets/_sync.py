@@ -193,7 +193,8 @@ class _Call:
 def start_afresh() -> None:
     """Empty the caches of every live provider, and close it: a later call opens it again."""
     for provider in live_providers():
-        _portal.run(_Call(provider.start_afresh))
+        if provider.was_used:  # others may be many, and garbage
+            _portal.run(_Call(provider.start_afresh))
 
 
 class Facade(Generic[T_co]):
@@ -230,7 +231,14 @@ class Facade(Generic[T_co]):
     ) -> Callable[[Callable[..., R]], Injected[..., R]]: ...
 
     def refresh_on(self, *exceptions: type[Exception], path: str, keypath: KeyPaths = ()) -> Any:
-        """Decorate a blocking function or method; see `AsyncProvider.refresh_on`."""
+        """Decorate a blocking function or method; see `AsyncProvider.refresh_on`.
+
+        >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
+        ... def query(password, statement):
+        ...     return f"result of {statement}"
+        >>> query("SELECT 1")
+        'result of SELECT 1'
+        """
         return self._provider.rotation.blocking_refresh_on(exceptions, path, keypath, self._run)
 
     def _run(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

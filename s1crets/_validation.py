@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Collection, Mapping
 from types import MappingProxyType
@@ -64,6 +63,8 @@ def suggestion(
 
     `elsewhere` has names that are known in other places, and how they are written there.
     """
+    import difflib  # takes 1 ms, which valid options do not need
+
     # Not `get_close_matches`, which takes the last of equals in the alphabet: local_ttl for ttl.
     similar = {one: difflib.SequenceMatcher(a=one, b=name).ratio() for one in (*known, *elsewhere)}
     best = max(similar, key=similar.__getitem__)

@@ -16,6 +16,7 @@ __all__ = [
     "BatchError",
     "ConfigurationError",
     "CredentialsError",
+    "CredentialsTimeoutError",
     "DeadlineExceededError",
     "DecryptionError",
     "InsecureCacheWarning",
@@ -75,6 +76,10 @@ class DeadlineExceededError(S1cretsError, TimeoutError):
 
 class CredentialsError(S1cretsError):
     """No credentials, or credentials that AWS does not accept."""
+
+
+class CredentialsTimeoutError(CredentialsError, TimeoutError):
+    """The source of the credentials did not answer within the provider's `deadline`."""
 
 
 class DecryptionError(S1cretsError):

@@ -31,6 +31,8 @@ class CacheKey:
     # The names of the secret that this entry depends on, as tombstones have them. Empty for an
     # entry that depends on any number of secrets, such as a path.
     secrets: tuple[str, ...] = field(default=(), compare=False)
+    # Whether a path is fetched with parallel requests, which does not affect the result.
+    parallel: bool = field(default=False, compare=False)
     # A secret's current value under its own name, with default options.
     is_primary: bool = field(init=False, repr=False, compare=False)
     _hash: int = field(init=False, repr=False, compare=False)
@@ -188,7 +190,7 @@ class CachedValue:
             return deep_copy(self._decoded)
         except RecursionError:
             pass  # its frames contain the value
-        raise RecursionError("there is too little of the stack left to copy the value")
+        raise RecursionError("not enough of the stack is left to copy the value")
 
     def stored(self) -> Any:
         """Return the text or bytes as stored, or those of each secret under a path."""

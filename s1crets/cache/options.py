@@ -105,11 +105,11 @@ def check_cache_args(args: Any) -> None:
 
     Raises:
         TypeError: not a dict, an unknown key, or a value of the wrong type.
-        ValueError: a value out of range, or keys that exclude each other.
+        ValueError: a value out of range, or keys that can't be combined.
     """
     check_items("cache_args", args, RULES)
     if args.get("cache_on_disk") and "backend" in args:
-        raise ValueError("cache_args: cache_on_disk and backend exclude each other")
+        raise ValueError("cache_args: cache_on_disk and backend can't be combined")
     if args.get("local_ttl") and "backend" not in args:
         raise ValueError("cache_args: local_ttl needs a backend: memory and disk are local")
     if args.get("refresh_ahead") and args["refresh_ahead"] >= _ttl(args):

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._runtime import run_in_thread
 from s1crets.cache.entry import CachedValue, CacheKey, new_fetch_id
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 if TYPE_CHECKING:
@@ -60,11 +60,6 @@ class ScopeResolver:
         self._resolving: SingleFlight[str, None] = SingleFlight()
         self.is_known = not tiers
 
-    @property
-    def was_used(self) -> bool:
-        """Whether the tiers may have entries of this provider, as they were opened."""
-        return self._opened or self.is_known
-
     def forget(self) -> None:
         """Find out the scope again before the next miss."""
         self._opened, self.is_known = False, not self._tiers
@@ -108,7 +103,7 @@ class ScopeResolver:
             scope = await self._source.scope()
         except S1cretsError as error:
             # The caller's fetch follows, and gets the same error if it is an error.
-            _log.debug("the cache outside of the process is not used: %s", error)
+            _log.debug("the cache outside the process is not used: %s", error)
             return
         self._use(scope)
         # Not if it is unknown which of two hints it belongs to.

@@ -15,13 +15,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, Fetched
 from s1crets.cache.freshness import OnError
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class SecretCache:
         self._negative = tiers.negative
         self._scope = ScopeResolver(tiers.shared, tiers.memo, source)
         self._timer = timer
+        self.forget_scope = self._scope.forget
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
@@ -403,14 +404,6 @@ class SecretCache:
         await self._derived.aclose()
         if self._negative is not None:
             await self._negative.aclose()
-
-    async def start_afresh(self) -> None:
-        """Drop everything, and find out the scope again; not again if it was not used since."""
-        if self._scope.was_used:
-            try:
-                await self.invalidate(None)
-            finally:
-                self._scope.forget()
 
     def forget_failures(self) -> None:
         """Fetch again what failed in an outage, although its pause is not over."""

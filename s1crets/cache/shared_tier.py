@@ -28,8 +28,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s1crets._batcher import Batcher
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import Batcher
 from s1crets._per_loop import LoopLocal
 from s1crets._runtime import spawn_task
 from s1crets.cache.encryption import PLAIN, Cipher, framed
@@ -135,7 +135,8 @@ class SharedTier:
         self._rows: dict[Hashable, Rows] = {}
         self._seen: dict[Hashable, Seen] = {}
         self.tokens = tokens
-        self._undelivered: set[str] = set()
+        # An invalidation of a name that is being delivered has a mark of its own.
+        self._undelivered: dict[str, object] = {}
         self._delivery: asyncio.Task[Any] | None = None
         self._held: LoopLocal[_HeldLocks] = LoopLocal(_HeldLocks)
         self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
@@ -338,8 +339,10 @@ class SharedTier:
         """Return the state of a key, or None if that is unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        if self._undelivered and not await self._deliver() and self._is_undelivered(key):
-            return None
+        if self._undelivered:
+            await self._deliver()
+            if self._is_undelivered(key):
+                return None
         return await self._reads.submit(key)
 
     async def _read_many(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, Seen | None]:
@@ -465,11 +468,11 @@ class SharedTier:
         What can't be delivered now is delivered as soon as the backend is available; until then
         this process does not use the entries.
         """
-        self._undelivered |= {_ALL} if secrets is None else set(secrets)
-        if paths:
-            self._undelivered.add(_PATHS)
+        names = [_ALL] if secrets is None else [*secrets]
+        mark = object()
+        self._undelivered |= dict.fromkeys([*names, _PATHS] if paths else names, mark)
         if len(self._undelivered) > _REMEMBERED:
-            self._undelivered = {_ALL}
+            self._undelivered = {_ALL: mark}
         if not await self._deliver():
             self._deliver_later()
 
@@ -479,15 +482,19 @@ class SharedTier:
         If it is urgent, also while the backend is left alone after a failure.
         """
         # The tombstone of paths comes first, as its control character sorts first: see `fill`.
-        names, scope = sorted(self._undelivered), self._scope
+        marks, scope = dict(self._undelivered), self._scope
+        names = sorted(marks)
         if scope is None or not names:
             return not names
         rows = [row for name in names for row in self._tombstone_rows(name, scope)]
         texts = {row: _new_token(_REPLACED) for row in rows}
         delivered = await self.backend.set_many(texts, self._tombstone_ttl, urgent=urgent)
         if delivered:
-            self._undelivered.difference_update(names)
-            self._backoff.succeeded("deliver")
+            for name, mark in marks.items():
+                if self._undelivered.get(name) is mark:
+                    del self._undelivered[name]
+            if not self._undelivered:
+                self._backoff.succeeded("deliver")
         # Also if that failed: a full backend takes no tombstones, but deletes.
         secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
         entries = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
@@ -504,7 +511,7 @@ class SharedTier:
         # they do not know that their entries are outdated.
         pause = _RETRY
         await asyncio.sleep(pause)
-        while not await self._deliver(urgent=True):
+        while not await self._deliver(urgent=True) or self._undelivered:
             pause = min(2 * pause, _RETRY_LONGEST)
             await asyncio.sleep(pause)
 

@@ -167,7 +167,7 @@ def made(verbs: tuple[str, ...], provider: str, **options: Any) -> Any:
         args["sts_args"] = {"RoleArn": role}
     folder, url = options["cache_dir"], redact(options["cache_url"])
     if folder and url.reveal():
-        raise ConfigurationError("--cache-dir and --cache-url exclude each other")
+        raise ConfigurationError("--cache-dir and --cache-url can't be combined")
     if folder:
         place = Path(folder).absolute()
         folders = {f"{kind}_cache_dir": str(place / f"{kind}s") for kind in ("key", "path")}
@@ -211,6 +211,14 @@ def call(provider: Any, verb: str, *args: Any, **options: Any) -> Any:
             raise
         problem = str(error)  # that the service has nothing like it
     raise ConfigurationError(problem)
+
+
+parallel_option = flag(
+    "--parallel",
+    "parallel",
+    help="Read a path of Parameter Store with concurrent requests, for which"
+    " ssm:DescribeParameters must be allowed.",
+)
 
 
 def source_options(command: Callable[..., None]) -> Callable[..., None]:

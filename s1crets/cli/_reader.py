@@ -48,7 +48,8 @@ class Reader:
         try:
             found: dict[str, Any] = call(self._provider, "get_by_path", path, raw=True, **options)
         except (BatchError, *_UNREADABLE) as error:
-            if not self._skip or any(one is not None for one in options.values()):
+            changed = [name for name in options if options[name] is not None]
+            if not self._skip or changed not in ([], ["parallel"]):
                 raise
             names = self._names(path, error)
         else:

@@ -11,7 +11,14 @@ from typing import Any
 import click
 
 from s1crets._redaction import redact
-from s1crets.cli._options import another_provider, complete_provider, not_empty, provider_command
+from s1crets.cli._options import (
+    another_provider,
+    call,
+    complete_provider,
+    not_empty,
+    parallel_option,
+    provider_command,
+)
 from s1crets.cli._output import report
 from s1crets.cli._reader import relative_name
 from s1crets.cli._store_all import store_all
@@ -30,6 +37,7 @@ _option = functools.partial(click.option, callback=not_empty)
 @_option("--to-profile", help="The profile for B; default: A's, and its role.")
 @click.option("--overwrite", is_flag=True, help="Replace other values of existing secrets.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
+@parallel_option
 def copy(
     provider: Any,
     source: str,
@@ -41,6 +49,7 @@ def copy(
     to_profile: str | None,
     overwrite: bool,
     dry_run: bool,
+    parallel: bool | None,
 ) -> None:
     """Copy the secret A, or all secrets under A, to B.
 
@@ -55,7 +64,7 @@ def copy(
       s1crets copy -p aws.ps /prod/db prod-copy --to-provider aws.sm
       s1crets copy prod/token prod/token --to-region eu-south-1
     """
-    values = _values(provider, source)
+    values = _values(provider, source, parallel=parallel)
     names = {name: _renamed(name, source, target) for name in sorted(values)}
     wanted = {new: redact(values[name]) for name, new in names.items()}
     changes = {"provider": to_provider, "region": to_region, "profile": to_profile}
@@ -72,11 +81,11 @@ def copy(
         )
 
 
-def _values(provider: Any, source: str) -> Mapping[str, Any]:
+def _values(provider: Any, source: str, *, parallel: bool | None) -> Mapping[str, Any]:
     """Return the secrets under a path, or the secret of this name."""
     found: dict[str, Any] = {}
     with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
-        found = provider.get_by_path(source, cached=False, raw=True)
+        found = call(provider, "get_by_path", source, cached=False, raw=True, parallel=parallel)
     return found or provider.get_many([source], cached=False, raw=True)
 
 

@@ -11,7 +11,7 @@ import click
 
 from s1crets.cli._errors import NO
 from s1crets.cli._json import dump, source
-from s1crets.cli._options import call, flag, provider_command
+from s1crets.cli._options import call, flag, parallel_option, provider_command
 from s1crets.cli._output import report, write, write_value
 from s1crets.cli._reader import Reader, relative_name
 from s1crets.errors import S1cretsError
@@ -72,6 +72,7 @@ def get(
 @click.option("--relative", is_flag=True, help="Names without PATH, as `import` reads them.")
 @click.option("--label", help="The versions with this label, and no other parameters.")
 @flag("--no-recursive", "recursive", value=False, help="Only the level below PATH.")
+@parallel_option
 @click.option(
     "--skip-unreadable",
     is_flag=True,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import click
 
 from s1crets.cli._json import dump, members
-from s1crets.cli._options import source_options
+from s1crets.cli._options import parallel_option, source_options
 from s1crets.cli._reader import Reader
 from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
 
@@ -83,6 +83,7 @@ _OPTIONS = (
         is_flag=True,
         help="Leave out secrets that are missing, denied, or binary, and list them on stderr.",
     ),
+    parallel_option,
     click.option(
         "--allow-special",
         is_flag=True,
@@ -102,6 +103,7 @@ class Selection(NamedTuple):
     keys: bool
     on_collision: str
     skip_unreadable: bool
+    parallel: bool | None
     allow_special: bool
 
     def variables(self, provider: Any) -> dict[str, str]:
@@ -134,7 +136,7 @@ class Selection(NamedTuple):
             raise ConfigurationError(f"{message} secrets, or allow it with --allow-special")
 
     def _under(self, reader: Reader, path: str) -> dict[str, Any]:
-        found = reader.path(path)
+        found = reader.path(path, parallel=self.parallel)
         if not found:
             reader.skips(path, SecretNotFoundError(f"there are no secrets under {path!r}"))
         return found

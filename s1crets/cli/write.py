@@ -142,7 +142,7 @@ def create(provider: Any, path: str, value: Redacted, *, raw: bool, **settings: 
 @provider_command("delete")
 @click.argument("path")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask for confirmation.")
-@flag("--force", help="Delete at once: the secret can't be restored (Secrets Manager).")
+@flag("--force", help="Delete immediately: the secret can't be restored (Secrets Manager).")
 @click.option(
     "--recovery-days",
     type=click.IntRange(7, 30),

@@ -138,7 +138,7 @@ class Secret(Depends):
             return await provider.get(path, keypath=keypath)
         except S1cretsError as error:
             status = 503 if is_outage(error) else 500
-            _log.error("answered with %d: %s%s", status, error, note)
+            _log.error("responded with %d: %s%s", status, error, note)
             if note:
                 error.add_note(note.removeprefix("; "))
             raise HTTPException(status) from error

@@ -53,7 +53,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from s1crets._batcher import callers
+from s1crets._coalescing import callers
 from s1crets._sync import Facade
 from s1crets._version import __version__
 from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError

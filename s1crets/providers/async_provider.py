@@ -68,6 +68,7 @@ class AsyncProvider:
         deadline: seconds that a public call may take in total, or None.
         counters: the source of `stats`, shared with the store, and the observer.
         rotation: the mechanism behind `refresh_on` and `watch`.
+        was_used: whether it may have entries, clients or files since it was last started afresh.
     """
 
     service: str
@@ -86,6 +87,7 @@ class AsyncProvider:
         self._cache = SecretCache(cache_args, store, on_stale=counters.served_stale)
         self._peek_name = self._cache.peek_name
         self.rotation = Rotation(self)
+        self.was_used = False
         _live.add(self)
 
     # Reading
@@ -322,6 +324,7 @@ class AsyncProvider:
         """
         check_asyncio(self)
         secrets = None if path is None else list(self._store.aliases(path))
+        self.rotation.forget()
         await self._bounded("invalidate", path or "", self._cache.invalidate(secrets))
 
     # Rotation
@@ -348,6 +351,12 @@ class AsyncProvider:
         raises one of `exceptions`, the secret is read past all caches, once for all calls that
         fail within a second. If it has changed, the function is called again with it, once.
 
+        >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
+        ... async def query(password, statement):
+        ...     return f"result of {statement}"
+        >>> await query("SELECT 1")
+        'result of SELECT 1'
+
         Args:
             exceptions: the exceptions that an outdated secret leads to.
             path: a secret's name, as for `get`.
@@ -365,6 +374,10 @@ class AsyncProvider:
         The value at the start is not among them. The secret is read past all caches, which store
         what is found. Its version decides, so a new version with the same value is a change.
         During an outage the iterator waits, with one warning.
+
+        >>> async def follow():
+        ...     async for level in ps.watch("/prod/log-level", interval=60):
+        ...         logging.getLogger().setLevel(level)
 
         Args:
             path: a secret's name, as for `get`.
@@ -399,10 +412,13 @@ class AsyncProvider:
 
     async def start_afresh(self) -> None:
         """Empty the caches, close, and let a later call find other settings, as in a new test."""
+        self.rotation.forget()
         with suppress(S1cretsError):  # it can't be used: its cache folder is not private, say
-            await self._bounded("invalidate", "", self._cache.start_afresh())
+            await self.invalidate()
         with suppress(S1cretsError):
             await self.aclose()
+        self._cache.forget_scope()
+        self.was_used = False
 
     def forget_failures(self) -> None:
         """Let the next calls send requests at once, however often they have failed: for tests."""
@@ -410,6 +426,7 @@ class AsyncProvider:
 
     def open_cache(self) -> bool:
         """Open the disk cache, which blocks; return whether another look-up may find more now."""
+        self.was_used = True
         return self._cache.open()
 
     def spawn_with(self, spawn: Spawn) -> None:
@@ -582,6 +599,7 @@ class AsyncProvider:
         self, missing: dict[CacheKey, str], *, cached: bool, max_age: float | None
     ) -> dict[str, CachedValue | S1cretsError]:
         found: dict[CacheKey, CachedValue | S1cretsError] = {}
+        self.was_used = True
         # What was read within the deadline counts, also if other names were not.
         with suppress(TimeoutError):
             async with asyncio.timeout(self.deadline):
@@ -689,6 +707,7 @@ class AsyncProvider:
         self, method: str, subject: str, work: Awaitable[R], elapsed: float = 0.0
     ) -> R:
         """Return the result of `work`, which is cancelled at the deadline of the call."""
+        self.was_used = True
         try:
             async with asyncio.timeout(None if self.deadline is None else self.deadline - elapsed):
                 try:

@@ -19,7 +19,7 @@ class Observer(Protocol):
     """Notified of a provider's work other than cache hits.
 
     Methods are called where the work is done: in the caller's context, or in the context of a task
-    that works for several callers, whose contexts are then in `s1crets._batcher.callers`.
+    that works for several callers, whose contexts are then in `s1crets._coalescing.callers`.
     """
 
     def call(
@@ -55,7 +55,7 @@ class Stats:
     Attributes:
         hits: secrets and paths answered from the cache.
         misses: secrets and paths that were not.
-        stale: secrets and paths answered with an expired value, during an outage.
+        stale: secrets and paths for which an expired value was returned, during an outage.
         requests: requests sent to the service, by operation.
         throttled: requests that the service throttled.
         retried: requests that were retries.

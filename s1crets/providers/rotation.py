@@ -13,12 +13,12 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from functools import partial
 from typing import Any, ParamSpec, Protocol, TypeAlias, TypeVar
 
+from s1crets._coalescing import SingleFlight
 from s1crets._keypath import KeyPath, keys_of
 from s1crets._runtime import check_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import is_outage
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.errors import S1cretsError
 
 P = ParamSpec("P")
@@ -63,6 +63,10 @@ class Rotation:
         self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
         self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
+
+    def forget(self) -> None:
+        """Forget what recent bursts have read."""
+        self._recent.clear()
 
     def refresh_on(
         self, exceptions: tuple[type[Exception], ...], path: str, keypath: KeyPaths

@@ -21,7 +21,7 @@ _NOT_FOUND, _SIGNALLED = 127, 128  # exit codes as a shell's
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--seed", metavar="FILE", help="A JSON file of initial values; see below.")
+@click.option("--seed", metavar="FILE", help="A JSON file of initial values.")
 @click.option(
     "--port", metavar="N", type=click.IntRange(0, 65535), default=0,
     help="The port on 127.0.0.1.  [default: a free one]",

@@ -18,6 +18,7 @@ from s1crets.testing._server import AwsError, Call
 
 PARAMETER_READS = {"GetParameter", "GetParameters", "GetParametersByPath"}
 _PARAMETERS, _STANDARD, _ADVANCED, _LEVELS = 10, 4096, 8192, 15
+_LISTED, _MOST_LISTED = 10, 50  # parameters of a page of a listing, by default and at most
 _PARAMETER = re.compile(r"[A-Za-z0-9_.\-]+|(/[A-Za-z0-9_.\-]+)+")
 REFERENCE = "/aws/reference/secretsmanager/"  # followed by the name of a secret, in Parameter Store
 _REFERENCED = re.compile(rf"{REFERENCE}[A-Za-z0-9_.\-/]+")
@@ -103,6 +104,10 @@ def check_parameters(call: Call, backend: Any) -> None:
         filters = body.get("ParameterFilters", [])
         body["Labels"] = [one["Values"][0] for one in filters if one["Key"] == "Label"]
         body["ParameterFilters"] = [one for one in filters if one["Key"] != "Label"]
+    elif call.operation == "DescribeParameters":
+        if body.get("MaxResults", _LISTED) > _MOST_LISTED:
+            problem = f"Member must have value less than or equal to {_MOST_LISTED}"
+            raise _out_of_bounds("maxResults", problem)
     elif call.operation == "PutParameter":
         _check_put(body, backend)
 
@@ -122,6 +127,20 @@ def _check_token(body: dict[str, Any], code: str) -> None:
     """Refuse a page token that was not returned by the local AWS."""
     if not re.fullmatch(r"\d{0,9}", body.get("NextToken") or "", re.ASCII):
         raise AwsError(code, _BAD_PAGE)
+
+
+def described_parameters(call: Call, ask: Callable[[Call], dict[str, Any]]) -> dict[str, Any]:
+    """Return a page of as many parameters as are requested; moto's pages have ten."""
+    start, size = int(call.body.get("NextToken") or 0), call.body.get("MaxResults", _LISTED)
+    response = ask(call)
+    found = response["Parameters"]
+    while "NextToken" in response and len(found) < size:
+        call.body["NextToken"] = response["NextToken"]
+        response = ask(call)
+        found += response["Parameters"]
+    if "NextToken" in response or len(found) > size:
+        response["NextToken"] = str(start + size)
+    return {**response, "Parameters": found[:size]}
 
 
 def corrected_parameters(call: Call, backend: Any, response: dict[str, Any]) -> dict[str, Any]:

@@ -80,8 +80,11 @@ class Moto:
                 response = _aws_rules.corrected_secrets(call, backend, self._json(call), before)
         else:
             _aws_rules.check_parameters(call, backend)
-            is_read = call.operation in _aws_rules.PARAMETER_READS
-            response = self._parameters(call, backend) if is_read else self._json(call)
+            if call.operation == "DescribeParameters":
+                response = _aws_rules.described_parameters(call, self._json)
+            else:
+                is_read = call.operation in _aws_rules.PARAMETER_READS
+                response = self._parameters(call, backend) if is_read else self._json(call)
         return Response({name: value for name, value in response.items() if value is not None})
 
     def _parameters(self, call: Call, backend: Any) -> dict[str, Any]:

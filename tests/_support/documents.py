@@ -111,6 +111,7 @@ class Reader:
         self._environment = dict(os.environ)
         self._monkeypatch.chdir(self._folder)
         self._monkeypatch.syspath_prepend(str(self._folder))
+        self._monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -219,11 +220,9 @@ class Reader:
 
     def _shell(self, line: str) -> str:
         """Let a shell run a line: it takes half a second, so few lines should need one."""
-        bin_ = str(Path(sys.executable).parent)
         done = subprocess.run(
             ["/bin/bash", "-c", line], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            env={**unmeasured(), "PATH": f"{bin_}:{os.environ['PATH']}"},
-            timeout=60, check=False, text=True,
+            env=unmeasured(), timeout=60, check=False, text=True,
         )  # fmt: skip
         for name in self._files:
             self._files[name] |= name in line

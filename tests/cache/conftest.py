@@ -18,13 +18,18 @@ if TYPE_CHECKING:
 
 KEY = b"k" * 32
 SERVERS = ["tls", "cluster", "sentinel", "memcached"]
-PLACES = [
-    *["memory", "shared", "encrypted", "foreign", "disk", "redis", "aiocache redis"],
-    *["redis and memory", *SERVERS],
-]
+TIERS = ["memory", "encrypted", "disk", "redis", "redis and memory"]
+PLACES = [*TIERS, "shared", "foreign", "aiocache redis", *SERVERS]
 
 
-@pytest.fixture(params=PLACES)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Test the ordering rule in every place; what tiers do, in one place for each kind of tier."""
+    if "place" in metafunc.fixturenames:
+        everywhere = metafunc.module.__name__.endswith("test_ordering")
+        metafunc.parametrize("place", PLACES if everywhere else TIERS, indirect=True)
+
+
+@pytest.fixture
 async def place(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Callable[[], dict[str, Any]]]:

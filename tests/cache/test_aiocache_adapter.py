@@ -345,6 +345,15 @@ class TestTimeBudget:
         budget.reset()
         assert lasts(budget, clock, 0.3)
 
+    async def test_time_without_cpu_costs_nothing(self) -> None:
+        """It does not count, so a clock that stands still goes back."""
+        clock = Clock()
+        budget = TimeBudget(clock)
+        for _ in range(10):
+            assert lasts(budget, clock, 0.01)
+            clock.now -= 1
+        assert lasts(budget, clock, 0.3)
+
     async def test_waiting_together_is_counted_once(self) -> None:
         """Several callers that wait for the same second have waited a second."""
         clock = Clock()

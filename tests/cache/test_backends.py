@@ -1068,7 +1068,7 @@ class TestRepair:
                     assert await cache.multi_get(["k1", "k49"]) == [None, None]
                 assert await cache.set("k", "v")
                 assert await cache.get("k") == "v"
-            assert caplog.text.count("going on with a new file") == 1
+            assert caplog.text.count("continuing with a new file") == 1
             assert (folder / "cache.db.corrupt").exists()
         assert sorted(path.name for path in folder.iterdir()) == [
             "cache.db",
@@ -1144,7 +1144,7 @@ class TestRepair:
             assert await cache.multi_get(["k", "x"]) == [None, "y" if what == "replaced" else None]
             assert await cache.set("k", "v")
             assert await cache.get("k") == "v"
-            assert caplog.text.count("going on with a new file") == 1
+            assert caplog.text.count("continuing with a new file") == 1
             assert {mode(path) for path in folder.iterdir()} == {0o600}
 
     async def test_a_write_notices_at_once(self, folder: Path, clock: Clock) -> None:

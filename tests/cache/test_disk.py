@@ -80,7 +80,7 @@ async def test_a_corrupt_file_is_moved_aside_once(
             assert await ps.get("/2") == "v/2"
             assert await ps.get("/2") == "v/2"
             assert ps.stats.requests == {"GetParameter": 2}
-        assert caplog.text.count("going on with a new file") == 1
+        assert caplog.text.count("continuing with a new file") == 1
         assert (folder / "cache.db.corrupt").exists()
         caplog.clear()
     assert sorted(one.name for one in folder.iterdir()) == [
@@ -100,7 +100,7 @@ async def test_a_file_that_is_damaged_while_it_is_open(
         for i in range(50):
             assert await ps.get(f"/{i}") == f"v/{i}"
         assert await ps.get("/1") == "v/1"
-    assert caplog.text.count("going on with a new file") <= 1
+    assert caplog.text.count("continuing with a new file") <= 1
 
 
 async def test_an_oversized_row_is_not_read(tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ async def test_a_file_that_is_deleted_while_it_is_open(
         assert await ps.get("/1") == "v/1"
         assert await ps.get("/1") == "v/1"
         assert ps.stats.requests == {"GetParameter": 1}
-    assert caplog.text.count("going on with a new file") == 1
+    assert caplog.text.count("continuing with a new file") == 1
     assert {one.stat().st_mode & 0o777 for one in folder.iterdir()} == {0o600}
 
 

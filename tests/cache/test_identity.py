@@ -411,15 +411,15 @@ def profiles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("profiles")
-@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize("where", ["memory", "disk"])
 @pytest.mark.parametrize("how", ["closed", "another loop"])
 @pytest.mark.parametrize("name", ["AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", "AWS_PROFILE"])
 def test_settings_that_change_are_rejected(  # noqa: PLR0917
-    server: Wire, elsewhere: Wire, tmp_path: Path, place: str, how: str, name: str
+    server: Wire, elsewhere: Wire, tmp_path: Path, where: str, how: str, name: str
 ) -> None:
     """Another client would read another account's secrets into the cache of the first one."""
     folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
-    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": KEY, **folders}}[place]
+    args: Any = {"memory": {}, "disk": {"cache_on_disk": True, "cache_key": KEY, **folders}}[where]
     with ParameterStore(cache_args=args) as ps, pytest.MonkeyPatch.context() as patch:
         first = ps.get("/a")
         if how == "closed":

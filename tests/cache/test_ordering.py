@@ -11,6 +11,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.scripts import LIMIT
 from _support.wire import Wire, parameter
 from _support.world import PATH, A, B, Clock, Source
 from aiocache import SimpleMemoryCache
@@ -284,6 +285,74 @@ async def test_an_undelivered_invalidation_is_delivered_later(count: int | None)
     service.clock.now += 10  # the circuit breaker lets the next call through
     assert await found(cache) == [None, None, b]
     assert await found(other) == [None, None, b]
+
+
+class Gated(Faulty):
+    """A cache that also rejects deletions, and holds back the answer to a write."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate: asyncio.Event | None = None
+        self.written = asyncio.Event()
+
+    async def _multi_set(self, *args: Any, **kwargs: Any) -> Any:
+        result = await super()._multi_set(*args, **kwargs)
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            self.written.set()
+            await gate.wait()
+        return result
+
+    async def _delete(self, *args: Any, **kwargs: Any) -> Any:
+        if self.is_full:
+            raise OSError("full")
+        return await super()._delete(*args, **kwargs)
+
+    async def held(self) -> asyncio.Event:
+        """Wait until the next write has been done; return what releases its answer."""
+        gate = self.gate = asyncio.Event()
+        self.written.clear()
+        await self.written.wait()
+        return gate
+
+
+async def test_of_two_invalidations_of_a_secret_the_failed_one_is_delivered_later() -> None:
+    """The other one began before, and is answered after it: that says nothing about it."""
+    backend, service = Gated(), Service()
+    cache, other = service.cache(backend=backend), service.cache(backend=backend)
+    await service.store(other, A, Fetched("old", 1))
+    await cache.read_many([], {}, cached=True)
+    first = asyncio.ensure_future(cache.invalidate(["/a"]))
+    answer = await backend.held()
+    await service.store(other, A, Fetched("between", 2))
+    backend.is_full = True
+    await cache.invalidate(["/a"])
+    backend.is_full = False
+    answer.set()
+    await first
+    service.clock.now += 10  # the circuit breaker lets the next call through
+
+    assert await stored(cache, A) is None
+    assert await stored(other, A) is None
+
+
+async def test_an_invalidation_that_fails_while_others_are_delivered_is_delivered_later() -> None:
+    """Though nobody reads in this process."""
+    backend, service = Gated(), Service()
+    cache, other = service.cache(backend=backend), service.cache(backend=backend)
+    await cache.read_many([], {}, cached=True)
+    backend.is_full = True
+    await cache.invalidate(["/a"])
+    backend.is_full = False
+    answer = await backend.held()  # of the next attempt
+    await service.store(other, B, Fetched("old", 1))
+    backend.is_full = True
+    await cache.invalidate(["/b"])
+    backend.is_full = False
+    answer.set()
+    async with asyncio.timeout(LIMIT):
+        while await stored(other, B) is not None:
+            await asyncio.sleep(0.01)
 
 
 class FaultyMemory(MemoryCache):

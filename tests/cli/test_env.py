@@ -316,6 +316,8 @@ class TestSkipping:
         assert cause.startswith(f"s1crets: skipped '{top}/b': ")
         assert "allow" in hint
         assert run(*args).returncode == 4
+        if provider == "aws.ps":
+            assert run(*args, "--skip-unreadable", "--parallel").stdout == done.stdout
 
     def test_other_unreadable_secrets_are_left_out(
         self, s1crets_aws: LoopbackAws, top: str

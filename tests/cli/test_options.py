@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.command import PS, error_of, run, run_here, run_process
 from _support.servers import free_port
-from _support.wire import Wire, assumed, caller
+from _support.wire import Wire, assumed, caller, refusal
 
 from s1crets.cli import main
 from s1crets.providers.aws import ParameterStore, SecretsManager
@@ -248,7 +248,7 @@ def test_an_invalid_cache_server(tmp_path: Path) -> None:
     folder = ("--cache-dir", str(tmp_path))
     both = run("get", "name", "--cache-url", "redis://h", *folder)
     assert (both.returncode, error_of(both)) == (
-        2, "s1crets: --cache-dir and --cache-url exclude each other"
+        2, "s1crets: --cache-dir and --cache-url can't be combined"
     )  # fmt: skip
 
 
@@ -292,3 +292,35 @@ def test_a_provider_that_lacks_a_verb_is_rejected(
 
     assert done.returncode == 2
     assert error_of(done) == f"s1crets: the provider 'aws.sm' can't do that: it has no `{verb}`"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("get-by-path", "/p"),
+        ("exec", "--path", "/p"),
+        ("export", "--format", "json", "--path", "/p"),
+        ("copy", "/p", "/q", "--dry-run"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_path_is_read_in_parallel(scripted: Wire, command: tuple[str, ...]) -> None:
+    """Where a command reads a path; other services have nothing like it."""
+    found = {"Name": "/p/a", "Type": "String", "Value": "fake"}
+    scripted.answers = {
+        "DescribeParameters": lambda asked: {
+            "Parameters": [found] if "/p" in str(asked.body["ParameterFilters"]) else []
+        },
+        "GetParameter": lambda asked: (
+            {"Parameter": found} if asked.body["Name"] == "/p/a" else refusal("ParameterNotFound")
+        ),
+    }
+    program = ("--", "true") if command[0] == "exec" else ()
+    done = run(*command, *PS, "--parallel", *program)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert scripted.count("GetParametersByPath") == 0
+    assert scripted.count("DescribeParameters") >= 1
+
+    refused = run(*command, "--parallel", *program)
+    assert refused.returncode == 2
+    assert f"aws.sm does not accept --parallel for {command[0]}" in refused.stderr.decode()

@@ -150,6 +150,7 @@ def test_parts_of_a_path(ssm: Any, top: str) -> None:
     assert names("--relative") == ["a", "b", "c/d"]
     assert names("--relative", "--no-recursive") == ["a", "b"]
     assert names("--label", "good") == [f"{top}/a"]
+    assert names("--parallel", "--relative", "--no-recursive") == ["a", "b"]
 
 
 def test_a_path_is_one_json_object(ssm: Any, asm: Any, top: str) -> None:

@@ -197,7 +197,10 @@ def test_settings_of_a_secret(asm: Any, top: str) -> None:
         (("delete", "/a", "-y", *PS, "--force"), "aws.ps does not accept --force for delete"),
         (("put", "a", "v", "--tag", "x"), "'x' is not NAME=VALUE"),
         (("delete", "a", "-y", "--recovery-days", "3"), "3 is not in the range 7<=x<=30"),
-        (("delete", "a", "-y", "--recovery-days", "7", "--force"), "force excludes recovery_days"),
+        (
+            ("delete", "a", "-y", "--recovery-days", "7", "--force"),
+            "force and recovery_days can't be combined",
+        ),
         (("restore", "/a", *PS), "can't restore '/a': a deleted parameter is gone"),
         (("history", "a", "-p", "files"), "no versions are kept"),
         (("put", "a", "v", "-p", "files", "--kms-key", "k"), "files does not accept --kms-key"),

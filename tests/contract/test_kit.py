@@ -133,6 +133,12 @@ LAX: dict[str, tuple[str, Callable[[Any], Any], str, Callable[[Any, Any], None]]
         "ValidationException",
         nothing,
     ),
+    "a page of 51 parameters": (
+        "ssm",
+        lambda c: c.describe_parameters(MaxResults=51),
+        "ValidationException",
+        nothing,
+    ),
     "a path with a space": (
         "ssm",
         lambda c: c.get_parameters_by_path(Path="/a b"),
@@ -214,6 +220,20 @@ class TestStrictness:
             asm.get_secret_value(SecretId="nothing")
 
         assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
+
+    def test_pages_of_a_listing_have_the_requested_size(
+        self, s1crets_aws: LocalAws, ssm: Any
+    ) -> None:
+        """Ten parameters by default, fifty at most; moto's have ten, whatever is requested."""
+        names = [f"/a/{number:02}" for number in range(61)]
+        s1crets_aws.seed({"aws.ps": dict.fromkeys(names, "fake")})
+        for size in (None, 3, 20, 25, 50):
+            pages = ssm.get_paginator("describe_parameters").paginate(
+                **({"MaxResults": size} if size else {})
+            )
+            found = [[one["Name"] for one in page["Parameters"]] for page in pages]
+            length = size or 10
+            assert found == [names[i : i + length] for i in range(0, 61, length)]
 
     def test_an_overwrite_drops_omitted_attributes(
         self, ssm: Any, bare: Callable[[str], Any]

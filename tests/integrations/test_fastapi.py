@@ -514,7 +514,7 @@ class TestFailedStart:
         with pytest.raises(s1crets.BatchError) as caught:
             await lifespan(Preload(ps, names=["/a", "/b"], paths=["/c"]))(FastAPI()).__aenter__()
 
-        assert str(caught.value).count("there is no region") == 1
+        assert str(caught.value).count("no region is configured") == 1
         assert set(caught.value.errors) == {"/a", "/b", "/c"}
 
 
@@ -559,7 +559,7 @@ class TestFailedRequest:
         assert NAME not in str(answer.headers)
         (logged,) = [one.getMessage() for one in caplog.records if one.levelno == logging.ERROR]
         assert NAME in logged
-        assert logged.startswith(f"answered with {status}: ")
+        assert logged.startswith(f"responded with {status}: ")
         assert VALUE not in caplog.text
 
     def test_too_slow(self, aws: LoopbackAws) -> None:

@@ -245,7 +245,7 @@ def test_nothing_is_opened_or_written_before_the_first_call(tmp_path: Path) -> N
     folders = {"key_cache_dir": tmp_path / "k", "path_cache_dir": tmp_path / "p"}
     with pytest.warns(s1crets.InsecureCacheWarning):
         ParameterStore(cache_args={"cache_on_disk": True, **folders})  # type: ignore[typeddict-item]
-    with pytest.raises(ValueError, match="exclude each other"):
+    with pytest.raises(ValueError, match="can't be combined"):
         ParameterStore(cache_args={"cache_on_disk": True, "backend": _Backend()})
 
     assert list(tmp_path.glob("[kp]")) == []

@@ -285,33 +285,28 @@ class TestCancellation:
         go.set()
         assert await ps.get("/n/1") == "v/n/1"
 
-    async def test_a_caller_that_is_cancelled_before_the_request(
-        self, ps: AsyncParameterStore, ssm_wire: Wire
+    @pytest.mark.parametrize("cancelled", [1, 2])
+    async def test_callers_that_are_cancelled_before_the_request(
+        self, ssm_wire: Wire, cancelled: int
     ) -> None:
-        """Its name is not requested at all."""
-        await ps.get("/warm")
-        reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
-        await asyncio.sleep(0)
-        reading[0].cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
+        """Their names are not requested at all, not even singly."""
+        go = threading.Event()
+        ssm_wire.answers["GetParameter"] = lambda asked: go.wait(30) and single(asked)
+        async with AsyncParameterStore(max_connections=1) as ps:
+            first = asyncio.ensure_future(ps.get("/first"))
+            while not ssm_wire.count("GetParameter"):
+                await asyncio.sleep(0.01)
+            waiting = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
+            await asyncio.sleep(0.01)
+            for one in waiting[:cancelled]:
+                one.cancel()
+            await asyncio.sleep(0.01)
+            go.set()
+            await asyncio.gather(first, *waiting, return_exceptions=True)
+        requested = [name for body in ssm_wire.bodies("GetParameters") for name in body["Names"]]
+        requested += [body["Name"] for body in ssm_wire.bodies("GetParameter")]
 
-        assert ssm_wire.count("GetParameters") == 0
-        assert [body["Name"] for body in ssm_wire.bodies("GetParameter")] == ["/warm", "/n/1"]
-
-    @pytest.mark.usefixtures("ssm_wire")
-    async def test_all_callers_are_cancelled_before_the_request(
-        self, ps: AsyncParameterStore
-    ) -> None:
-        """Not even a single request is sent."""
-        await ps.get("/warm")
-        reading = [asyncio.ensure_future(ps.get(name)) for name in NAMES[:2]]
-        await asyncio.sleep(0)
-        for one in reading:
-            one.cancel()
-        await asyncio.gather(*reading, return_exceptions=True)
-        await asyncio.sleep(0.05)
-
-        assert ps.stats.requests == {"GetParameter": 1}
+        assert requested == ["/first", *NAMES[cancelled:2]]
 
 
 class TestSecrets:

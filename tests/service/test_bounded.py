@@ -4,51 +4,54 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
+import logging
+import sqlite3
+import sys
 import types
 from collections import deque
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.world import Clock
+from _support.wire import Asked, Wire, parameter, refusal
+from _support.world import WORLDS, Clock, World
 
+import s1crets
 from s1crets import _circuit_breaker
 from s1crets._circuit_breaker import Backoff
-from s1crets.cache import shared_tier
+from s1crets.cache import secret_cache, shared_tier
 from s1crets.cache.backends import _sqlite
 from s1crets.cache.backends._sqlite import Database
+from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
-from s1crets.cache.entry import CachedValue, CacheKey, FetchTokens
+from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched, FetchTokens
 from s1crets.cache.tiers import MemoryTier
-from s1crets.providers.aws import AsyncSecretsManager
+from s1crets.providers import rotation
+from s1crets.providers.aws import ParameterStore, parameter_store
+from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.simple import AsyncSimpleProvider
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
     from pathlib import Path
 
-    from _support.wire import Wire
-
-NAMES = 300
-MOST = 250  # items of a container
-
-
-class AsyncVault(AsyncSimpleProvider):
-    service = "vault"
-
-    async def fetch(self, name: str) -> str | None:
-        return None if "missing" in name else "fake"
-
-    async def names(self, path: str) -> list[str]:
-        return [path]
+pytestmark = pytest.mark.usefixtures("scripted")  # no local AWS, which takes seconds to start
+NAMES = 16  # of a round, twice as many as a container may grow by
+KEPT = 4  # what caches and tables are limited to
+TTL = 100.0
+REFERENCE = "/aws/reference/secretsmanager/"
 
 
-def containers(root: object) -> Iterator[Any]:
-    """Yield all containers that an object refers to, not through modules, classes or loops."""
-    seen, found = {id(root)}, [root]
-    passed = (type, types.ModuleType, types.FrameType, asyncio.AbstractEventLoop)
+def containers(roots: Iterable[object]) -> Iterator[Any]:
+    """Yield all containers that objects refer to, not through modules, loops or frames."""
+    passed = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
+    passed += (types.FrameType, types.CoroutineType, sqlite3.Connection)
+    found = list(roots)
+    seen = {id(root) for root in found}
     while found:
         one = found.pop()
-        if isinstance(one, (dict, set, list, tuple, deque)):
+        if isinstance(one, (dict, set, list, deque)):
             yield one
         for referent in gc.get_referents(one):
             is_module = isinstance(one, types.FunctionType) and isinstance(referent, dict)
@@ -57,50 +60,196 @@ def containers(root: object) -> Iterator[Any]:
                 found.append(referent)
 
 
-@pytest.mark.parametrize("place", ["memory", "disk", "shared"])
-async def test_nothing_grows_with_the_names_requested(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
-) -> None:
-    """Of values, missing secrets, paths, refreshes and rotations, with a cache of ten entries."""
-    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
-    args: Any = {
-        "memory": {},
-        "disk": {"cache_on_disk": True, "cache_key": b"k" * 32, "namespace": "n", **folders},
-        "shared": {"backend": MemoryCache(size=10), "local_ttl": 9, "namespace": "n"},
-    }[place]
-    for module in (shared_tier, _sqlite, _circuit_breaker):
-        monkeypatch.setattr(module, "_REMEMBERED", 50)
-    names = [f"/{number}" for number in range(NAMES)]
-    async with AsyncVault(cache_args=args | {"cache_size": 10}) as vault:
-        for start in range(0, NAMES, 50):
-            some = names[start : start + 50]
-            await vault.get_many(some)
-            await vault.get_many([f"{name}/missing" for name in some], errors="return")
-            for name in some[::5]:
-                await vault.get_by_path(name)
-        for name in names[:50]:
-            await vault.invalidate(name)
+class Growth:
+    """The containers of an object and of all modules of s1crets, and how large they were."""
+
+    def __init__(self, root: object) -> None:
+        self._root = root
+        self._before = self._sizes()
+
+    def _sizes(self) -> dict[int, tuple[Any, int]]:
         gc.collect()
+        modules = [name for name in sys.modules if name.startswith("s1crets")]
+        own = [name for name in modules if not name.startswith("s1crets.testing")]
+        roots = [self._root, *(vars(sys.modules[name]) for name in own)]
+        return {id(one): (one, len(one)) for one in containers(roots)}
 
-        sizes = [(len(one), str(one)[:500]) for one in containers(vault)]
-    assert len(sizes) > 50
-    assert max(sizes)[0] < MOST, max(sizes)
+    def check(self) -> None:
+        """Fail if a container has grown by half of the names, or is new and that large."""
+        sizes = self._sizes()
+        assert len(sizes) > 100
+        grown = [
+            f"{type(one).__name__} from {before} to {size}: {str(one)[:500]}"
+            for number, (one, size) in sizes.items()
+            if size >= (before := self._before.get(number, (None, 0))[1]) + NAMES // 2
+            and not all(str(item).isidentifier() for item in one)  # attributes of a new object
+        ]
+        assert not grown
 
 
-async def test_groups_of_requests_are_forgotten(scripted: Wire) -> None:
-    """Each version of a secret is a group of its own."""
-    scripted.answers["GetSecretValue"] = lambda asked: {
-        "Name": asked.body["SecretId"],
-        "SecretString": "fake",
-        "VersionId": asked.body.get("VersionId"),
-    }
-    async with AsyncSecretsManager() as sm:
-        for number in range(20):
-            await sm.get("a", version_id=f"{number:032}")
-        store: Any = sm._store
-        queues = store._batcher._queues.here()
+@pytest.fixture(autouse=True)
+def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps records
+    for module in (shared_tier, _sqlite, _circuit_breaker, parameter_store):
+        monkeypatch.setattr(module, "_REMEMBERED", KEPT)
+    monkeypatch.setattr(parameter_store, "_LABELS", KEPT)
+    monkeypatch.setattr(secret_cache, "_STOPPED", 0)  # seconds that fetch locks are waited for
+    monkeypatch.setattr(rotation, "_BURST", 0)
 
-    assert not queues
+
+class Names(World):
+    """A world of any names, some of which are missing or denied."""
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        if self.fails:
+            raise self.fails
+        if key.name.endswith("missing"):
+            raise s1crets.SecretNotFoundError
+        if key.name.endswith("denied"):
+            raise s1crets.AccessDeniedError
+        if key.kind != PATH:
+            return Fetched("fake", 1)
+        below = f"{key.name}/below"
+        also = {CacheKey.of_secret(below): Fetched("fake", 1)}
+        return Fetched({below: "fake"}, also=also)
+
+    def ancestors(self, path: str) -> list[CacheKey]:
+        return [CacheKey(path.rpartition("/")[0] or "/", PATH)]
+
+    async def request(self, names: list[str], other: World) -> None:
+        """Let everything happen to some names that can happen to a name."""
+        cache, keys = self.cache, [CacheKey.of_secret(name) for name in names]
+        await asyncio.gather(*(cache.read(key, cached=True) for key in keys))
+        more = [
+            *(CacheKey.of_secret(f"{name}/{end}") for name in names for end in ENDS),
+            *(CacheKey(name, PATH) for name in names),
+            *(CacheKey(name, options=(("version", 1),), secrets=(name,)) for name in names),
+        ]
+        for options in ({}, {"max_age": 0}):
+            await cache.read_many([*keys, *more], {}, cached=True, **options)
+        await cache.read_many(more, {}, cached=False)
+        self.wait(TTL - 1)
+        for fails in (None, s1crets.UnavailableError("fake")):
+            self.fails = fails
+            for key in keys:
+                cache.peek(key)  # which starts a refresh
+            await self.settle()
+        self.wait(TTL)
+        for key in keys:
+            await cache.read(key, cached=True)  # a stale value
+        self.fails = None
+        self.wait(9 * TTL)
+        await other.cache.read(keys[0], cached=False)
+        for key in keys:
+            await other.cache._keys.lock(key)
+            await cache.read(key, cached=True)
+            await other.cache._keys.unlock(key)
+        await cache.invalidate(names)
+
+
+ENDS = ("missing", "denied")
+AHEAD = {"cache_ttl": TTL, "jitter": 0, "refresh_ahead": 10, "stale_for": TTL, "missing_ttl": 9}
+
+
+@pytest.mark.parametrize("place", ["memory", "disk", "shared"])
+async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: str) -> None:
+    """Hits, misses, refusals, paths, versions, refreshes, outages, locks, invalidations."""
+    memory = MemoryCache(size=20 * KEPT)
+    args: Any = {
+        "memory": dict,
+        "disk": lambda: {"backend": DiskCache(tmp_path, size=20 * KEPT)},
+        "shared": lambda: {"backend": memory, "local_ttl": TTL},
+    }[place]
+    world, other = (Names(cache_size=3 * KEPT, **AHEAD, **args()) for _ in range(2))
+    names = [f"/{number}" for number in range(2 * NAMES)]
+    rounds = [names[:NAMES], names[NAMES:]]
+    for wanted in rounds:
+        if wanted is rounds[1]:
+            growth = Growth(world)
+        for start in range(0, NAMES, KEPT):
+            await world.request(wanted[start : start + KEPT], other)
+        world.fetched.clear()
+        other.fetched.clear()
+    growth.check()
+    for one in (world, other):
+        WORLDS.remove(one)
+        await one.cache.aclose()
+
+
+class Full(MemoryCache):
+    """A cache that takes no tombstones."""
+
+    async def _multi_set(self, *_: Any, **__: Any) -> Any:
+        raise OSError("full")
+
+
+async def test_undelivered_invalidations_do_not_grow() -> None:
+    """Once they are many, everything is outdated."""
+    world = Names(backend=Full())
+    world.cache.spawn = lambda _: None  # nothing is delivered in the background
+    await world.cache.read(CacheKey.of_secret("/a"), cached=True)
+    growth = Growth(world)
+    for number in range(NAMES):
+        await world.cache.invalidate([f"/{number}"])
+    growth.check()
+    WORLDS.remove(world)
+
+
+def of_name(asked: Asked) -> Any:
+    """Respond to any operation about any names."""
+    body = asked.body
+    if "Path" in body:
+        return {"Parameters": [{"Name": f"{body['Path']}/x", "Value": "fake"}]}
+    names = body.get("Names") or [body["Name"]]
+    if any("denied" in name for name in names):
+        return refusal("AccessDeniedException")
+    there = [name for name in names if "missing" not in name]
+    if "Names" in body:
+        missing = [name for name in names if name not in there]
+        found = [{"Name": name, "Value": '{"k": "fake"}'} for name in there]
+        return {"Parameters": found, "InvalidParameters": missing}
+    return parameter(body["Name"], '{"k": "fake"}') if there else refusal("ParameterNotFound")
+
+
+def test_no_provider_grows_with_the_names_requested(scripted: Wire) -> None:
+    """Nor do its clients: of all verbs, on the portal and on other event loops."""
+    operations = ("GetParameter", "GetParameters", "GetParametersByPath")
+    scripted.answers = dict.fromkeys(operations, of_name)
+    args: Any = {"cache_size": KEPT, "missing_ttl": 900}
+    with ParameterStore(cache_args=args, max_connections=1) as ps:
+        # A second passes between two requests, so that those of long ago are forgotten.
+        seconds = map(float, itertools.count())
+        limits: Any = ps.awaited._clients.spec.limits
+        limits.default_factory = partial(RateLimiter, clock=lambda: next(seconds))
+        rounds = [[f"/{number}" for number in range(one, one + NAMES)] for one in (0, NAMES)]
+        for names in rounds:
+            if names is rounds[1]:
+                growth = Growth(ps)
+            request(ps, names)
+            asyncio.run(gathered(ps.awaited, names))
+            scripted.asked.clear()
+        growth.check()
+
+
+def request(ps: ParameterStore, names: list[str]) -> None:
+    """Request names in each way that AWS's providers treat differently."""
+    refusals = [f"{name}/{end}" for name in names for end in ENDS]
+    ps.get_many([*names, *refusals], errors="return")
+    for name in names:
+        ps.get(f"{REFERENCE}{name[1:]}/k")
+        ps.get_by_path(name, label=name[1:])
+
+        @ps.refresh_on(ZeroDivisionError, path=name)
+        def fail(_: Any) -> None:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            fail()
+
+
+async def gathered(ps: Any, names: list[str]) -> None:
+    """Request names concurrently, on a loop of its own."""
+    await asyncio.gather(*(ps.get(name, cached=False) for name in names))
 
 
 def test_failures_of_names_are_forgotten() -> None:
@@ -160,6 +309,16 @@ async def test_an_invalidation_lets_the_loop_run(how: str) -> None:
     assert len(backend) == 0
 
 
+class AsyncVault(AsyncSimpleProvider):
+    service = "vault"
+
+    async def fetch(self, name: str) -> str:  # noqa: ARG002
+        return "fake"
+
+    async def names(self, path: str) -> list[str]:
+        return [path]
+
+
 async def test_an_invalidation_on_disk_is_one_transaction_for_all(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,7 +332,7 @@ async def test_an_invalidation_on_disk_is_one_transaction_for_all(
     folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
     args: Any = {"cache_on_disk": True, "cache_key": b"k" * 32, "namespace": "n", **folders}
     async with AsyncVault(cache_args=args) as vault:
-        await vault.get_many([f"/{one}" for one in range(200)])
+        await vault.get_many([f"/{one}" for one in range(50)])
         monkeypatch.setattr(Database, "write", write)
         await vault.invalidate()
         assert len(written) == len(set(written)) == 2

@@ -174,6 +174,7 @@ def on_disk(folder: Path) -> Any:
 class TestLogs:
     """The root logger at DEBUG."""
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.filterwarnings("ignore::s1crets.InsecureCacheWarning")
     @pytest.mark.parametrize("disk", [False, True])
     @pytest.mark.parametrize("cls", [AsyncParameterStore, AsyncSecretsManager])
@@ -196,6 +197,7 @@ class TestLogs:
         assert any("Executing <Task" in line for line in seen)
         assert whole.count("AssumeRole") == 1
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("cls", [ParameterStore, SecretsManager])
     def test_blocking_calls(self, whole: Wire, cls: Any) -> None:
         """The portal's loop is in debug mode too."""
@@ -236,6 +238,7 @@ class TestLogs:
         assert leaks(seen) == []
         assert any("botocore.retries" in line for line in seen)
 
+    @pytest.mark.usefixtures("read_path")
     async def test_others_keep_their_logs(self, whole: Wire) -> None:
         """Other clients of botocore, at the same time, on the same loop."""
         theirs = "not-ours-b41d"
@@ -301,6 +304,7 @@ READS: dict[str, Any] = {
 }
 
 
+@pytest.mark.usefixtures("read_path")
 @pytest.mark.parametrize("kind", READS)
 async def test_a_read_that_can_not_be_parsed(scripted: Wire, kind: str) -> None:
     """No part of the answer is in the error."""
@@ -370,6 +374,7 @@ class TestInterrupted:
                     await store.update("/a", CANARY)
         assert_nothing_of(caught.value)
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("verb", ["update", "get_many"])
     async def test_by_a_cancellation(self, whole: Wire, verb: str) -> None:
         """As when a client of a web service hangs up."""
@@ -543,6 +548,7 @@ def test_a_keypath_that_leads_nowhere(whole: Wire, keypath: Any) -> None:
             assert_nothing_of(caught.value)
 
 
+@pytest.mark.usefixtures("read_path")
 async def test_no_object_of_ours_shows_a_value(whole: Wire) -> None:
     """The repr of each one that is alive, during a fetch and after it."""
     async with AsyncParameterStore() as ps, AsyncSecretsManager() as sm:
@@ -598,6 +604,7 @@ def test_a_provider_is_neither_pickled_nor_copied(cls: Any) -> None:
             attempt()
 
 
+@pytest.mark.usefixtures("read_path")
 async def test_what_is_left_on_a_connection_is_not_shown(environment: dict[str, str]) -> None:
     """An answer that is longer than it says: the rest stands where the next one should begin."""
     with socket.create_server(("127.0.0.1", 0)) as server:

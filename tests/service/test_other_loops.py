@@ -10,6 +10,7 @@ import pytest
 from _support.scripts import LIMIT
 from _support.wire import Asked, Wire, assumed, parameter
 from _support.world import A
+from aiobotocore.session import get_session
 
 from s1crets._per_loop import LoopLocal
 from s1crets._runtime import spawn_task
@@ -79,15 +80,19 @@ def test_without_asyncio_every_call_fails_at_once(scripted: Wire, kind: type[Pro
 
 def test_a_loop_per_call_needs_one_client(scripted: Wire) -> None:
     """As on AWS Lambda; the process keeps the credentials even when the provider is closed."""
+    session, created = get_session(), []
+    session.register("creating-client-class.ssm", lambda **_: created.append("one"))
     scripted.answers |= {"AssumeRole": assumed(), "GetParameter": of_name, "GetParameters": of_name}
     role = "arn:aws:iam::123456789012:role/fake"
-    ps = AsyncParameterStore(sts_args={"RoleArn": role}, cache_args={"cache_ttl": 0})
+    uncached: Any = {"cache_ttl": 0}
+    ps = AsyncParameterStore(session=session, sts_args={"RoleArn": role}, cache_args=uncached)
 
     async def invocation() -> int:
         # Many at once, since a lock that tasks wait for is bound to its loop.
         return len(await asyncio.gather(*(ps.get(f"/{number}") for number in range(50))))
 
     assert [asyncio.run(invocation()) for _ in range(3)] == [50] * 3
+    assert created == ["one"]
     assert scripted.count("AssumeRole") == 1
     asyncio.run(ps.aclose())
     assert asyncio.run(invocation()) == 50

@@ -57,6 +57,10 @@ def rows() -> dict[tuple[str, str], tuple[set[str], set[str]]]:
 
 
 ROWS = rows()
+READING = {"get", "get_many", "get_by_path", "path_exists"}
+# Each row, and methods that read also with the express path off.
+PATHS = [(*row, "express") for row in ROWS]
+PATHS += [(*row, "botocore") for row in ROWS if row[1] in READING]
 
 
 def test_every_method_is_in_the_table() -> None:
@@ -80,7 +84,8 @@ def top(s1crets_aws: LoopbackAws, top: str) -> str:
     return top
 
 
-@pytest.mark.parametrize(("store", "method"), ROWS)
+@pytest.mark.usefixtures("read_path")
+@pytest.mark.parametrize(("store", "method", "read_path"), PATHS, indirect=["read_path"])
 async def test_listed_actions_are_sufficient(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
@@ -93,7 +98,8 @@ async def test_listed_actions_are_sufficient(
         assert set(provider.stats.requests) <= needed | used
 
 
-@pytest.mark.parametrize(("store", "method"), ROWS)
+@pytest.mark.usefixtures("read_path")
+@pytest.mark.parametrize(("store", "method", "read_path"), PATHS, indirect=["read_path"])
 async def test_listed_actions_are_necessary(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
@@ -112,7 +118,8 @@ async def test_listed_actions_are_necessary(
         assert error.action.partition(":")[2] in {one, "GetSecretValue"}
 
 
-@pytest.mark.parametrize(("store", "method"), ROWS)
+@pytest.mark.usefixtures("read_path")
+@pytest.mark.parametrize(("store", "method", "read_path"), PATHS, indirect=["read_path"])
 async def test_optional_actions_are_used(
     s1crets_aws: LoopbackAws, top: str, store: str, method: str
 ) -> None:
@@ -130,11 +137,10 @@ async def test_optional_actions_are_used(
 def test_the_policy_has_the_actions_for_reading() -> None:
     """The policy has exactly the actions of the methods that read."""
     policy = json.loads(re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)[0])
-    reading = {"get", "get_many", "get_by_path", "path_exists"}
     listed = {
         f"{SERVICES[store]}:{one}"
         for (store, method), (needed, used) in ROWS.items()
-        if method in reading
+        if method in READING
         for one in needed | used
     }
     allowed = {one for statement in policy["Statement"] for one in statement["Action"]}

@@ -6,17 +6,20 @@ import asyncio
 import datetime as dt
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.clients import credentials_of, forget_credentials, opened
 from _support.wire import Asked, Reply, Wire, assumed, parameter, refusal
 from aiobotocore.session import AioSession
+from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
 
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._models import shared_loader
 from s1crets.providers.aws._session import Settings
 
 if TYPE_CHECKING:
@@ -289,6 +292,32 @@ async def test_botocores_models_are_loaded_once(environment: dict[str, str]) -> 
     assert session._get_internal_component("endpoint_resolver") is resolver
 
 
+def test_loading_a_model_looks_into_no_other_services_folder(tmp_path: Path) -> None:
+    """Otherwise the loader is botocore's, also in its list of services and its errors."""
+    session = AioSession()
+    session.set_config_variable("data_path", str(tmp_path))  # a loader of this test's own
+    ours, theirs = shared_loader(session), Loader()
+    assert shared_loader(session) is ours
+    known, listed = (one.list_available_services("service-2") for one in (ours, theirs))
+    assert "ssm" in known
+    assert "no-service" not in known
+    assert (list(known), len(known)) == (listed, len(listed))
+    for loader in (ours, theirs):
+        with pytest.raises(UnknownServiceError, match=r"no-service.*ssm"):
+            loader.load_service_model("no-service", "service-2")
+
+    searched: list[Any] = []
+
+    def exists(path: str) -> bool:
+        searched.append(path)
+        return bool(theirs.file_loader.exists(path))
+
+    ours.file_loader = SimpleNamespace(exists=exists, load_file=theirs.file_loader.load_file)
+    model = ours.load_service_model("sts", "service-2")
+    assert model == theirs.load_service_model("sts", "service-2")
+    assert all("sts" in Path(path).parts for path in searched)
+
+
 class OwnLoader(Loader):  # type: ignore[misc]  # botocore has no types
     pass
 
@@ -418,7 +447,7 @@ async def test_the_region_in_both_places(scripted: Wire) -> None:
         ({"region": 5}, TypeError, "region must be str"),
         ({"profile": ""}, ValueError, "profile is empty"),
         ({"profile": 5}, TypeError, "profile must be str"),
-        ({"profile": "a", "session": AioSession()}, s1crets.ConfigurationError, "exclude"),
+        ({"profile": "a", "session": AioSession()}, s1crets.ConfigurationError, "combined"),
     ],
 )
 @pytest.mark.parametrize("cls", [AsyncSecretsManager, ParameterStore])

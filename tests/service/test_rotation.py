@@ -232,6 +232,28 @@ class TestRefreshOn:
         assert done == ["connected to db"] * 40
         assert db.asked == 2
 
+    @pytest.mark.parametrize("verb", ["invalidate", "start_afresh"])
+    async def test_what_a_burst_has_read_is_forgotten(
+        self, db: Rotated, awaited: Awaited, verb: str
+    ) -> None:
+        """Once it is invalidated, as by the test kit: the versions of a new secret start again."""
+        calls = []
+        async with awaited() as store:
+
+            @store.refresh_on(WrongPasswordError, path="/db")
+            async def connect(password: str) -> str:
+                calls.append(password)
+                return db.connect(password, to="db")
+
+            await store.get("/db")
+            db.rotate()
+            await connect()
+            await getattr(store, verb)()
+            db.value, db.version, db.password = "fake-again", 1, "fake-other"
+            with pytest.raises(WrongPasswordError):
+                await connect()
+        assert calls == [OLD, NEW, "fake-again"]
+
     async def test_the_same_version_is_not_tried_again(self, db: Rotated, awaited: Awaited) -> None:
         """The function's own error is raised, after one call of it, and one look."""
         db.password = "fake-other"

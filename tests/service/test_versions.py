@@ -292,7 +292,7 @@ class TestVersionsOfSecrets:
             ({"client_request_token": "x" * 31}, ValueError, "32 to 64"),
             ({"client_request_token": "x" * 65}, ValueError, "32 to 64"),
             ({"client_request_token": 5}, TypeError, "must be str"),
-            ({"version_stages": ["x"], "kms_key_id": "k"}, ValueError, "excludes kms_key_id"),
+            ({"version_stages": ["x"], "kms_key_id": "k"}, ValueError, "combined with kms_key_id"),
             ({"version_stages": ["x"], "description": "d"}, ValueError, "call twice"),
         ],
     )

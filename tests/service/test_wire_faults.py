@@ -58,6 +58,7 @@ def closed_port() -> int:
 class TestAttempts:
     """`retry` limits how often a request is sent in total."""
 
+    @pytest.mark.usefixtures("read_path")
     async def test_all_kinds_of_failures_have_three_attempts(self, scripted: Wire) -> None:
         """Every kind of failure is attempted three times."""
         go = threading.Event()
@@ -89,6 +90,7 @@ class TestAttempts:
         sent = [body["Name"] for body in scripted.bodies("GetParameter")]
         assert {name: sent.count(name) for name in kinds} == dict.fromkeys(kinds, 3)
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize(
         ("answers", "requests"),
         [
@@ -103,7 +105,7 @@ class TestAttempts:
     ) -> None:
         """A retry with new credentials counts as an attempt."""
         scripted.answers["AssumeRole"] = assumed()
-        scripted.answers["GetParameter"] = answers
+        scripted.answers["GetParameter"] = list(answers)
         async with AsyncParameterStore(sts_args={"RoleArn": ROLE}) as ps:
             if answers[-1] is FAILED or answers[-1] is EXPIRED:
                 with pytest.raises(s1crets.S1cretsError):
@@ -113,6 +115,7 @@ class TestAttempts:
         assert scripted.count("GetParameter") == requests
         assert scripted.count("AssumeRole") == 2
 
+    @pytest.mark.usefixtures("read_path")
     async def test_one_attempt_renews_for_the_next_call(self, scripted: Wire) -> None:
         """With retry=1 the request is not sent again, but its credentials are renewed."""
         scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
@@ -126,6 +129,7 @@ class TestAttempts:
             assert await ps.get("/a") == "v"
         assert scripted.count("AssumeRole") == 2
 
+    @pytest.mark.usefixtures("read_path")
     async def test_each_page_has_its_own(self, scripted: Wire) -> None:
         """Pages that were read are not requested again, after a failure or a renewal."""
         scripted.answers["AssumeRole"] = assumed()
@@ -142,6 +146,7 @@ class TestAttempts:
                 await ps.get_by_path("/p", cached=False)
             assert ps.stats.requests == {"GetParametersByPath": 8}
 
+    @pytest.mark.usefixtures("read_path")
     async def test_a_batch_that_failed_is_not_asked_for_one_by_one(self, scripted: Wire) -> None:
         """A refused batch is: single requests have their own attempts."""
         scripted.answers["BatchGetSecretValue"] = FAILED
@@ -231,6 +236,10 @@ OPERATIONS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "PutSecretValue": (lambda s: s.update("a", "v"), {"VersionId": "1"}, {}),
 }
 
+READS = [one for one in OPERATIONS if "Get" in one]
+# Each operation, and reads also with the express path off.
+PATHS = [(one, "express") for one in OPERATIONS] + [(one, "botocore") for one in READS]
+
 
 def wrong(good: Any) -> Any:
     """Return the same response with another type in each place."""
@@ -257,7 +266,8 @@ MALFORMED: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@pytest.mark.usefixtures("read_path")
+@pytest.mark.parametrize(("operation", "read_path"), PATHS, indirect=["read_path"])
 async def test_a_malformed_answer_is_a_bad_response_and_forgotten(
     scripted: Wire, operation: str
 ) -> None:
@@ -291,7 +301,8 @@ def elsewhere() -> Iterator[Wire]:
 class TestRedirects:
     """A redirect is never followed, and the request is not sent again."""
 
-    @pytest.mark.parametrize("operation", OPERATIONS)
+    @pytest.mark.usefixtures("read_path")
+    @pytest.mark.parametrize(("operation", "read_path"), PATHS, indirect=["read_path"])
     async def test_of_any_operation(self, scripted: Wire, elsewhere: Wire, operation: str) -> None:
         """To another server or the same; a body that looks like AWS's does not matter."""
         call, good, others = OPERATIONS[operation]
@@ -372,6 +383,7 @@ def endless(status: int, header: str) -> Iterator[tuple[str, list[int]]]:
 class TestSizes:
     """A response is limited while it is read."""
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("status", [200, 400, 500])
     @pytest.mark.parametrize(
         "header",
@@ -402,6 +414,7 @@ class TestSizes:
         assert len(sent) == 1
         assert sent[0] < 64 * 2**20  # with all buffers between the server and us
 
+    @pytest.mark.usefixtures("read_path")
     async def test_a_compressed_body_is_not_expanded(self, scripted: Wire) -> None:
         """None is asked for."""
         bomb = gzip.compress(json.dumps(parameter("/a", "v" * 2**24)).encode())
@@ -634,6 +647,7 @@ async def test_attributes_that_make_no_sense_are_not_written_back(
         assert ps.stats.requests == {"DescribeParameters": 1}
 
 
+@pytest.mark.usefixtures("read_path")
 class TestConnections:
     """Broken and impossible connections."""
 
@@ -747,6 +761,7 @@ def self_signed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestCredentials:
     """Missing and invalid credentials."""
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize(
         ("code", "words", "remedy"),
         [
@@ -803,6 +818,7 @@ class TestCredentials:
             with pytest.raises(s1crets.CredentialsError, match=f"container-role.*{words}"):
                 await asyncio.wait_for(ps.get("/a"), 20)
 
+    @pytest.mark.usefixtures("read_path")
     async def test_one_renewal_for_all_who_wait(self, scripted: Wire) -> None:
         """Fifty requests with an expired token lead to one more AssumeRole."""
         scripted.answers["AssumeRole"] = [assumed("old"), assumed("new")]
@@ -815,6 +831,7 @@ class TestCredentials:
             assert scripted.count("AssumeRole") == 2
             assert 50 < scripted.count("GetSecretValue") <= 100
 
+    @pytest.mark.usefixtures("read_path")
     async def test_an_answer_that_comes_after_the_renewal(self, scripted: Wire) -> None:
         """It refers to credentials that have been replaced already."""
         go = threading.Event()
@@ -837,6 +854,7 @@ class TestCredentials:
             assert await late == "v"
         assert scripted.count("AssumeRole") == 2
 
+    @pytest.mark.usefixtures("read_path")
     async def test_one_failed_renewal_for_all_who_wait(self, scripted: Wire) -> None:
         """All callers get its error, and later ones too, without another request."""
         go = threading.Event()
@@ -867,6 +885,7 @@ class TestCredentials:
         assert scripted.count("AssumeRole") == 2
         assert scripted.count("GetSecretValue") == 20
 
+    @pytest.mark.usefixtures("read_path")
     async def test_a_file_that_was_renewed_is_read_again(
         self, scripted: Wire, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
@@ -902,6 +921,7 @@ class TestCredentials:
         assert [signed_by(one) for one in scripted.asked] == ["session-key"] * 2
 
 
+@pytest.mark.usefixtures("read_path")
 @pytest.mark.parametrize("how", ["get", "get_many", "get_by_path", "threads"])
 async def test_the_deadline_holds_where_nothing_answers(
     monkeypatch: pytest.MonkeyPatch, how: str
@@ -949,6 +969,7 @@ class TestCancellation:
         await asyncio.sleep(0.05)
         assert len(left_on(loop)) == before
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("leader", [True, False])
     async def test_of_a_leader_or_a_waiter(
         self, scripted: Wire, caplog: pytest.LogCaptureFixture, *, leader: bool
@@ -969,6 +990,7 @@ class TestCancellation:
         gc.collect()
         assert caplog.messages == []
 
+    @pytest.mark.usefixtures("read_path")
     async def test_of_all_in_a_storm(
         self, scripted: Wire, caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -1006,6 +1028,7 @@ class TestCancellation:
         gc.collect()
         assert caplog.messages == []
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("during", ["opening", "renewal", "request"])
     async def test_of_the_only_caller_before_the_provider_is_closed(
         self, scripted: Wire, caplog: pytest.LogCaptureFixture, during: str
@@ -1032,6 +1055,7 @@ class TestCancellation:
         gc.collect()
         assert [one for one in caplog.records if one.name == "asyncio"] == []
 
+    @pytest.mark.usefixtures("read_path")
     @pytest.mark.parametrize("during", ["opening", "renewal", "request"])
     async def test_a_provider_that_is_closed_under_way(
         self, scripted: Wire, caplog: pytest.LogCaptureFixture, during: str

@@ -178,7 +178,7 @@ class TestParameters:
     @pytest.mark.parametrize(
         ("given", "words"),
         [
-            ({"tags": {"a": "b"}}, "takes tags with a new one only"),
+            ({"tags": {"a": "b"}}, "accepts tags only for a new one"),
             ({"type": "String"}, "a String"),
         ],
     )
@@ -308,13 +308,13 @@ class TestSecrets:
             "d",
         )
         assert await sm.get(top) == b"\x00fake"
-        with pytest.raises(s1crets.SecretExistsError, match="take another name"):
+        with pytest.raises(s1crets.SecretExistsError, match="use another name"):
             await sm.create(top, "other")
         await sm.put(top, "fake-new")
         assert await sm.get(top) == "fake-new"
         await sm.put(top, "fake-newer", description="e")
         assert asm.describe_secret(SecretId=top)["Description"] == "e"
-        with pytest.raises(s1crets.ConfigurationError, match="takes tags with a new one only"):
+        with pytest.raises(s1crets.ConfigurationError, match="accepts tags only for a new one"):
             await sm.put(top, "fake-newest", tags={"a": "b"})
         assert await sm.get(top) == "fake-newer"
         await sm.delete(top)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from s1crets._batcher import Batcher
+from s1crets._coalescing import Batcher
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -48,6 +48,15 @@ async def test_size_and_groups_divide_calls() -> None:
     await asyncio.gather(*(batcher.submit(item, item % 2) for item in range(6)))
 
     assert sorted(work.calls) == [([0, 2], 0), ([1, 3], 1), ([4], 0), ([5], 1)]
+
+
+async def test_groups_are_forgotten() -> None:
+    """As soon as nothing of them waits: there may be many."""
+    batcher = Batcher(Work(), size=2, calls=5)
+    await batcher.submit(1, "alone")
+    await asyncio.gather(*(batcher.submit(item, item % 2) for item in range(6)))
+
+    assert not batcher._queues.here()
 
 
 async def test_items_accumulate_while_calls_are_under_way() -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
-from s1crets.cache.single_flight import SingleFlight
+from s1crets._coalescing import SingleFlight
 from s1crets.errors import S1cretsError, UnavailableError
 
 
@@ -83,24 +84,39 @@ async def test_a_cancelled_fetch_is_an_error_of_its_callers() -> None:
         await flights.join("a", "a", fetch)
 
 
-async def test_a_caller_joins_a_fetch_in_the_moment_it_ends() -> None:
-    """Its task is done, but has not been removed yet."""
+async def test_a_fetch_that_ends_at_once() -> None:
+    """Each call is a fetch of its own, and none is left."""
 
     async def fetch(key: str) -> str:
         return key
 
     flights: SingleFlight[str, str] = SingleFlight()
-    first = asyncio.ensure_future(flights.join("a", "a", fetch))
-    await asyncio.sleep(0)  # the task has started
     found: dict[str, str | S1cretsError] = {}
-    (flight,) = flights._flights.here().values()
-    while not flight.task.done():
-        await asyncio.sleep(0)
-        if flight.task.done():
-            break
-    await flights.join_many([("a", "a")], fetch, found)
+    await flights.join_many([("a", "a"), ("b", "b")], fetch, found)
 
-    assert [await first, found["a"]] == ["a", "a"]
+    assert [await flights.join("a", "a", fetch), found] == ["a", {"a": "a", "b": "b"}]
+    assert not flights._flights.here()
+
+
+async def test_an_error_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
+    """It is not logged as one that was never retrieved."""
+
+    async def fetch(_: str) -> str:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise S1cretsError("while it was cancelled")
+
+    flights: SingleFlight[str, str] = SingleFlight()
+    caller = asyncio.ensure_future(flights.join("a", "a", fetch))
+    await asyncio.sleep(0.01)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await asyncio.sleep(0)
+    gc.collect()
+
+    assert caller.cancelled()
+    assert caplog.messages == []
 
 
 async def test_a_caller_that_has_gone_is_not_told() -> None:

@@ -1,1 +1,5 @@
-"""Backends: where cache entries are stored. All of them are aiocache caches."""
+"""aiocache caches as the storage of tiers."""
+
+from s1crets.cache.backends._aiocache import import_base
+
+import_base()  # before the modules here import parts of aiocache

@@ -292,7 +292,7 @@ class Database:
             return False
         if damaged or self._cache is not None:
             _log.warning(
-                "the disk cache in %s was damaged or removed (%s: %s); going on with a new file",
+                "the disk cache in %s was damaged or removed (%s: %s); continuing with a new file",
                 self._folder, type(error).__name__, error,
             )  # fmt: skip
         self._damaged = damaged

@@ -40,7 +40,6 @@ _log = logging.getLogger("s1crets.cache")
 _REST = 5.0  # seconds without calls after a failure
 _CHUNK = 200  # keys per call, so that a busy process does not look like a slow backend
 _CALLS = 8  # calls at a time: more would wait for the CPU, or for the pool of connections
-_CLOSING = 1.0  # seconds that connections may take to close
 
 
 class _Operation:
@@ -133,8 +132,8 @@ class TimeBudget:
     def _left_now(self) -> float:
         if self._left >= self.LIMIT:
             return self.LIMIT
-        now = self.now()
-        left = self._left + (now - self._updated) * self.LIMIT / _REST
+        now = self.now()  # may be less than before, if the clock stood still
+        left = self._left + max(now - self._updated, 0) * self.LIMIT / _REST
         self._left, self._updated = min(self.LIMIT, left), now
         return self._left
 
@@ -450,8 +449,13 @@ async def _lifetime(factory: Any) -> AsyncGenerator[BaseCache, None]:
         yield cache
     finally:
         try:
-            async with asyncio.timeout(_CLOSING):
-                await _close(cache)
+            budget = TimeBudget(time.monotonic)
+            async with asyncio.timeout(None) as limit:
+                operation = budget.begin(limit)
+                try:
+                    await _close(cache)
+                finally:
+                    budget.end(operation)
         except Exception as error:  # noqa: BLE001  # nothing more can be done
             _log.debug("closing a cache failed: %s", type(error).__name__)
 

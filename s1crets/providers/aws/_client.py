@@ -28,6 +28,7 @@ from s1crets._redaction import Redacted, strip_traceback
 from s1crets._runtime import start_daemon
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
+from s1crets.providers.aws import _express
 from s1crets.providers.aws._credentials import CredentialSource
 from s1crets.providers.aws._errors import (
     RejectedResponse,
@@ -158,11 +159,13 @@ class Clients:
                     ours = translation(request, theirs)
                 raise ours
 
-        with quiet():
-            try:
-                return await run()
-            except BaseException as error:  # noqa: BLE001  # its frames contain values
-                raise strip_traceback(error) from error.__cause__
+        token = _is_ours.set(True)  # as `quiet` does
+        try:
+            return await run()
+        except BaseException as error:  # noqa: BLE001  # its frames contain values
+            raise strip_traceback(error) from error.__cause__
+        finally:
+            _is_ours.reset(token)
 
     def refused(self, operation: str, name: str, code: str, words: str = "") -> S1cretsError:
         """Return the error for a name that AWS refused in a batch."""
@@ -255,7 +258,9 @@ async def _created(
         client = await stack.enter_async_context(
             signing.create_client(spec.service.name, region_name=region, config=_config(spec))
         )
-    return client, govern(client, spec, credentials)
+    attempts = govern(client, spec, credentials)
+    _express.install(client, attempts, session=spec.session)
+    return client, attempts
 
 
 def _config(spec: ClientSpec) -> Any:

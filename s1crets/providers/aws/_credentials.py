@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import SingleFlight
 from s1crets._fork import on_fork
 from s1crets._runtime import run_in_thread, start_daemon
-from s1crets.cache.single_flight import SingleFlight
 from s1crets.providers.aws._credential_chain import CLOCK, EXPIRED, of_session, resolve
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._session import ClientSpec

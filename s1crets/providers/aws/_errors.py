@@ -8,7 +8,6 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from http import HTTPStatus
 from traceback import walk_tb
 from typing import TypeAlias
 
@@ -68,7 +67,7 @@ _NO_VERSION = (
     "the secret is there, but has no such version or stage: check the version",
     SecretNotFoundError,
 )
-_EXISTS = "take another name, or update it; put does either", SecretExistsError
+_EXISTS = "use another name, or update it; put does either", SecretExistsError
 _DENIED = "allow {action} in the caller's IAM policy", AccessDeniedError
 _KMS = (
     "check that the KMS key is enabled and that the caller may use it: {action}",
@@ -78,7 +77,7 @@ _FOREIGN_KEY = (
     "encrypt the secret with a customer managed KMS key whose policy allows {action} to the caller",
     DecryptionError,
 )
-_SLOW_DOWN = "ask for less at once, or have the quota raised", ThrottledError
+_SLOW_DOWN = "send fewer requests at a time, or have the quota raised", ThrottledError
 _QUOTA = "delete what is not needed, or have the account's quota raised", QuotaExceededError
 _NAME = "correct the name", InvalidNameError
 _LEVELS = "a name can have at most 15 levels: shorten it", InvalidNameError
@@ -88,7 +87,7 @@ _ROLE = "correct the items of sts_args", ConfigurationError
 _CREDENTIALS = "check that the credentials' keys and token belong together", CredentialsError
 _EXPIRED = "renew the credentials: log in again, or get a new session token", CredentialsError
 _IDENTITY = "check the web identity token and the role's trust policy", CredentialsError
-_CLOCK = "set the clock of this machine right", CredentialsError
+_CLOCK = "correct the clock of this machine", CredentialsError
 _REGION = "activate the region in the account's settings", ConfigurationError
 _DOWN = "AWS may have an outage: try again later", UnavailableError
 _PAGES = "AWS does not accept its own token for the next page: try again", BadResponseError
@@ -143,44 +142,39 @@ _KMS_ACTIONS = {
     "PutParameter": "kms:Encrypt",  # kms:GenerateDataKey in the advanced tier
 }
 _PART = 8  # characters of a part of a value that AWS's message must not contain
+_SERVER_ERROR = 500  # the lowest HTTP status of the service's own failures
 _LONGEST_TEXT = 1000  # characters that are shown of a message
 
 _ARGUMENT = "^(InvalidParameter|InvalidRequest|Validation)Exception .*"
 # Codes that say too little: AWS's text decides. The first pattern that "CODE OPERATION: TEXT"
-# matches counts.
-_TEXTS = [
-    (re.compile(text, re.IGNORECASE | re.DOTALL), meaning)
-    for text, meaning in (
-        (
-            "^InvalidRequestException CreateSecret: .*delet",
-            ("restore that, wait until it is gone, or take another name", SecretExistsError),
-        ),
-        (
-            "^InvalidRequestException .*delet",
-            ("it is scheduled for deletion: restore it, or take another", SecretNotFoundError),
-        ),
-        ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
-        (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
-        ("different aws account.*default kms", _FOREIGN_KEY),
-        (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
-        ("reserved parameter name", _NAME),
-        (
-            _ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)",
-            _VALUE,
-        ),
-        (
-            _ARGUMENT + "(downgrade a parameter"
-            "|at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type))",
-            _SETTING,
-        ),
-    )
-]
+# matches counts. They are compiled when they are needed, which takes 3 ms.
+_TEXTS = (
+    (
+        "^InvalidRequestException CreateSecret: .*delet",
+        ("restore that secret, wait until it is gone, or use another name", SecretExistsError),
+    ),
+    (
+        "^InvalidRequestException .*delet",
+        ("it is scheduled for deletion: restore it, or use another secret", SecretNotFoundError),
+    ),
+    ("^ResourceNotFoundException .*(staging label|versionid)", _NO_VERSION),
+    (_ARGUMENT + "versionstage.* not associated", _NO_VERSION),
+    ("different aws account.*default kms", _FOREIGN_KEY),
+    (r"^\w*signature\w* \w+: signature (expired|not yet current)", _CLOCK),
+    ("reserved parameter name", _NAME),
+    (_ARGUMENT + "(at '(value|secretstring|secretbinary)'|parameter value|secret value)", _VALUE),
+    (
+        _ARGUMENT + "(downgrade a parameter"
+        "|at '(allowedpattern|datatype|description|keyid|kmskeyid|policies|tags|tier|type))",
+        _SETTING,
+    ),
+)
 
 # By the name of the first class in an error's MRO that is here; botocore is imported late.
 _KINDS = _table(
     (("set AWS_PROFILE to a profile that exists", ConfigurationError), "ProfileNotFound"),
     (("correct the AWS config file", ConfigurationError), "ConfigParseError"),
-    (("set the region to one of AWS's", ConfigurationError), "InvalidRegionError"),
+    (("set the region to one that AWS has", ConfigurationError), "InvalidRegionError"),
     (_BAD_ENDPOINT, "InvalidEndpointConfigurationError"),
     (_FAULTY, "PaginationError RejectedResponse ResponseParserError"),
     (_NO_TLS, "SSLError"),
@@ -248,10 +242,11 @@ def translation(request: Request, theirs: Exception) -> Exception:
 
 def refused(request: Request, code: str, words: str = "", status: int = 0) -> S1cretsError:
     """Return the error for AWS's refusal of a request or a name in a batch, with its message."""
-    fallback = _DOWN if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _UNKNOWN
+    fallback = _DOWN if status >= _SERVER_ERROR else _UNKNOWN
     words = _without(request.values, words)
     described = f"{code} {request.operation}: {words}"
-    matching = (meaning for text, meaning in _TEXTS if text.search(described))
+    flags = re.IGNORECASE | re.DOTALL
+    matching = (meaning for text, meaning in _TEXTS if re.search(text, described, flags))
     meaning = next(matching, CODES.get(code, fallback))
     if meaning == _NAME and request.values and not re.search(r"\bname\b", words, re.IGNORECASE):
         meaning = "correct the name, the value or the setting in question", InvalidValueError

@@ -50,8 +50,8 @@ _PAUSE = 1.0  # seconds, at most, before the next request after AWS has throttle
 _QUIET = 60.0  # seconds without throttling after which requests are not delayed any more
 
 # Keys in the context that botocore passes from attempt to attempt.
-_RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED = (
-    f"s1crets_{name}" for name in ("rate", "sent", "throttled", "credentials", "renewed")
+_RATE, _SENT, _THROTTLED, _CREDENTIALS, _RENEWED, _OUTCOME = (
+    f"s1crets_{name}" for name in ("rate", "sent", "throttled", "credentials", "renewed", "outcome")
 )
 
 
@@ -178,8 +178,11 @@ class Attempts:
 
     async def before_signing(self, request: Any, operation_name: str, **_: Any) -> None:
         """Wait until the request may be sent, and give it the current keys."""
+        context = request.context
+        if _OUTCOME in context:
+            return
         quota = self._spec.service.quotas.get(operation_name, operation_name)
-        rate, context = self._spec.limits[quota], request.context
+        rate = self._spec.limits[quota]
         if not await rate.acquire(context.get(_THROTTLED, 0)):
             message = "other requests have been throttled for too long"
             error = {"Code": "ThrottlingException", "Message": message}
@@ -191,8 +194,16 @@ class Attempts:
         context[_CREDENTIALS] = found
         context.setdefault("signing", {})["request_credentials"] = found.keys
 
-    def before_send(self, request: Any, event_name: str, **_: Any) -> None:
-        """Count the attempt."""
+    def hand_over(self, context: Any, outcome: Any) -> None:
+        """Make a response or an error that of botocore's next attempt. None: it was not sent."""
+        context[_OUTCOME] = outcome
+
+    def before_send(self, request: Any, event_name: str, **_: Any) -> Any:
+        """Count the attempt, or return its outcome if it was sent already."""
+        if (outcome := getattr(request, "context", {}).pop(_OUTCOME, None)) is not None:
+            if isinstance(outcome, Exception):
+                raise outcome
+            return outcome
         operation = event_name.rsplit(".", 1)[-1]
         attempt = request.headers.get("amz-sdk-request", b"")
         attempt = attempt if isinstance(attempt, bytes) else attempt.encode()
@@ -202,6 +213,7 @@ class Attempts:
         counters.retried += again
         if observer := counters.observer:
             observer.sent(again=again)
+        return None
 
     async def needs_retry(
         self, response: Any, operation: Any, request_dict: Any, attempts: int, **_: Any

@@ -1,4 +1,4 @@
-"""Sessions: region, and botocore's models, loaded once per process."""
+"""Sessions: region, settings of the environment."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from s1crets._fork import import_lock
 from s1crets._runtime import run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Unresolved
+from s1crets.providers.aws._models import has_own_loader, load_models, shared_loader
 from s1crets.providers.aws._retry import RateLimiter
 from s1crets.providers.aws._services import Service
 from s1crets.providers.aws.options import StsArgs
@@ -30,9 +31,6 @@ _MOTO_KEY = "FOOBARKEY"  # `AWS_ACCESS_KEY_ID` under moto's `mock_aws`
 
 # The components of a session that load data, or have a part of it.
 _MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart_defaults_factory"}
-# botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
-_loaders: dict[tuple[str, ...], Any] = {}
-
 
 # What decides which secrets a provider reads, and as whom. Keys are not part of it: a program may
 # replace expired ones.
@@ -122,9 +120,9 @@ async def prepare(spec: ClientSpec) -> tuple[Any, str]:
             region = await AioIMDSRegionProvider(session=session).provide()
     if not region:
         raise ConfigurationError(
-            f"{spec.service.title}: there is no region: pass region=... (the command: --region),"
-            " set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the AWS config"
-            " file"
+            f"{spec.service.title}: no region is configured; pass region=... (the command:"
+            " --region), set AWS_DEFAULT_REGION or AWS_REGION, or set region in the profile of the"
+            " AWS config file"
         )
     return session, str(region)
 
@@ -188,19 +186,10 @@ def _new_session(profile: str | None = None) -> Any:
     return session
 
 
-def shared_loader(session: Any) -> Any:
-    """Return the data loader that all sessions with the same search paths share."""
-    from botocore.loaders import create_loader
-
-    loader = create_loader(session.get_config_variable("data_path"))
-    return _loaders.setdefault(tuple(loader.search_paths), loader)
-
-
 def _with_shared_models(session: Any) -> Any:
     """Return a copy of a caller's session with the shared models, unless it loads its own data."""
     session.full_config  # noqa: B018  # see `_new_session`
-    own, shared = session.get_component("data_loader"), shared_loader(session)
-    if type(own) is not type(shared) or own.search_paths != shared.search_paths:
+    if has_own_loader(session):
         return session
     ours, sibling = _new_session(), copy.copy(session)
     sibling.get_credentials = session.get_credentials
@@ -211,15 +200,3 @@ def _with_shared_models(session: Any) -> Any:
 
 def _component_of(ours: Callable[[str], Any], theirs: Callable[[str], Any]) -> Any:
     return lambda name: ours(name) if name in _MODELS else theirs(name)
-
-
-def load_models(session: Any, service: Service) -> None:
-    """Load the data that clients of a service read, with the arguments that the loader caches."""
-    loader = session.get_component("data_loader")
-    for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
-        loader.load_data_with_path(name)
-    for kind in ("service-2", "endpoint-rule-set-1"):
-        loader.load_service_model(service.name, kind, api_version=None)
-    version = loader.determine_latest_version(service.name, "service-2")
-    for kind in service.models:
-        loader.load_service_model(service.name, kind, version)

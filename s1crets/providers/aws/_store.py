@@ -7,7 +7,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
-from s1crets._batcher import Batcher
+from s1crets._circuit_breaker import Backoff
+from s1crets._coalescing import Batcher
 from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
@@ -15,6 +16,7 @@ from s1crets.errors import (
     BadResponseError,
     ConfigurationError,
     CredentialsError,
+    CredentialsTimeoutError,
     DeadlineExceededError,
     S1cretsError,
     SecretExistsError,
@@ -40,6 +42,7 @@ from s1crets.providers.store import (
 )
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
+_PAUSE, _PAUSE_LONGEST = 60.0, 3600.0  # seconds without what AWS has refused
 _REMEMBERED = 1000  # names whose keys are kept
 FOUND = Fetched("yes", 1.0)  # the result for an `EXISTS` key
 # Errors that any other name would get too. All others may be the fault of one name.
@@ -58,12 +61,12 @@ class _Refusal:
 
     def __init__(self, names: Sequence[str], error: S1cretsError | None = None) -> None:
         self._suspects = set(names)
-        self._is_denied = isinstance(error, AccessDeniedError)
+        self.error = error
 
     def cleared(self, name: str, batcher: Batcher[str, Any]) -> None:
         """Note that a name is not the reason. If none is, batches are not allowed at all."""
         self._suspects.discard(name)
-        if self._is_denied and not self._suspects:
+        if isinstance(self.error, AccessDeniedError) and not self._suspects:
             batcher.size = 1
 
 
@@ -72,6 +75,15 @@ def checked_name(name: Any) -> str:
     if not isinstance(name, str) or not VALID_NAME.fullmatch(name):
         check_name(name)  # raises
     return str(name)
+
+
+def was_requested(
+    found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
+) -> bool:
+    """Return whether a secret in the response to a batch is for one of the `names`."""
+    own = found.get("Name")
+    likely = (own, *names) if own in names else names  # mostly the first one decides
+    return any(is_for(found, name) for name in likely)
 
 
 class AwsStore(ABC):
@@ -86,6 +98,8 @@ class AwsStore(ABC):
         self._value_keys: dict[str, CacheKey] = {}
         identity = Identity(clients, namespace)
         self.scope, self.scope_hint = identity.scope, identity.hint
+        # What this caller may not do, although there is another way to do the same.
+        self.refused = Backoff(_PAUSE, _PAUSE_LONGEST)
         self._batcher: Batcher[str, Fetched | _Refusal] = Batcher(
             self._fetch_names, size=self.row.batch_size, calls=clients.spec.max_connections
         )
@@ -136,16 +150,19 @@ class AwsStore(ABC):
         """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
-    async def _batched(self, name: str, group: Any = None) -> Fetched:
+    async def _batched(self, name: str, group: Any = None, *, splits: bool = True) -> Fetched:
         """Return a secret; names of a group that are requested in the same tick share a request.
 
         One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal each
         caller requests its name singly. If all single requests are allowed and the batch is not,
-        the permission for batches is missing, and there are no further ones.
+        the permission for batches is missing, and there are no further ones. Unless it `splits`
+        refused batches, the refusal is raised.
         """
         outcome = await self._batcher.submit(name, group)
         if isinstance(outcome, Fetched):
             return outcome
+        if outcome.error and not splits:
+            raise _about(outcome.error, name, name)
         try:
             fetched = await self.fetch_one(name, group)
         except (AccessDeniedError, *_OF_WHOLE_REQUEST):
@@ -237,6 +254,7 @@ class AwsProvider(AsyncProvider):
         spec = ClientSpec(self._store_type.row, counters, **given)
         clients = self._clients = Clients(spec)
         store = self._store_type(clients, cache_args.get("namespace"))
+        self._refused = store.refused
         super().__init__(store, cache_args, deadline, counters)
 
     async def start_afresh(self) -> None:
@@ -247,14 +265,15 @@ class AwsProvider(AsyncProvider):
     def forget_failures(self) -> None:
         """Also those of credentials, such as a role that was denied, of all providers."""
         super().forget_failures()
+        self._refused.failed_keys.clear()
         forget_failures()
 
     def _too_late(self, method: str, subject: str) -> S1cretsError:
         latest = self._clients.credentials.latest
         if latest and self.deadline and latest.pending_for > self.deadline / 2:
             # Not an outage of the service, which would be answered with an expired value.
-            return CredentialsError(
-                f"{self.service}: {method} {subject!r}: the source of credentials did not answer"
+            return CredentialsTimeoutError(
+                f"{self.service}: {method} {subject!r}: the source of credentials did not respond"
                 f" within the deadline of {self.deadline} s; check it, or raise the deadline"
             )
         return super()._too_late(method, subject)

@@ -119,7 +119,7 @@ def checked(options: ProviderOptions) -> dict[str, Any]:
         check_value(name, given[name], rule)
     session = given["session"]
     if session is not None and given["profile"] is not None:
-        raise ConfigurationError("profile and session exclude each other: a session has a profile")
+        raise ConfigurationError("profile and session can't be combined: a session has a profile")
     # The caller of a session of the right kind has imported the module.
     module = sys.modules.get("aiobotocore.session")
     if session is not None and not (module and isinstance(session, module.AioSession)):

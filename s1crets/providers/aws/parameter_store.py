@@ -20,12 +20,25 @@ from s1crets._redaction import Redacted, redact, stripped
 from s1crets._runtime import not_asyncio
 from s1crets._validation import Rule, check_value
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
-from s1crets.errors import ConfigurationError, InvalidNameError, S1cretsError, SecretNotFoundError
+from s1crets.cache.freshness import is_refusal
+from s1crets.errors import (
+    ConfigurationError,
+    InvalidNameError,
+    S1cretsError,
+    SecretNotFoundError,
+    ThrottledError,
+)
 from s1crets.providers.async_provider import distinct
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import PARAMETER_STORE
-from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws._store import (
+    FOUND,
+    AwsProvider,
+    AwsStore,
+    checked_name,
+    was_requested,
+)
 from s1crets.providers.aws.write_settings import (
     LARGEST_PARAMETER,
     ParameterType,
@@ -52,6 +65,9 @@ _log = logging.getLogger("s1crets")
 _ARN = re.compile(r"^arn:.*:parameter(?=/)")
 _REFERENCE = "/aws/reference/secretsmanager/"  # secrets of Secrets Manager
 _REMEMBERED, _LABELS = 1000, 100  # references, and labels of paths
+_LISTED = 50  # names per request
+_LISTING = "DescribeParameters"
+_PUBLIC = "/aws"  # parameters that AWS does not list
 _EMPTY = "Parameter Store: there is nothing under %r; if it is the name of a parameter, use get"
 
 
@@ -73,6 +89,7 @@ class SsmStore(AwsStore):
         decrypt: bool = True,
         recursive: bool = True,
         label: str | None = None,
+        parallel: bool = False,
     ) -> CacheKey:
         """Return the cache key of a request."""
         if kind == VALUE and decrypt and recursive and label is None:
@@ -93,7 +110,8 @@ class SsmStore(AwsStore):
                     f"{path!r} is not a valid path: it must begin with /; did you mean {other!r}?"
                 )
             path = path.strip().rstrip("/") or "/"  # as AWS does
-        return super().key(path, kind, **options)
+        key = super().key(path, kind, **options)
+        return replace(key, parallel=True) if parallel else key
 
     def secrets(self, path: str) -> tuple[str, ...]:
         """Return a parameter's name, without the space around it, ARN, version and label."""
@@ -119,9 +137,13 @@ class SsmStore(AwsStore):
         if key.kind == PATH:
             label = key.option("label")
             recursive = bool(key.option("recursive", default=True))
-            parameters = await self._under(
-                key.name, decrypt=decrypt, recursive=recursive, label=label
-            )
+            parameters = None
+            if key.parallel and label is None and not is_under(key.name, _PUBLIC):
+                parameters = await self._in_parallel(key.name, decrypt=decrypt, recursive=recursive)
+            if parameters is None:
+                parameters = await self._under(
+                    key.name, decrypt=decrypt, recursive=recursive, label=label
+                )
             if not parameters and label is None:
                 is_debugged = asyncio.get_running_loop().get_debug()
                 _log.log(logging.WARNING if is_debugged else logging.INFO, _EMPTY, key.name)
@@ -157,7 +179,7 @@ class SsmStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for parameter in listed(answer, "Parameters"):
                 fetched = _fetched(parameter)
-                if not any(self._is_for(parameter, name) for name in names):
+                if not was_requested(parameter, names, self._is_for):
                     raise foreign()
                 selector = str(parameter.get("Selector") or "") if is_selected else ""
                 found[parameter["Name"] + selector] = fetched
@@ -207,6 +229,52 @@ class SsmStore(AwsStore):
             filters = [{"Key": "Label", "Option": "Equals", "Values": [label]}]
             arguments["ParameterFilters"] = filters
         return await self.clients.pages("GetParametersByPath", path, parse, arguments, first=first)
+
+    async def _in_parallel(
+        self, path: str, *, decrypt: bool, recursive: bool
+    ) -> list[tuple[str, Fetched]] | None:
+        """List the names under a path, and read them in concurrent batches.
+
+        Returns None if AWS refuses that, and for a while after it has: reading pages needs other
+        permissions and less of the quota of listing, and if a value can't be read, its error is
+        the one that callers know.
+        """
+        step = _LISTING
+        if self.refused.is_waiting(step) or self.refused.is_waiting(path):
+            return None
+        found: list[tuple[str, Fetched]] = []
+        try:
+            names = await self._names_under(path, recursive=recursive)
+            step = path
+            read = partial(self._batched, group=(decrypt, False), splits=False)
+            for name, outcome in (await fetch_each(names, read)).items():
+                if isinstance(outcome, Fetched):
+                    found.append((name, outcome))
+                elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
+                    raise outcome
+        except S1cretsError as error:
+            if not is_refusal(error) and not isinstance(error, ThrottledError):
+                raise
+            if self.refused.failed(step):
+                _log.warning("get_by_path(%r, parallel=True) reads pages of ten: %s", path, error)
+            return None
+        self.refused.succeeded(_LISTING)
+        self.refused.succeeded(path)
+        return found
+
+    async def _names_under(self, path: str, *, recursive: bool) -> list[str]:
+        """Return the names of the parameters under a path: `DescribeParameters`."""
+
+        def parse(page: Any) -> list[str]:
+            names = [one["Name"] for one in listed(page, "Parameters", named=True)]
+            inside = [name for name in names if _is_inside(name, path, recursive=recursive)]
+            return [name for name in inside if name != path]
+
+        option = "Recursive" if recursive else "OneLevel"
+        filters = [{"Key": "Path", "Option": option, "Values": [path]}]
+        # Without a filter for /, since that path also contains the names without a slash.
+        arguments = {"ParameterFilters": [] if path == "/" else filters, "MaxResults": _LISTED}
+        return await self.clients.pages("DescribeParameters", path, parse, arguments)
 
     async def _fetch_exists(self, path: str) -> Fetched:
         """Request a parameter and a path concurrently; the first success decides."""
@@ -276,7 +344,7 @@ class SsmStore(AwsStore):
         kind = described[0].get("Type")
         if settings.get("Type", kind) != kind:
             raise ConfigurationError(
-                f"{self.title}: {path!r} is there already, as a {kind}, which can't become a"
+                f"{self.title}: {path!r} already exists as a {kind}, which can't become a"
                 f" {settings['Type']}: delete it first; nothing was written"
             )
         raw = string_list(value, raw) if kind == "StringList" else raw
@@ -321,7 +389,7 @@ class SsmStore(AwsStore):
             return [_metadata(one) for one in found if is_under(one["Name"], path)]
 
         filters = [{"Key": "Name", "Option": "BeginsWith", "Values": [path]}] if path else []
-        arguments = {"ParameterFilters": filters}
+        arguments = {"ParameterFilters": filters, "MaxResults": _LISTED}
         return await self.clients.pages("DescribeParameters", path, parse, arguments)
 
 
@@ -567,10 +635,18 @@ class AsyncParameterStore(AwsProvider):
         raw: bool = False,
         relative: bool = False,
         label: str | None = None,
+        parallel: bool = False,
     ) -> dict[str, Any]:
         """Return all parameters under a path, by name; {} if none: `GetParametersByPath`.
 
         If there are none, it says so in the log: INFO, in asyncio's debug mode WARNING.
+
+        AWS returns ten parameters per page, one page after another. With `parallel` their names are
+        listed, fifty per request (`DescribeParameters`), and then read in concurrent batches of ten
+        (`GetParameters`). That needs `ssm:DescribeParameters`, which can only be granted on `*`.
+        The result is the same. If AWS refuses or throttles it, pages are read, and parallel reads
+        are not tried again for a minute, later for an hour. Pages are also read with a `label`, and
+        under `/aws`, which AWS does not list.
 
         Args:
             path: begins with `/`; the name of a parameter is not a path.
@@ -581,12 +657,14 @@ class AsyncParameterStore(AwsProvider):
             raw: whether JSON is returned as the text that is stored.
             relative: whether names are returned without the path.
             label: the label of the versions to read; parameters without it are left out.
+            parallel: whether many parameters are read with concurrent requests.
 
         Raises:
             S1cretsError: any failure.
         """
         options: Any = {"decrypt": decrypt, "recursive": recursive, "label": label}
         options |= {"cached": cached, "max_age": max_age, "raw": raw, "relative": relative}
+        options["parallel"] = parallel
         return await self._get_by_path(path, **options)
 
     def get_by_path_local(
@@ -600,10 +678,12 @@ class AsyncParameterStore(AwsProvider):
         raw: bool = False,
         relative: bool = False,
         label: str | None = None,
+        parallel: bool = False,
     ) -> Any:
         """Return the result of `get_by_path` if a local cache has it, otherwise `MISSING`."""
         options: Any = {"decrypt": decrypt, "recursive": recursive, "label": label}
         options |= {"cached": cached, "max_age": max_age, "raw": raw, "relative": relative}
+        options["parallel"] = parallel
         return self._hit_path(path, **options)
 
     async def create(

@@ -25,7 +25,7 @@ from s1crets.errors import (
 from s1crets.providers.aws._client import expect, listed
 from s1crets.providers.aws._errors import foreign, malformed
 from s1crets.providers.aws._services import SECRETS_MANAGER
-from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name
+from s1crets.providers.aws._store import FOUND, AwsProvider, AwsStore, checked_name, was_requested
 from s1crets.providers.aws.write_settings import (
     LARGEST_SECRET,
     deletion,
@@ -114,7 +114,7 @@ class SecretsManagerStore(AwsStore):
             found: dict[str, Fetched | S1cretsError] = {}
             for secret in listed(answer, "SecretValues"):
                 found[str(secret.get("Name"))] = found[str(secret.get("ARN"))] = _fetched(secret)
-                if not any(self._is_for(secret, name) for name in names):
+                if not was_requested(secret, names, self._is_for):
                     raise foreign()
             for failure in answer.get("Errors") or []:
                 name, code = str(failure.get("SecretId")), str(failure.get("ErrorCode"))

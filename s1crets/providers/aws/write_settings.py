@@ -62,8 +62,8 @@ def secret_settings(
     stages = _stages(version_stages)
     if stages and settings:
         raise ConfigurationError(
-            "version_stages excludes kms_key_id, description and tags, which are the secret's, not"
-            " a version's: call twice"
+            "version_stages can't be combined with kms_key_id, description and tags, which are the"
+            " secret's, not a version's: call twice"
         )
     token = _text("client_request_token", client_request_token, 64, shortest=32)
     return {**settings, **_given(VersionStages=stages, ClientRequestToken=token)}
@@ -83,7 +83,9 @@ def deletion(recovery_days: int | None, *, force: bool) -> dict[str, Any]:
     if recovery_days is None:
         return {"ForceDeleteWithoutRecovery": True} if force else {}
     if force:
-        raise ConfigurationError("force excludes recovery_days: nothing can be recovered")
+        raise ConfigurationError(
+            "force and recovery_days can't be combined: nothing can be recovered"
+        )
     check_value("recovery_days", recovery_days, Rule((int,)))
     if not 7 <= recovery_days <= 30:  # noqa: PLR2004  # AWS's range, as the message says
         raise ConfigurationError(f"recovery_days must be from 7 to 30, not {recovery_days}")
@@ -94,7 +96,7 @@ def refuse_tags(settings: Mapping[str, Any], name: str) -> None:
     """Reject tags for an existing secret."""
     if "Tags" in settings:
         raise ConfigurationError(
-            f"{name!r} is there already, and AWS takes tags with a new one only: leave tags out, or"
+            f"{name!r} already exists, and AWS accepts tags only for a new one: leave tags out, or"
             " set them with another tool; nothing was written"
         )
 
@@ -150,7 +152,7 @@ def check_parameter(name: str, raw: Redacted) -> None:
     elif levels > _LEVELS:
         problem = f"it has {levels} levels; the maximum is {_LEVELS}"
     elif _RESERVED.match(name):
-        problem = "names that begin with aws or ssm are reserved; take another name"
+        problem = "names that begin with aws or ssm are reserved; use another name"
     if problem:
         raise InvalidNameError(f"{name!r} is not a valid name of a parameter: {problem}")
     if _REFERENCE.search(raw.reveal()):

@@ -1,19 +1,30 @@
-"""Batcher: everything submitted in the same tick of an event loop is handled by few calls."""
+"""Coalescing: concurrent requests share work.
+
+`Batcher`: everything submitted in the same tick of an event loop is handled by few calls.
+`SingleFlight`: what several callers need at the same time is fetched once per event loop.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
+import sys
 from collections import deque
-from collections.abc import Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeVar
 
 from s1crets._per_loop import LoopLocal
+from s1crets.errors import S1cretsError, UnavailableError
 
 T = TypeVar("T", bound=Hashable)
+K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
+
+# Tasks that start at once spare the event loop a turn, since Python 3.12.
+_EAGER: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 callers: contextvars.ContextVar[tuple[Sequence[contextvars.Context], ...]] = contextvars.ContextVar(
     "callers", default=()
@@ -193,3 +204,152 @@ class Batcher(Generic[T, R]):
     def _next(self, queue: _Queue[T], group: Hashable, call: _Call[T]) -> None:
         queue.calls.discard(call)
         self._send(queue, group)
+
+
+class _Flight:
+    """A fetch under way, the futures of its waiters, and the contexts of its callers."""
+
+    __slots__ = ("contexts", "task", "waiters")
+
+    def __init__(self) -> None:
+        self.contexts: list[contextvars.Context] = []
+        self.waiters: set[asyncio.Future[None]] = set()
+        self.task: asyncio.Task[Any]
+
+    def start(self, fetch: Coroutine[Any, Any, Any]) -> None:
+        """Run `fetch` as a task; at once up to its first wait, if Python can do that."""
+        context = contextvars.copy_context()
+        context.run(callers.set, (self.contexts,))
+        loop = asyncio.get_running_loop()
+        self.task = asyncio.Task(fetch, loop=loop, context=context, **_EAGER)
+
+    def land(self) -> None:
+        """Wake the waiters."""
+        for waiter in self.waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def result(self) -> Any:
+        """Return the result, or raise the caller's own copy of the error."""
+        if self.task.cancelled():
+            raise UnavailableError("the provider was closed during this call; call again")
+        error = self.task.exception()
+        if isinstance(error, S1cretsError):
+            own = copy.copy(error)
+            own.__cause__ = error.__cause__
+            raise own
+        return self.task.result()
+
+
+class SingleFlight(Generic[K, R]):
+    """The fetches under way, by event loop and flight id.
+
+    Look up, join or start the task, wait without owning it. A caller that is cancelled leaves the
+    others alone; when the last one leaves, the fetch is cancelled. Each caller of a failed fetch
+    gets an exception of its own: one object raised in many tasks would collect the tracebacks of
+    all.
+    """
+
+    def __init__(self) -> None:
+        self._flights: LoopLocal[dict[Hashable, _Flight]] = LoopLocal(dict)
+
+    async def join(
+        self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
+    ) -> R:
+        """Return the result of the fetch with this id, or raise the caller's copy of the error."""
+        flights = self._here()
+        flight, waiter = _join(flights, key, flight_id, fetch)
+        try:
+            await waiter
+            found: R = flight.result()
+        finally:
+            _leave(flights, flight_id, flight, waiter)
+        return found
+
+    async def join_many(
+        self,
+        wanted: Iterable[tuple[K, Hashable]],
+        fetch: Callable[[K], Coroutine[Any, Any, R]],
+        found: dict[K, R | S1cretsError],
+    ) -> None:
+        """Join fetches, or start them; put each result or error into `found` as it arrives.
+
+        `wanted` has keys, each with its flight id.
+        """
+        flights = self._here()
+        joined = [
+            (key, flight_id, *_join(flights, key, flight_id, fetch)) for key, flight_id in wanted
+        ]
+        try:
+            for key, _, flight, waiter in joined:
+                await waiter
+                try:
+                    found[key] = flight.result()
+                except S1cretsError as error:
+                    found[key] = error.with_traceback(None)
+        finally:
+            for _, flight_id, flight, waiter in joined:
+                _leave(flights, flight_id, flight, waiter)
+
+    def _here(self) -> dict[Hashable, _Flight]:
+        flights = self._flights.get(asyncio.get_running_loop())
+        return self._flights.here() if flights is None else flights
+
+
+def _join(
+    flights: dict[Hashable, _Flight],
+    key: K,
+    flight_id: Hashable,
+    fetch: Callable[[K], Coroutine[Any, Any, R]],
+) -> tuple[_Flight, asyncio.Future[None]]:
+    """Return the flight with this id, which starts if there is none, and a waiter for it."""
+    flight = flights.get(flight_id)
+    is_new = flight is None
+    if flight is None:
+        flight = flights[flight_id] = _Flight()
+    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    flight.waiters.add(waiter)
+    flight.contexts.append(contextvars.copy_context())
+    if is_new:
+        flight.start(_fly(flights, key, flight_id, flight, fetch))
+    return flight, waiter
+
+
+async def _fly(
+    flights: dict[Hashable, _Flight],
+    key: K,
+    flight_id: Hashable,
+    flight: _Flight,
+    fetch: Callable[[K], Coroutine[Any, Any, R]],
+) -> R:
+    try:
+        return await fetch(key)
+    finally:
+        _remove(flights, flight_id, flight)
+        flight.land()
+
+
+def _leave(
+    flights: dict[Hashable, _Flight],
+    flight_id: Hashable,
+    flight: _Flight,
+    waiter: asyncio.Future[None],
+) -> None:
+    """Forget a waiter; cancel a flight that nobody waits for."""
+    flight.waiters.discard(waiter)
+    if flight.task.done():
+        _retrieve(flight.task)
+    elif not flight.waiters:
+        _remove(flights, flight_id, flight)
+        flight.task.add_done_callback(_retrieve)
+        flight.task.cancel()
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    """Take note of a task's exception, or asyncio logs that nobody did."""
+    _ = task.cancelled() or task.exception()
+
+
+def _remove(flights: dict[Hashable, _Flight], flight_id: Hashable, flight: _Flight) -> None:
+    if flights.get(flight_id) is flight:
+        del flights[flight_id]
