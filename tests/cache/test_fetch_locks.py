@@ -87,3 +87,13 @@ async def test_what_is_not_locked(tmp_path: Path) -> None:
 
     assert await backend.lock_pulses(["a"]) == {"a": None}
     assert await World().cache._keys.lock_pulse(A) is None
+
+
+async def test_what_was_stored_since_it_was_peeked_at() -> None:
+    """Is not fetched again: the fetch looks first."""
+    world = World()
+    found: Any = {}
+    assert await world.get(A) == "v1"
+    await world.cache.read_many([A], found, cached=True)
+
+    assert found[A].raw == "v1"
