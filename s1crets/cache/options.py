@@ -23,7 +23,7 @@ from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness
 from s1crets.cache.negative import NegativeCache
 from s1crets.cache.scope import REMEMBERED
-from s1crets.cache.shared_tier import TOMBSTONES, SharedTier
+from s1crets.cache.shared_tier import CREATED, TOMBSTONES, SharedTier
 from s1crets.cache.tiers import MemoryTier, TieredCache
 from s1crets.errors import InsecureCacheWarning
 
@@ -274,7 +274,8 @@ def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
         )
         warnings.warn(message, InsecureCacheWarning, stacklevel=callers_level())
     size = args.get("cache_size", 1000)
-    return [DiskCache(folder, size=size, unbounded_prefix=TOMBSTONES) for folder in folders]
+    make = partial(DiskCache, size=size, unbounded_prefix=TOMBSTONES, evictable=CREATED)
+    return [make(folder) for folder in folders]
 
 
 def _cache_folder() -> Path:

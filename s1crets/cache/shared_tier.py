@@ -58,6 +58,8 @@ _PATHS, _ALL = "\0paths", "\0all"
 _KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the others
 _TOKEN = 8  # bytes of a token, of which the first says how it came about:
 _CREATED, _REPLACED = b"c", b"r"  # with the first entry, or by an invalidation
+CREATED = _CREATED.hex()
+"""The beginning of a tombstone that is no invalidation: to lose it costs a fetch, at any time."""
 _TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
 _STORE_ATTEMPTS = 3  # while other processes create the same tombstones
 _LOCK_TTL = 10.0  # seconds after which the fetch lock of a process that died is free

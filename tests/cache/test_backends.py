@@ -1020,6 +1020,16 @@ class TestExpiry:
             assert await cache.multi_get([*"abc", "t:0", "t:4"]) == [None, "v", "v", "v", "v"]
             assert await asyncio.to_thread(len, cache) == 2
 
+    async def test_unbounded_entries_that_may_be_lost(self, folder: Path) -> None:
+        """The oldest of them are evicted when there are ten times as many as others."""
+        async with DiskCache(folder, size=1, unbounded_prefix="t:", evictable="c") as cache:
+            keys = [f"t:{i}" for i in range(30)]
+            await cache.multi_set([(key, f"{'rc'[int(key[2:]) % 2]}v") for key in keys[:16]])
+            await cache.multi_set([(key, "cv") for key in keys[16:]])
+
+            found = [key for key in keys if await cache.exists(key)]
+            assert found == ["t:0", "t:2", "t:4", "t:6", "t:8", "t:10", "t:12", "t:14", *keys[28:]]
+
     async def test_another_cache_of_the_folder_sees_everything(self, folder: Path) -> None:
         """As another process, or a later one."""
         async with DiskCache(folder) as one, DiskCache(folder) as other:

@@ -11,7 +11,8 @@ import pytest
 from _support.world import A
 
 from s1crets import _sync
-from s1crets.cache.backends._sqlite import FetchLocks
+from s1crets.cache.backends._sqlite import FetchLocks, select
+from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.entry import CachedValue, FetchToken, FetchTokens
 from s1crets.cache.tiers import MemoryTier
@@ -39,6 +40,27 @@ async def test_what_is_voided_while_it_is_stored_does_not_stay() -> None:
     await MemoryTier(backend, tokens).put(CachedValue("old", 1.0, token.fetch), token, 100)
 
     assert backend.peek(A.id) is None
+
+
+def test_a_read_that_interrupts_another_is_not_older(tmp_path: Path) -> None:
+    """It does not use the snapshot of what it interrupts."""
+    disk, other = DiskCache(tmp_path), DiskCache(tmp_path)
+    asyncio.run(disk.set("k", "old"))
+    assert disk.peek("k") == "old"
+
+    def interrupted(execute: Any, keys: list[str]) -> str | None:
+        execute("BEGIN")
+        select(execute, keys)
+        asyncio.run(other.set("k", "new"))
+        try:
+            return disk.peek("k")
+        finally:
+            execute("COMMIT")
+
+    assert disk._database.read(interrupted, ["k"]) is None
+    assert disk.peek("k") == "new"
+    for cache in (disk, other):
+        asyncio.run(cache.close())
 
 
 def test_the_locks_of_a_stopped_loop_are_free(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import sqlite3
 import sys
 import types
 from collections import deque
+from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,15 +38,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 pytestmark = pytest.mark.usefixtures("scripted")  # no local AWS, which takes seconds to start
-NAMES = 16  # of a round, twice as many as a container may grow by
+NAMES = 16  # twice as many as a container may grow by
 KEPT = 4  # what caches and tables are limited to
+ROUNDS = range(NAMES // 2), range(NAMES, 2 * NAMES)  # of names; the first one fills the tables
 TTL = 100.0
 REFERENCE = "/aws/reference/secretsmanager/"
 
 
 def containers(roots: Iterable[object]) -> Iterator[Any]:
     """Yield all containers that objects refer to, not through modules, loops or frames."""
-    passed = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
+    passed: tuple[type, ...] = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
     passed += (types.FrameType, types.CoroutineType, sqlite3.Connection)
     found = list(roots)
     seen = {id(root) for root in found}
@@ -135,8 +137,7 @@ class Names(World):
                 cache.peek(key)  # which starts a refresh
             await self.settle()
         self.wait(TTL)
-        for key in keys:
-            await cache.read(key, cached=True)  # a stale value
+        await cache.read_many(keys, {}, cached=True)  # stale values
         self.fails = None
         self.wait(9 * TTL)
         await other.cache.read(keys[0], cached=False)
@@ -154,26 +155,45 @@ AHEAD = {"cache_ttl": TTL, "jitter": 0, "refresh_ahead": 10, "stale_for": TTL, "
 @pytest.mark.parametrize("place", ["memory", "disk", "shared"])
 async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: str) -> None:
     """Hits, misses, refusals, paths, versions, refreshes, outages, locks, invalidations."""
-    memory = MemoryCache(size=20 * KEPT)
+    memory = MemoryCache(size=10 * KEPT)
     args: Any = {
         "memory": dict,
-        "disk": lambda: {"backend": DiskCache(tmp_path, size=20 * KEPT)},
-        "shared": lambda: {"backend": memory, "local_ttl": TTL},
+        "disk": lambda: {"backend": DiskCache(tmp_path, size=10 * KEPT)},
+        "shared": lambda: {"backend": lambda: memory, "local_ttl": TTL},
     }[place]
     world, other = (Names(cache_size=3 * KEPT, **AHEAD, **args()) for _ in range(2))
-    names = [f"/{number}" for number in range(2 * NAMES)]
-    rounds = [names[:NAMES], names[NAMES:]]
-    for wanted in rounds:
-        if wanted is rounds[1]:
-            growth = Growth(world)
-        for start in range(0, NAMES, KEPT):
-            await world.request(wanted[start : start + KEPT], other)
+    growth: Any = None
+    for numbers in ROUNDS:
+        growth = Growth(world)
+        for start in numbers[::KEPT]:
+            names = [f"/{number}" for number in range(start, start + KEPT)]
+            await world.request(names, other)
         world.fetched.clear()
         other.fetched.clear()
     growth.check()
     for one in (world, other):
         WORLDS.remove(one)
         await one.cache.aclose()
+
+
+async def test_no_folder_grows_with_the_names_requested(tmp_path: Path) -> None:
+    """Names of secrets that are there, or not. Those of invalidated secrets stay for a day."""
+    folders = {"key_cache_dir": tmp_path / "keys", "path_cache_dir": tmp_path / "paths"}
+    on_disk = {"cache_on_disk": True, "cache_key": b"k" * 32, "cache_size": 1, **folders}
+    world = Names(**on_disk, cache_ttl=None, missing_ttl=9)
+    names = [f"/{number}" for number in range(3 * NAMES)]
+    for name in names[:NAMES]:
+        await world.cache.invalidate([name])
+    for end in ("", "/missing"):
+        keys = [CacheKey.of_secret(name + end) for name in names[NAMES:]]
+        await world.cache.read_many(keys, {}, cached=True)
+
+    for folder in folders.values():
+        with closing(sqlite3.connect(folder / "cache.db")) as file:
+            (rows,) = file.execute("SELECT COUNT(*) FROM Cache").fetchone()
+        assert NAMES < rows < 2 * NAMES + 10
+    WORLDS.remove(world)
+    await world.cache.aclose()
 
 
 class Full(MemoryCache):
@@ -221,10 +241,10 @@ def test_no_provider_grows_with_the_names_requested(scripted: Wire) -> None:
         seconds = map(float, itertools.count())
         limits: Any = ps.awaited._clients.spec.limits
         limits.default_factory = partial(RateLimiter, clock=lambda: next(seconds))
-        rounds = [[f"/{number}" for number in range(one, one + NAMES)] for one in (0, NAMES)]
-        for names in rounds:
-            if names is rounds[1]:
-                growth = Growth(ps)
+        growth: Any = None
+        for numbers in ROUNDS:
+            growth = Growth(ps)
+            names = [f"/{number}" for number in numbers]
             request(ps, names)
             asyncio.run(gathered(ps.awaited, names))
             scripted.asked.clear()

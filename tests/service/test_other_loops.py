@@ -93,6 +93,7 @@ def test_a_loop_per_call_needs_one_client(scripted: Wire) -> None:
 
     assert [asyncio.run(invocation()) for _ in range(3)] == [50] * 3
     assert created == ["one"]
+    assert ps.stats.retried == 0  # as after a lock of another event loop
     assert scripted.count("AssumeRole") == 1
     asyncio.run(ps.aclose())
     assert asyncio.run(invocation()) == 50

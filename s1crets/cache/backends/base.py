@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 INFINITY = float("inf")
 LARGEST_ROW = 8 * 2**20
-"""Bytes of a row outside of the process: it is decrypted on the event loop."""
+"""Bytes of a row outside of the process that is read or stored: it is decrypted on the loop."""
 
 pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
     "pausing", default=nullcontext

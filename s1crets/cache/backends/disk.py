@@ -32,6 +32,7 @@ __all__ = ["DiskCache"]
 _R = TypeVar("_R")
 
 _HEADER = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
+_EVICTION = 10  # times `size`: the entries under the unbounded prefix, before any is evicted
 
 
 class DiskCache(StorageCache, KernelLocks):
@@ -49,7 +50,9 @@ class DiskCache(StorageCache, KernelLocks):
         folder: created if it does not exist.
         size: number of entries at most; the oldest ones are deleted first.
         unbounded_prefix: entries whose keys start with it do not count, and are never deleted
-            because of `size`.
+            because of `size`, except for those in the next line.
+        evictable: the beginning of texts under that prefix that may be lost: while there are more
+            than ten times `size` entries under it, the oldest of these are deleted.
         clock: wall clock in seconds, since processes share the entries; injected by tests.
         timer: monotonic seconds; injected by tests.
         serializer: aiocache's; it must return str or bytes.
@@ -75,6 +78,7 @@ class DiskCache(StorageCache, KernelLocks):
         *,
         size: int = 1000,
         unbounded_prefix: str | None = None,
+        evictable: str = "",
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
         serializer: Any = None,
@@ -88,13 +92,15 @@ class DiskCache(StorageCache, KernelLocks):
         self._unbounded = (
             (unbounded_prefix, unbounded_prefix + chr(0x10FFFF)) if unbounded_prefix else ("", "")
         )
+        self._evictable = evictable.encode()
         self._clock = clock
         self._database = Database(self.folder, timer)
         self._gates = LoopLocal(asyncio.Lock)
 
     def __len__(self) -> int:
         """Return the number of entries that `size` bounds; 0 while the file is not open."""
-        return self._database.read(_count, self._unbounded) or 0
+        counts = self._database.read(_counts, self._unbounded)
+        return counts[0] if counts else 0
 
     def open(self) -> None:
         """Open the file, if it is not open. Blocks, for 150 ms at most while others lock it."""
@@ -149,7 +155,7 @@ class DiskCache(StorageCache, KernelLocks):
 
     async def _transact(self, action: Callable[[Storage], _R]) -> _R:
         def change(cache: Any) -> _R:
-            rows = _Rows(cache, self.size, self._unbounded, self._clock())
+            rows = _Rows(cache, self.size, self._unbounded, self._evictable, self._clock())
             result = action(rows)
             rows.trim()
             return result
@@ -212,10 +218,12 @@ class DiskCache(StorageCache, KernelLocks):
 class _Rows:
     """The storage of a `DiskCache` in a transaction of `cache`, which is diskcache's."""
 
-    def __init__(self, cache: Any, size: int, unbounded: tuple[str, str], now: float) -> None:
+    def __init__(
+        self, cache: Any, size: int, unbounded: tuple[str, str], evictable: bytes, now: float
+    ) -> None:
         self._cache = cache
         self._sql = cache._sql  # noqa: SLF001  # diskcache has no method for several rows
-        self._size, self._unbounded, self._now = size, unbounded, now
+        self._size, self._unbounded, self._evictable, self._now = size, unbounded, evictable, now
         self._has_grown = False
 
     def find(self, key: str, *, expired: bool = False) -> tuple[bytes, float] | None:
@@ -233,13 +241,20 @@ class _Rows:
         """Delete the oldest rows that are too many, at the end of the transaction."""
         if not self._has_grown:
             return
-        excess = _count(self._sql, self._unbounded) - self._size
+        bounded, unbounded = _counts(self._sql, self._unbounded)
+        self._evict(bounded - self._size, "NOT (key >= ? AND key < ?)")
+        if self._evictable:
+            excess = unbounded - _EVICTION * self._size
+            # In the order of age, without the index of keys: the first ones are soon found.
+            which = f"+key >= ? AND key < ? AND substr(value, {_HEADER.size + 1}, ?) = ?"
+            self._evict(excess, which, len(self._evictable), self._evictable)
+
+    def _evict(self, excess: int, which: str, *arguments: object) -> None:
+        """Delete the oldest rows of those for which a condition on the unbounded keys is true."""
         if excess > 0:
-            self._sql(
-                "DELETE FROM Cache WHERE rowid IN (SELECT rowid FROM Cache"
-                " WHERE NOT (key >= ? AND key < ?) ORDER BY rowid LIMIT ?)",
-                (*self._unbounded, excess),
-            )
+            oldest = f"SELECT rowid FROM Cache WHERE {which} ORDER BY rowid LIMIT ?"  # noqa: S608
+            delete = f"DELETE FROM Cache WHERE rowid IN ({oldest})"  # noqa: S608
+            self._sql(delete, (*self._unbounded, *arguments, excess))
 
     def remove(self, key: str) -> None:
         self._sql("DELETE FROM Cache WHERE key = ? AND raw = 1", (key,))
@@ -279,12 +294,8 @@ def _payload(record: Any, now: float | None) -> bytes | None:
     return record[_HEADER.size :] if now is None or stored <= now < expires else None
 
 
-def _count(sql: Any, unbounded: tuple[str, str]) -> int:
-    """Return the number of rows outside a range of keys, in the time of counting those in it."""
-    return int(
-        sql(
-            "SELECT value - (SELECT COUNT(*) FROM Cache WHERE key >= ? AND key < ?)"
-            " FROM Settings WHERE key = 'count'",
-            unbounded,
-        ).fetchone()[0]
-    )
+def _counts(sql: Any, unbounded: tuple[str, str]) -> tuple[int, int]:
+    """Return the numbers of rows outside and in a range of keys; only the latter are counted."""
+    (inside,) = sql("SELECT COUNT(*) FROM Cache WHERE key >= ? AND key < ?", unbounded).fetchone()
+    (total,) = sql("SELECT value FROM Settings WHERE key = 'count'").fetchone()
+    return int(total) - inside, inside

@@ -82,7 +82,7 @@ def was_requested(
 ) -> bool:
     """Return whether a secret in the response to a batch is for one of the `names`."""
     own = found.get("Name")
-    likely = (own, *names) if own in names else names  # mostly the first one decides
+    likely = (own, *names) if own and own in names else names  # mostly the first one decides
     return any(is_for(found, name) for name in likely)
 
 
@@ -112,7 +112,7 @@ class AwsStore(ABC):
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
 
     def value_key(self, path: str) -> CacheKey:
-        """Return the key of a secret's value with default options; hits use it, so it is kept."""
+        """Return the key of a secret's value with default options; remembered, as hits use it."""
         key = self._value_keys.get(path) if isinstance(path, str) else None
         if key is None:
             key = CacheKey(path, secrets=self.secrets(path))
