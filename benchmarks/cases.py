@@ -487,7 +487,8 @@ def redis_hits(count: int, *, bare: bool) -> float:
         ):
             right(await store.get_many(wanted), count)
             rows = await client.keys("s1crets:encrypted:*")
-            get, keys = (client.get, rows[:count]) if bare else (store.get, wanted)
+            get: Any = client.get if bare else store.get
+            keys: Any = rows[:count] if bare else wanted
             found = []
             for _ in range(20):
                 start = time.process_time()
@@ -502,14 +503,15 @@ def redis_hits(count: int, *, bare: bool) -> float:
 
 def cold_cpu(**cache_args: Any) -> float:
     """Return the CPU time of a thousand cold names, in all threads."""
+    options: Any = cache_args
 
     async def main(folder: str) -> float:
         from s1crets.providers.aws import AsyncParameterStore
 
         if cache_args:
             folders = {"key_cache_dir": f"{folder}/keys", "path_cache_dir": f"{folder}/paths"}
-            cache_args.update(folders, cache_on_disk=True, namespace="bench")
-        async with AsyncParameterStore(cache_args=cache_args, deadline=None) as store:
+            options.update(folders, cache_on_disk=True, namespace="bench")
+        async with AsyncParameterStore(cache_args=options, deadline=None) as store:
             await store.get("/warm")
             start = time.process_time()
             found = await store.get_many(names(1000))
