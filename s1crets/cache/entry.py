@@ -182,8 +182,8 @@ class CachedValue:
         try:
             return self.value()
         except RecursionError:
-            self.value = partial(_identity, self.raw)  # as text that can't be parsed
-            return self.raw
+            self.value = self.stored  # as text that can't be parsed
+            return self.stored()
 
     def _deep_copy(self) -> Any:
         try:

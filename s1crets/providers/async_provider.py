@@ -127,9 +127,10 @@ class AsyncProvider:
             if found is not MISSING:
                 return found
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
-        found = self._hit_other(path, keypath, default, **options)
+        key = self._store.key(path)
+        found = self._hit_other(key, keypath, default, **options)
         if found is MISSING:
-            found = await self._get(path, keypath, default, **options)
+            found = await self._get(key, keypath, default, **options)
         return found
 
     def get_local(
@@ -146,7 +147,7 @@ class AsyncProvider:
         if cached and max_age is None and not raw:
             return self._hit(path, keypath, default)
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
-        return self._hit_other(path, keypath, default, **options)
+        return self._hit_other(self._store.key(path), keypath, default, **options)
 
     def peek(self, path: str, *, keypath: KeyPath = (), default: Any = None) -> Any:
         """Return the value in a local cache, or `default`. Sends no request and never waits."""
@@ -452,17 +453,15 @@ class AsyncProvider:
 
     def _hit_other(
         self,
-        path: str,
+        key: CacheKey,
         keypath: KeyPath,
         default: Any,
         *,
         cached: bool,
         max_age: float | None,
         raw: bool,
-        **options: Any,
     ) -> Any:
         """Return the value of a name that `_hit` does not find, or need not look for."""
-        key = self._store.key(path, **options)
         if key.is_primary and cached and max_age is None and not raw:
             return MISSING
         return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
@@ -515,26 +514,24 @@ class AsyncProvider:
 
     async def _get(
         self,
-        path: str,
+        key: CacheKey,
         keypath: KeyPath,
         default: Any,
         *,
         cached: bool,
         max_age: float | None,
         raw: bool,
-        **options: Any,
     ) -> Any:
         """Read a secret that no local cache has."""
         if keypath != ():
             keys_of(keypath)  # rejects it before anything is sent
-        key = self._store.key(path, **options)
         try:
             held = await self.read(key, cached=cached, max_age=max_age)
         except SecretNotFoundError:
             if default is UNSET:
                 raise
             return default
-        return held.stored() if raw else self.answer(held, path, keypath, default)
+        return held.stored() if raw else self.answer(held, key.name, keypath, default)
 
     async def _get_by_path(
         self,
@@ -558,7 +555,8 @@ class AsyncProvider:
                 raise
             found = held.stored() if raw else held.value()
             found = relative_to(key.name, found) if relative else found
-        return dict(found)
+        values: dict[str, Any] = found
+        return values
 
     async def _get_many(
         self,

@@ -25,7 +25,7 @@ PLACES = [*TIERS, "shared", "foreign", "aiocache redis", *SERVERS]
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Test the ordering rule in every place; what tiers do, in one place for each kind of tier."""
     if "place" in metafunc.fixturenames:
-        everywhere = metafunc.module.__name__.endswith("test_ordering")
+        everywhere = metafunc.definition.path.stem == "test_ordering"
         metafunc.parametrize("place", PLACES if everywhere else TIERS, indirect=True)
 
 

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.wire import Wire, parameter
 from _support.world import PATH, A, Clock, World
 from aiocache import SimpleMemoryCache
 from aiocache.base import BaseCache
@@ -15,6 +16,7 @@ from aiocache.base import BaseCache
 from s1crets.cache import DiskCache, MemoryCache
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend, TimeBudget
 from s1crets.errors import NotPrivateError
+from s1crets.providers.aws import AsyncParameterStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -430,3 +432,30 @@ async def test_a_lock_holder_stores_what_others_wait_for() -> None:
     assert await waiting == "v1"
     assert second.fetched == []
     assert await second.get(PATH) == "v1"
+
+
+async def test_a_cancelled_look_up_shows_no_frames(scripted: Wire) -> None:
+    """They contain what the cache has returned."""
+
+    class Stuck(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+        stuck = False
+
+        async def _multi_get(self, keys: list[str], *args: Any, **kwargs: Any) -> Any:
+            if self.stuck:
+                await asyncio.Event().wait()
+            return await super()._multi_get(keys, *args, **kwargs)
+
+    cache = Stuck()
+    scripted.answers["GetParameter"] = parameter("/a", "v")
+    async with AsyncParameterStore(cache_args={"backend": cache, "namespace": "n"}) as ps:
+        assert await ps.get("/a") == "v"
+        cache.stuck = True
+        reading = asyncio.ensure_future(ps.get("/a"))
+        await asyncio.sleep(0.01)
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError) as caught:
+            await reading
+
+    assert not any(
+        "cache/" in str(entry.path).partition("s1crets/")[2] for entry in caught.traceback
+    )

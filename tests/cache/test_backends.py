@@ -193,6 +193,14 @@ class TestContract:
         assert await cache.add("k", "w") is True
         assert await cache.get("k") == "w"
 
+    async def test_several_keys_are_added_or_deleted_at_once(self, cache: Any) -> None:
+        """Those that exist stay as they are, and are returned."""
+        await cache.set("a", "old")
+        assert await cache.multi_add([("a", "new"), ("b", "new")], ttl=9) == {"a"}
+        assert await cache.multi_get(["a", "b"]) == ["old", "new"]
+        await cache.multi_delete(["a", "b", "c"])
+        assert await cache.multi_get(["a", "b"]) == [None, None]
+
     async def test_increment(self, cache: Any) -> None:
         """A missing key starts at 0; the delta may be negative."""
         assert await cache.increment("new") == 1

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from _support.wire import Asked, Wire, parameter
 
 from s1crets._sync import start_afresh
 from s1crets.cache import DiskCache
+from s1crets.cache.backends.base import OversizedError
 from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore, ParameterStore
 
@@ -99,6 +101,24 @@ async def test_a_file_that_is_damaged_while_it_is_open(
             assert await ps.get(f"/{i}") == f"v/{i}"
         assert await ps.get("/1") == "v/1"
     assert caplog.text.count("continuing with a new file") <= 1
+
+
+async def test_an_oversized_row_is_not_read(tmp_path: Path) -> None:
+    """SQLite would notice that its content is damaged. It is a miss, replaced, and never stored."""
+    cache = DiskCache(tmp_path)
+    await cache.multi_set([("a", "v"), ("b", "v")])
+    await cache.aclose()
+    with closing(sqlite3.connect(tmp_path / "cache.db", isolation_level=None)) as db:
+        db.execute("UPDATE Cache SET value = zeroblob(9437184) WHERE key = 'a'")
+    data = bytearray((tmp_path / "cache.db").read_bytes())
+    data[2**20 : 8 * 2**20] = b"\xff" * (7 * 2**20)  # pages of the row
+    (tmp_path / "cache.db").write_bytes(data)
+    assert await cache.multi_get(["a", "b"]) == [None, "v"]
+    assert cache.peek_many(["a", "b"]) == [None, "v"]
+    with pytest.raises(OversizedError, match="a value of 9437184 bytes is larger than 8 MiB"):
+        await cache.multi_set([("c", "x" * 9437184), ("b", "w")])
+    assert await cache.multi_get(["b", "c"]) == ["w", None]
+    await cache.aclose()
 
 
 async def test_a_file_that_is_deleted_while_it_is_open(

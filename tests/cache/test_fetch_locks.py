@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.scripts import LIMIT
 from _support.world import A, B, World
 from aiocache import SimpleMemoryCache
 
@@ -60,23 +61,34 @@ async def test_a_cancelled_caller_gives_up_its_lock(kind: str, tmp_path: Path) -
         await second.cache._keys.unlock(A)
 
 
-async def test_nothing_is_renewed_after_the_last_fetch(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["memory", "disk", "server", "cluster"])
+async def test_nothing_is_renewed_after_the_last_fetch(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As long as one runs, its lock is renewed: others see that its holder lives."""
     monkeypatch.setattr(shared_tier, "_LOCK_RENEWAL", 0)
-    first, second = (World(backend=backend) for backend in [MemoryCache()] * 2)
+    if kind in ("memory", "disk"):
+        backend: Any = MemoryCache() if kind == "memory" else DiskCache(tmp_path)
+    else:
+        request.getfixturevalue("patient")
+        backend = request.getfixturevalue("deployment_of")(kind).url
+    first, second = World(backend=backend), World(backend=backend)
     await known(first, second)
     tier: Any = first.cache._keys
     for key in (A, B):
         assert await tier.lock(key)
     before = await second.cache._keys.lock_pulse(A)
-    while await second.cache._keys.lock_pulse(A) == before:
-        await asyncio.sleep(0.001)
+    async with asyncio.timeout(LIMIT):
+        while await second.cache._keys.lock_pulse(A) == before:
+            await asyncio.sleep(0.001)
     for key in (A, B):
         await tier.unlock(key)
     assert await second.cache._keys.lock_pulse(A) is None
     held = tier._held_here()
     await tier._renew(held)  # it was under way
     assert held.timer is None
+    for world in (first, second):
+        await world.cache.aclose()
 
 
 async def test_what_is_not_locked(tmp_path: Path) -> None:
@@ -87,3 +99,13 @@ async def test_what_is_not_locked(tmp_path: Path) -> None:
 
     assert await backend.lock_pulses(["a"]) == {"a": None}
     assert await World().cache._keys.lock_pulse(A) is None
+
+
+async def test_what_was_stored_since_it_was_peeked_at() -> None:
+    """Is not fetched again: the fetch looks first."""
+    world = World()
+    found: Any = {}
+    assert await world.get(A) == "v1"
+    await world.cache.read_many([A], found, cached=True)
+
+    assert found[A].raw == "v1"

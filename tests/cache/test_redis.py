@@ -668,6 +668,18 @@ class TestLocal:
         for machine in pair:
             machine.wait(seconds)
 
+    async def test_many_at_once(self, pair: tuple[World, World]) -> None:
+        """The memory keeps what the backend had, and what was fetched."""
+        one, other = pair
+        assert await other.get(A) == "v1"
+        for _ in range(2):
+            found: Any = {}
+            await one.cache.read_many([A, B], found, cached=True)
+            assert [found[A].raw, found[B].raw] == ["v1", "v1"]
+            assert all(map(one.cache.peek, [A, B]))
+
+        assert one.fetched == [B]
+
     def test_it_needs_a_backend(self) -> None:
         """Memory and disk are local; 0 is like nothing."""
         with pytest.raises(ValueError, match="local_ttl needs a backend"):

@@ -21,10 +21,12 @@ from _support.deployments import (
     started,
 )
 from _support.memcached import LARGEST, InstalledMemcached, MemcachedServer
-from _support.servers import RedisServer, free_port, time_budget
+from _support.servers import LoopServer, RedisServer, free_port, time_budget
 from _support.world import PATH, WORLDS, A, World
+from redis import exceptions
 
 from s1crets._redaction import redact
+from s1crets.cache.backends.base import OversizedError
 from s1crets.cache.backends.redis import _Calls
 from s1crets.cache.backends.server_url import cache_server
 
@@ -248,6 +250,44 @@ async def test_an_oversized_row_is_not_read(
     assert tier.backend.is_available
     assert caplog.text.count(FAILS) == 1
     assert "8 MiB" in caplog.text
+
+
+class Answering(LoopServer):
+    """A server that answers the first GET with some bytes, and closes the connection."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        super().__init__()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError, asyncio.CancelledError):
+            while b"GET" not in (data := await reader.read(65536)) and data:
+                writer.write(b"+OK\r\n" * data.count(b"SETINFO"))
+            writer.write(self._answer)
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "error"),
+    [
+        (b"+" + b"x" * 2**18, OversizedError),
+        (b"$9\r\nx", exceptions.ConnectionError),
+        (b"$9", exceptions.ConnectionError),
+    ],
+    ids=["a line without an end", "part of a row", "part of a line"],
+)
+async def test_responses_that_are_not_complete(answer: bytes, error: type[Exception]) -> None:
+    """They are read to no end, and are never taken for something else."""
+    server = Answering(answer)
+    try:
+        cache: Any = await asyncio.to_thread(
+            cache_server(redact(f"redis://127.0.0.1:{server.port}"))
+        )
+        with pytest.raises(error):
+            await cache.get("a")
+        await cache.close()
+    finally:
+        server.stop()
 
 
 @pytest.mark.parametrize("form", ["server", "memcached"])

@@ -154,3 +154,14 @@ async def test_parameters(deployment: Deployment, parameters: str) -> None:
     await asyncio.gather(*(cache.set(f"{i}", "v") for i in range(20)))
     assert await cache.multi_get([f"{i}" for i in range(20)]) == ["v"] * 20
     await cache.close()
+
+
+@redis_only
+async def test_several_keys_are_added_or_deleted_at_once(cache: Any) -> None:
+    """In a cluster too, where they are in several slots; which existed is known."""
+    names = [f"k{i}" for i in range(20)]
+    await cache.set("k3", "old")
+    assert await cache.multi_add([(name, "new") for name in names], ttl=9) == {"k3"}
+    assert await cache.multi_get(["k2", "k3"]) == ["new", "old"]
+    await cache.multi_delete([*names, "missing"])
+    assert await cache.multi_get(names) == [None] * 20

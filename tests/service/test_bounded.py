@@ -162,6 +162,7 @@ async def test_no_cache_grows_with_the_names_requested(tmp_path: Path, place: st
         "shared": lambda: {"backend": lambda: memory, "local_ttl": TTL},
     }[place]
     world, other = (Names(cache_size=3 * KEPT, **AHEAD, **args()) for _ in range(2))
+    growth: Any = None
     for numbers in ROUNDS:
         growth = Growth(world)
         for start in numbers[::KEPT]:
@@ -242,6 +243,7 @@ def test_no_provider_grows_with_the_names_requested(scripted: Wire) -> None:
         seconds = map(float, itertools.count())
         limits: Any = ps.awaited._clients.spec.limits
         limits.default_factory = partial(RateLimiter, clock=lambda: next(seconds))
+        growth: Any = None
         for numbers in ROUNDS:
             growth = Growth(ps)
             names = [f"/{number}" for number in numbers]

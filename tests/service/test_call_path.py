@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import tracemalloc
 import uuid
 from contextlib import contextmanager
 from functools import partial
@@ -78,3 +79,19 @@ def test_a_hit_calls_five_functions(scripted: Wire) -> None:
             assert ps.get("/a") == {"x": 1}
 
     assert len(called) <= 5, called
+
+
+async def test_a_hit_of_a_path_is_copied_once(scripted: Wire) -> None:
+    """The copy is the caller's own; no other is made on the way."""
+    found = [{"Name": f"/p/{number}", "Value": "v"} for number in range(1000)]
+    scripted.answers["GetParametersByPath"] = {"Parameters": found}
+    async with AsyncParameterStore() as ps:
+        first = await ps.get_by_path("/p")
+        tracemalloc.start()
+        second = await ps.get_by_path("/p")
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+
+    assert second == first
+    assert second is not first
+    assert most < 1.5 * sys.getsizeof(second)

@@ -252,7 +252,8 @@ class TestPages:
         ps._store.refused = Backoff(60, 3600, timer=lambda: now)  # type: ignore[attr-defined]
         listed.answers[LISTING] = refusal("AccessDeniedException")
         tried = []
-        for now in (0.0, 59.0, 61.0, 180.0, 182.0):
+        for moment in (0.0, 59.0, 61.0, 180.0, 182.0):
+            now = moment
             await ps.get_by_path("/p", parallel=True, cached=False)
             tried.append(listed.count(LISTING))
 

@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 INFINITY = float("inf")
 LARGEST_ROW = 8 * 2**20
-"""Bytes of a row that is read or stored outside of the process: it is decrypted on the event loop."""
+"""Bytes of a row outside of the process that is read or stored: it is decrypted on the loop."""
 
 pausing: ContextVar[Callable[[], AbstractContextManager[object]]] = ContextVar(
     "pausing", default=nullcontext
@@ -68,16 +68,16 @@ class MultiWriter(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
     A backend declares this by subclassing.
     """
 
-    @API.aiocache_enabled(fake_return=frozenset())
-    @API.timeout
+    @API.aiocache_enabled(fake_return=frozenset())  # type: ignore[untyped-decorator]
+    @API.timeout  # type: ignore[untyped-decorator]
     async def multi_add(self, pairs: Iterable[tuple[str, Any]], ttl: Any = SENTINEL) -> set[str]:
         """Store the values of keys that do not exist; return the keys that do."""
         keys = {self.build_key(key, namespace=self.namespace): (key, value) for key, value in pairs}
         values = {key: self.serializer.dumps(value) for key, (_, value) in keys.items()}
         return {keys[key][0] for key in await self._multi_add(values, self._get_ttl(ttl))}
 
-    @API.aiocache_enabled()
-    @API.timeout
+    @API.aiocache_enabled()  # type: ignore[untyped-decorator]
+    @API.timeout  # type: ignore[untyped-decorator]
     async def multi_delete(self, keys: Iterable[str]) -> None:
         """Delete keys, as far as they exist."""
         await self._multi_delete([self.build_key(key, namespace=self.namespace) for key in keys])

@@ -155,8 +155,7 @@ class DiskCache(StorageCache, KernelLocks):
 
     async def _transact(self, action: Callable[[Storage], _R]) -> _R:
         def change(cache: Any) -> _R:
-            now = self._clock()
-            rows = _Rows(cache, self.size, self._unbounded, self._evictable, now)
+            rows = _Rows(cache, self.size, self._unbounded, self._evictable, self._clock())
             result = action(rows)
             rows.trim()
             return result

@@ -165,7 +165,7 @@ class _Bounded:
 
     _buffer: bytes
     _pos: int
-    _stream: asyncio.StreamReader
+    _stream: Any
 
     def on_connect(self, connection: Any) -> None:
         self._buffer, self._pos = b"", 0
@@ -177,7 +177,7 @@ class _Bounded:
     async def _readline(self) -> bytes:
         while (end := self._buffer.find(b"\r\n", self._pos)) < 0:
             self._clear()
-            if len(self._buffer) > LARGEST_ROW:
+            if len(self._buffer) > _READ:
                 raise OversizedError("a line is too long")
             self._buffer += await self._stream.read(_READ) or _no_more()
         line, self._pos = self._buffer[self._pos : end], end + 2

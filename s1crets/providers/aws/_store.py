@@ -81,8 +81,8 @@ def was_requested(
     found: Mapping[str, Any], names: Sequence[str], is_for: Callable[[Any, str], bool]
 ) -> bool:
     """Return whether a secret in the response to a batch is for one of the `names`."""
-    own = found.get("Name")
-    likely = (own, *names) if own in names else names  # mostly the first one decides
+    own: Any = found.get("Name")
+    likely: Sequence[str] = (own, *names) if own in names else names  # mostly the first decides
     return any(is_for(found, name) for name in likely)
 
 
@@ -112,7 +112,7 @@ class AwsStore(ABC):
         return CacheKey(path, kind, pairs, secrets if kind == VALUE else ())
 
     def value_key(self, path: str) -> CacheKey:
-        """Return the key of a secret's value with default options; remembered, since hits use it."""
+        """Return the key of a secret's value with default options; remembered, as hits use it."""
         key = self._value_keys.get(path) if isinstance(path, str) else None
         if key is None:
             key = CacheKey(path, secrets=self.secrets(path))

@@ -505,12 +505,14 @@ class AsyncParameterStore(AwsProvider):
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
-        found = self._hit_other(path, keypath, default, **options)
+        key = self._store.key(path, decrypt=decrypt)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        found = self._hit_other(key, keypath, default, **options)
         if found is not MISSING:
             return found
-        read = self._get_reference if path.startswith(_REFERENCE) else self._get
-        return await read(path, keypath, default, **options)
+        if path.startswith(_REFERENCE):
+            return await self._get_reference(path, keypath, default, decrypt=decrypt, **options)
+        return await self._get(key, keypath, default, **options)
 
     def get_local(
         self,
@@ -528,8 +530,8 @@ class AsyncParameterStore(AwsProvider):
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        options: Any = {"cached": cached, "max_age": max_age, "raw": raw, "decrypt": decrypt}
-        return self._hit_other(path, keypath, default, **options)
+        key = self._store.key(path, decrypt=decrypt)
+        return self._hit_other(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
 
     def peek(
         self, path: str, *, keypath: KeyPath = (), default: Any = None, decrypt: bool = True

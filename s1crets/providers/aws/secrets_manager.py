@@ -358,11 +358,11 @@ class AsyncSecretsManager(AwsProvider):
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
-        options |= {"cached": cached, "max_age": max_age, "raw": raw}
-        found = self._hit_other(path, keypath, default, **options)
+        key = self._store.key(path, version_id=version_id, version_stage=version_stage)
+        options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
+        found = self._hit_other(key, keypath, default, **options)
         if found is MISSING:
-            found = await self._get(path, keypath, default, **options)
+            found = await self._get(key, keypath, default, **options)
         return found
 
     def get_local(
@@ -383,9 +383,8 @@ class AsyncSecretsManager(AwsProvider):
             found = self._hit(path, keypath, default)
             if found is not MISSING:
                 return found
-        options: dict[str, Any] = {"version_id": version_id, "version_stage": version_stage}
-        options |= {"cached": cached, "max_age": max_age, "raw": raw}
-        return self._hit_other(path, keypath, default, **options)
+        key = self._store.key(path, version_id=version_id, version_stage=version_stage)
+        return self._hit_other(key, keypath, default, cached=cached, max_age=max_age, raw=raw)
 
     def peek(
         self,
