@@ -73,7 +73,8 @@ class MultiWriter(BaseCache):  # type: ignore[misc]  # aiocache has no type hint
     async def multi_add(self, pairs: Iterable[tuple[str, Any]], ttl: Any = SENTINEL) -> set[str]:
         """Store the values of keys that do not exist; return the keys that do."""
         keys = {self.build_key(key, namespace=self.namespace): (key, value) for key, value in pairs}
-        values = {key: self.serializer.dumps(value) for key, (_, value) in keys.items()}
+        serializer: Any = self.serializer
+        values = {key: serializer.dumps(value) for key, (_, value) in keys.items()}
         return {keys[key][0] for key in await self._multi_add(values, self._get_ttl(ttl))}
 
     @API.aiocache_enabled()  # type: ignore[untyped-decorator]
