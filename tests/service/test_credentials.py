@@ -580,8 +580,8 @@ async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: 
                 "get_many": lambda: ps.get_many(["/a"], errors="return"),
                 "update": lambda: ps.update("/a", "v"),
             }
-            (outcome,) = await asyncio.gather(calls[how](), return_exceptions=True)
-        error: Any = outcome["/a"] if how == "get_many" else outcome
+            outcome: Any = await asyncio.gather(calls[how](), return_exceptions=True)
+        error = outcome[0]["/a"] if how == "get_many" else outcome[0]
         if not isinstance(error, s1crets.DeadlineExceededError):
             break
 
