@@ -112,11 +112,13 @@ async def test_an_unknown_provider(name: Any, verb: str) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_both_modules_have_the_same_signatures(verb: str) -> None:
-    """And docstrings."""
+    """And docstrings, up to the examples of the blocking ones."""
     blocking, awaited = getattr(s1crets, verb), getattr(aio, verb)
 
     assert inspect.signature(blocking) == inspect.signature(awaited)
-    assert blocking.__doc__ == awaited.__doc__
+    text, _, example = str(inspect.getdoc(blocking)).partition("\n\n>>>")
+    assert example
+    assert text == inspect.getdoc(awaited)
 
 
 @pytest.mark.parametrize(
