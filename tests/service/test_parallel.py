@@ -95,6 +95,25 @@ class TestRequests:
 
         assert await ps.get_by_path("/p", parallel=True) == VALUES
 
+    async def test_names_are_read_while_more_are_listed(
+        self, ps: AsyncParameterStore, listed: Wire
+    ) -> None:
+        """The last page of names is answered only when a batch has arrived."""
+        arrived = threading.Event()
+
+        def late(asked: Asked) -> dict[str, Any]:
+            found = listing(asked)
+            assert "NextToken" in found or arrived.wait(60)
+            return found
+
+        def first(asked: Asked) -> dict[str, Any]:
+            arrived.set()
+            return batch(asked)
+
+        listed.answers |= {LISTING: late, BATCHES: first}
+
+        assert await ps.get_by_path("/p", parallel=True) == VALUES
+
     async def test_options_of_the_request(self, ps: AsyncParameterStore, listed: Wire) -> None:
         """One level is a filter too; / needs none, since it also has names without a slash."""
         await ps.get_by_path("/p", parallel=True, recursive=False, decrypt=False)

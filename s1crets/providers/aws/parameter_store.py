@@ -17,7 +17,7 @@ import anyio
 
 from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
 from s1crets._redaction import Redacted, redact, stripped
-from s1crets._runtime import not_asyncio
+from s1crets._runtime import cancel_and_wait, not_asyncio
 from s1crets._validation import Rule, check_value
 from s1crets.cache.entry import PATH, VALUE, CachedValue, CacheKey, Fetched
 from s1crets.cache.freshness import is_refusal
@@ -233,7 +233,7 @@ class SsmStore(AwsStore):
     async def _in_parallel(
         self, path: str, *, decrypt: bool, recursive: bool
     ) -> list[tuple[str, Fetched]] | None:
-        """List the names under a path, and read them in concurrent batches.
+        """List the names under a path, and read those of each page in concurrent batches.
 
         Returns None if AWS refuses that, and for a while after it has: reading pages needs other
         permissions and less of the quota of listing, and if a value can't be read, its error is
@@ -242,39 +242,51 @@ class SsmStore(AwsStore):
         step = _LISTING
         if self.refused.is_waiting(step) or self.refused.is_waiting(path):
             return None
-        found: list[tuple[str, Fetched]] = []
+        read = partial(self._batched, group=(decrypt, False), splits=False)
+        readings: list[asyncio.Task[dict[str, Fetched | S1cretsError]]] = []
+
+        def begin(names: list[str]) -> None:
+            readings.append(asyncio.create_task(fetch_each(names, read)))
+
+        found: dict[str, Fetched] = {}
         try:
-            names = await self._names_under(path, recursive=recursive)
+            await self._list_under(path, begin, recursive=recursive)
             step = path
-            read = partial(self._batched, group=(decrypt, False), splits=False)
-            for name, outcome in (await fetch_each(names, read)).items():
-                if isinstance(outcome, Fetched):
-                    found.append((name, outcome))
-                elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
-                    raise outcome
+            for reading in readings:
+                for name, outcome in (await reading).items():
+                    if isinstance(outcome, Fetched):
+                        found[name] = outcome
+                    elif not isinstance(outcome, SecretNotFoundError):  # deleted meanwhile
+                        raise outcome
         except S1cretsError as error:
             if not is_refusal(error) and not isinstance(error, ThrottledError):
                 raise
             if self.refused.failed(step):
                 _log.warning("get_by_path(%r, parallel=True) reads pages of ten: %s", path, error)
             return None
+        finally:
+            for reading in readings:
+                await cancel_and_wait(reading)
         self.refused.succeeded(_LISTING)
         self.refused.succeeded(path)
-        return found
+        return list(found.items())
 
-    async def _names_under(self, path: str, *, recursive: bool) -> list[str]:
-        """Return the names of the parameters under a path: `DescribeParameters`."""
+    async def _list_under(
+        self, path: str, begin: Callable[[list[str]], None], *, recursive: bool
+    ) -> None:
+        """Call `begin` with the names of each page under a path: `DescribeParameters`."""
 
-        def parse(page: Any) -> list[str]:
+        def parse(page: Any) -> list[None]:
             names = [one["Name"] for one in listed(page, "Parameters", named=True)]
             inside = [name for name in names if _is_inside(name, path, recursive=recursive)]
-            return [name for name in inside if name != path]
+            begin([name for name in inside if name != path])
+            return []
 
         option = "Recursive" if recursive else "OneLevel"
         filters = [{"Key": "Path", "Option": option, "Values": [path]}]
         # Without a filter for /, since that path also contains the names without a slash.
         arguments = {"ParameterFilters": [] if path == "/" else filters, "MaxResults": _LISTED}
-        return await self.clients.pages("DescribeParameters", path, parse, arguments)
+        await self.clients.pages("DescribeParameters", path, parse, arguments)
 
     async def _fetch_exists(self, path: str) -> Fetched:
         """Request a parameter and a path concurrently; the first success decides."""
