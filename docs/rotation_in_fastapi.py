@@ -8,15 +8,18 @@ tells the pool about a rotation before a query fails.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 from fastapi import FastAPI
 
+from s1crets import S1cretsError
 from s1crets.integrations.fastapi import Preload, Secret, lifespan
 from s1crets.providers.aws import AsyncParameterStore
 
+log = logging.getLogger(__name__)
 ps = AsyncParameterStore()
 
 
@@ -47,9 +50,15 @@ async def query(text: str, *, user: str, password: str) -> str:
 
 
 async def follow_rotation(interval: float) -> None:
-    """Give the pool each new password."""
-    async for password in ps.watch("/prod/db", interval=interval, keypath="password"):
-        pool.password = password
+    """Give the pool each new password, also after the secret was deleted or denied for a while."""
+    while True:
+        try:
+            pool.password = await ps.get("/prod/db", keypath="password")
+            async for password in ps.watch("/prod/db", interval=interval, keypath="password"):
+                pool.password = password
+        except S1cretsError as error:
+            log.warning("the pool keeps its password: %s", error)
+            await asyncio.sleep(interval)
 
 
 @asynccontextmanager

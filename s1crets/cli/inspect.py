@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -214,7 +215,7 @@ def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
 @click.argument("b")
 @click.option("--show", "with_values", is_flag=True, help="Also print the values that differ.")
 def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None) -> None:
-    """Compare names and values of the secrets under two paths.
+    """Compare names and values of the secrets under two paths, or of two secrets.
 
     JSON values are compared by content, with each number's digits; all others as stored.
     Values are printed only with --show.
@@ -237,8 +238,15 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
 
 def _relative(provider: Any, path: str) -> dict[str, Any]:
     """Return the secrets under a path by their names relative to it; its own name is a dot."""
-    under = provider.get_by_path(path, raw=True).items()
-    return {relative_name(name, path) or ".": value for name, value in under}
+    under = provider.get_by_path(path, raw=True)
+    if under:
+        return {relative_name(name, path) or ".": value for name, value in under.items()}
+    value = MISSING
+    with suppress(InvalidNameError):  # a path need not be a name
+        value = provider.get(path, raw=True, default=MISSING)
+    if value is MISSING:
+        raise SecretNotFoundError(f"there are no secrets under {path!r}")
+    return {".": value}
 
 
 def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:

@@ -404,6 +404,22 @@ class TestDiff:
         """All names and values are the same."""
         assert run("diff", *PS, f"{seeded}/a", f"{seeded}/a").returncode == 0
 
+    @pytest.mark.parametrize(("b", "state", "code"), [("same", "equal", 0), ("x", "different", 1)])
+    def test_two_secrets_are_compared(self, seeded: str, b: str, state: str, code: int) -> None:
+        """A parameter is not under the path of its name."""
+        done = run("diff", *PS, f"{seeded}/a/same", f"{seeded}/b/{b.replace('x', 'other')}")
+
+        assert (done.returncode, done.stdout.decode()) == (code, f".\t{state}\n")
+
+    @pytest.mark.parametrize("nowhere", ["/nowhere", "/nowhere/"])
+    def test_a_mistyped_path_is_an_error(self, seeded: str, nowhere: str) -> None:
+        """Otherwise two of them would be equal."""
+        for paths in ((nowhere, f"{seeded}/a"), (f"{seeded}/a", nowhere), (nowhere, nowhere)):
+            done = run("diff", *PS, *paths)
+
+            assert (done.returncode, done.stdout) == (3, b"")
+            assert f"there are no secrets under '{nowhere}'" in done.stderr.decode()
+
     def test_binary_secrets_are_compared(self, asm: Any, top: str) -> None:
         """They are shown escaped. A secret whose name is the path itself is listed as a dot."""
         for name, value in (("a", b"\xff"), ("a/x", b"\x00"), ("b/x", b"\x01")):

@@ -73,7 +73,7 @@ def hostile(scripted: Wire) -> Wire:
     scripted.answers = {
         "DescribeParameters": {"Parameters": [found]},
         "GetParametersByPath": lambda asked: {
-            "Parameters": [found] if asked.body["Path"] != "/empty" else []
+            "Parameters": [found] if asked.body["Path"] == "/p" else []
         },
         "GetParameter": lambda asked: (
             {"Parameter": {**found, "Name": asked.body["Name"]}}
@@ -95,7 +95,7 @@ def hostile(scripted: Wire) -> Wire:
         ("get-by-path /p", 0, ESCAPED.replace("\\u000d", "\\r")),
         ("export --secret /x --format dotenv", 0, ESCAPED.removesuffix("\\u000d")),
         ("check --secret /nope", 5, "error"),
-        ("diff /p /empty --show", 1, ESCAPED),
+        ("diff /p /x --show", 1, ESCAPED),
     ],
 )
 @pytest.mark.usefixtures("no_colour")

@@ -55,11 +55,38 @@ def test_the_pool_follows(example: dict[str, Any], writer: ParameterStore) -> No
     async def run() -> None:
         async with example["lifetime"](example["app"]):
             assert example["pool"].password == "fake-1"
-            await asyncio.to_thread(
-                writer.update, "/prod/db", {"user": "app", "password": "fake-2"}
-            )
-            async with asyncio.timeout(30):
-                while example["pool"].password != "fake-2":
-                    await asyncio.sleep(0.01)
+            await asyncio.to_thread(writer.update, "/prod/db", rotated("fake-2"))
+            await followed(example, "fake-2")
 
     asyncio.run(run())
+
+
+def test_the_pool_follows_a_secret_that_was_deleted(
+    example: dict[str, Any], writer: ParameterStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It keeps its password meanwhile, and that is logged."""
+    example["app"].state.interval = 0.01
+
+    async def run() -> None:
+        async with example["lifetime"](example["app"]):
+            await asyncio.to_thread(writer.delete, "/prod/db")
+            async with asyncio.timeout(30):
+                while "the pool keeps its password" not in caplog.text:
+                    await asyncio.sleep(0.01)
+            assert example["pool"].password == "fake-1"
+            await asyncio.to_thread(writer.put, "/prod/db", rotated("fake-2"))
+            await followed(example, "fake-2")
+
+    asyncio.run(run())
+
+
+def rotated(password: str) -> dict[str, str]:
+    """Return the secret with another password."""
+    return {"user": "app", "password": password}
+
+
+async def followed(example: dict[str, Any], password: str) -> None:
+    """Wait until the pool has a password."""
+    async with asyncio.timeout(30):
+        while example["pool"].password != password:
+            await asyncio.sleep(0.01)
