@@ -570,7 +570,10 @@ class SharedTier:
 
     async def _renew(self, held: _HeldLocks) -> None:
         held.timer = None
-        await self.backend.renew_locks(list(held.rows), held.holder, _LOCK_TTL)
+        rows = list(held.rows)
+        await self.backend.renew_locks(rows, held.holder, _LOCK_TTL)
+        if released := [row for row in rows if row not in held.rows]:  # and taken again, maybe
+            await self.backend.unlock_many(released, held.holder)
         if held.rows:
             self._renew_later(held)
 

@@ -83,12 +83,42 @@ async def test_nothing_is_renewed_after_the_last_fetch(
             await asyncio.sleep(0.001)
     for key in (A, B):
         await tier.unlock(key)
-    assert await second.cache._keys.lock_pulse(A) is None
+    async with asyncio.timeout(LIMIT):
+        while await second.cache._keys.lock_pulse(A):  # a renewal was under way
+            await asyncio.sleep(0.001)
     held = tier._held_here()
     await tier._renew(held)  # it was under way
     assert held.timer is None
     for world in (first, second):
         await world.cache.aclose()
+
+
+async def test_a_renewal_under_way_does_not_lock_again() -> None:
+    """A lock that was released meanwhile stays released."""
+
+    class Slow(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+        arrived, gate = asyncio.Event(), asyncio.Event()
+
+        async def _multi_set(self, pairs: Any, *args: Any, **kwargs: Any) -> Any:
+            if not self.gate.is_set():
+                self.arrived.set()
+                await self.gate.wait()
+            return await super()._multi_set(pairs, *args, **kwargs)
+
+    backend = Slow()
+    backend.gate.set()
+    first, second = World(backend=backend), World(backend=backend)
+    await known(first, second)
+    tier: Any = first.cache._keys
+    assert await tier.lock(A)
+    backend.gate.clear()
+    renewal = asyncio.ensure_future(tier._renew(tier._held_here()))
+    await backend.arrived.wait()
+    await tier.unlock(A)
+    backend.gate.set()
+    await renewal
+
+    assert await second.cache._keys.lock_pulse(A) is None
 
 
 async def test_what_is_not_locked(tmp_path: Path) -> None:
