@@ -215,10 +215,10 @@ def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
 @click.argument("b")
 @click.option("--show", "with_values", is_flag=True, help="Also print the values that differ.")
 def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None) -> None:
-    """Compare names and values of the secrets under two paths, or of two secrets.
+    """Compare names and values of the secrets under two paths.
 
-    JSON values are compared by content, with each number's digits; all others as stored.
-    Values are printed only with --show.
+    A and B may also be two secrets. JSON values are compared by content, with each number's digits;
+    all others as stored. Values are printed only with --show.
 
     \b
     Examples:
