@@ -351,8 +351,9 @@ class SharedTier:
         """Return the states of keys, which no other caller's look-up waits for."""
         if self._scope is None or not self.backend.is_available:
             return dict.fromkeys(keys)
-        is_delivered = not self._undelivered or await self._deliver()
-        known = [key for key in keys if is_delivered or not self._is_undelivered(key)]
+        if self._undelivered:
+            await self._deliver()
+        known = [key for key in keys if not self._undelivered or not self._is_undelivered(key)]
         return {**dict.fromkeys(keys), **await self._read_all(known, None)}
 
     async def _read_all(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from s1crets.cli._options import call
@@ -11,6 +12,7 @@ from s1crets.errors import (
     AccessDeniedError,
     BatchError,
     DecryptionError,
+    InvalidNameError,
     InvalidValueError,
     S1cretsError,
     SecretNotFoundError,
@@ -22,6 +24,15 @@ _UNREADABLE = (AccessDeniedError, DecryptionError, InvalidValueError, SecretNotF
 def relative_name(name: str, path: str) -> str:
     """Return a name without the path that it is under; "" for the path itself."""
     return name.removeprefix(path.rstrip("/")).lstrip("/")
+
+
+def secrets_at(provider: Any, path: str, **options: Any) -> dict[str, Any]:
+    """Return the secrets under a path, or the secret of this name, by full name and as stored."""
+    found: dict[str, Any] = {}
+    with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
+        found = call(provider, "get_by_path", path, raw=True, **options)
+    name = path.rstrip("/") or path
+    return found or {name: provider.get(name, raw=True, cached=options.get("cached", True))}
 
 
 class Reader:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Mapping
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,16 +11,15 @@ import click
 from s1crets._redaction import redact
 from s1crets.cli._options import (
     another_provider,
-    call,
     complete_provider,
     not_empty,
     parallel_option,
     provider_command,
 )
 from s1crets.cli._output import report
-from s1crets.cli._reader import relative_name
+from s1crets.cli._reader import relative_name, secrets_at
 from s1crets.cli._store_all import store_all
-from s1crets.errors import AccessDeniedError, InvalidNameError
+from s1crets.errors import AccessDeniedError
 
 _TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
 
@@ -64,7 +61,7 @@ def copy(
       s1crets copy -p aws.ps /prod/db prod-copy --to-provider aws.sm
       s1crets copy prod/token prod/token --to-region eu-south-1
     """
-    values = _values(provider, source, parallel=parallel)
+    values = secrets_at(provider, source, cached=False, parallel=parallel)
     names = {name: _renamed(name, source, target) for name in sorted(values)}
     wanted = {new: redact(values[name]) for name, new in names.items()}
     changes = {"provider": to_provider, "region": to_region, "profile": to_profile}
@@ -79,14 +76,6 @@ def copy(
             overwrite=overwrite,
             settings={names[name]: settings for name, settings in own.items() if name in names},
         )
-
-
-def _values(provider: Any, source: str, *, parallel: bool | None) -> Mapping[str, Any]:
-    """Return the secrets under a path, or the secret of this name."""
-    found: dict[str, Any] = {}
-    with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
-        found = call(provider, "get_by_path", source, cached=False, raw=True, parallel=parallel)
-    return found or provider.get_many([source], cached=False, raw=True)
 
 
 def _renamed(name: str, source: str, target: str) -> str:

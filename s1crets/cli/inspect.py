@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from s1crets.cli._errors import NO, exit_code
 from s1crets.cli._json import content, source
 from s1crets.cli._options import call, provider_command, read_file, source_options
 from s1crets.cli._output import is_for_people, one_line, report, show
-from s1crets.cli._reader import relative_name
+from s1crets.cli._reader import relative_name, secrets_at
 from s1crets.errors import (
     BatchError,
     ConfigurationError,
@@ -237,16 +236,9 @@ def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None
 
 
 def _relative(provider: Any, path: str) -> dict[str, Any]:
-    """Return the secrets under a path by their names relative to it; its own name is a dot."""
-    under = provider.get_by_path(path, raw=True)
-    if under:
-        return {relative_name(name, path) or ".": value for name, value in under.items()}
-    value = MISSING
-    with suppress(InvalidNameError):  # a path need not be a name
-        value = provider.get(path, raw=True, default=MISSING)
-    if value is MISSING:
-        raise SecretNotFoundError(f"there are no secrets under {path!r}")
-    return {".": value}
+    """Return the secrets at a path by their names relative to it; its own name is a dot."""
+    found = secrets_at(provider, path).items()
+    return {relative_name(name, path) or ".": value for name, value in found}
 
 
 def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:

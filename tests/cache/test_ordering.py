@@ -355,6 +355,28 @@ async def test_an_invalidation_that_fails_while_others_are_delivered_is_delivere
             await asyncio.sleep(0.01)
 
 
+async def test_many_look_ups_see_what_failed_while_others_were_delivered() -> None:
+    """A key whose invalidation is not delivered yet is not read."""
+    backend, service = Gated(), Service()
+    cache, other = service.cache(backend=backend), service.cache(backend=backend)
+    await cache.read_many([], {}, cached=True)
+    backend.is_full = True
+    await cache.invalidate(["/a"])
+    backend.is_full = False
+    await service.store(other, B, Fetched("old", 1))
+    service.clock.now += 10  # the circuit breaker lets the next call through
+    reading = asyncio.ensure_future(cache._keys.look_up_many([A, B]))
+    answer = await backend.held()
+    backend.is_full = True
+    await cache.invalidate(["/b"])
+    answer.set()
+    found = await reading
+
+    assert [type(found[key]) for key in (A, B)] == [FetchToken, FetchToken]
+    backend.is_full = False
+    await cache.aclose()
+
+
 class FaultyMemory(MemoryCache):
     """A cache that is read without waiting, and rejects writes while a test says so."""
 

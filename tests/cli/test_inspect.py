@@ -418,7 +418,7 @@ class TestDiff:
             done = run("diff", *PS, *paths)
 
             assert (done.returncode, done.stdout) == (3, b"")
-            assert f"there are no secrets under '{nowhere}'" in done.stderr.decode()
+            assert "'/nowhere'" in done.stderr.decode()
 
     def test_binary_secrets_are_compared(self, asm: Any, top: str) -> None:
         """They are shown escaped. A secret whose name is the path itself is listed as a dot."""
