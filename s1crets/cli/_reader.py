@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 from s1crets.cli._options import call
@@ -29,8 +28,11 @@ def relative_name(name: str, path: str) -> str:
 def secrets_at(provider: Any, path: str, **options: Any) -> dict[str, Any]:
     """Return the secrets under a path, or the secret of this name, by full name and as stored."""
     found: dict[str, Any] = {}
-    with suppress(InvalidNameError):  # the name of a parameter, which is not a valid path
+    try:
         found = call(provider, "get_by_path", path, raw=True, **options)
+    except InvalidNameError:  # the name of a parameter may not be a valid path
+        if not path:
+            raise
     name = path.rstrip("/") or path
     return found or {name: provider.get(name, raw=True, cached=options.get("cached", True))}
 

@@ -420,6 +420,12 @@ class TestDiff:
             assert (done.returncode, done.stdout) == (3, b"")
             assert "'/nowhere'" in done.stderr.decode()
 
+    def test_an_empty_path_is_rejected(self, scripted: Wire) -> None:
+        """Nothing is sent, as in a script whose variable is not set."""
+        for command in (("diff", "", ""), ("copy", "", "/b")):
+            assert run(*command, *PS).returncode == 2
+        assert scripted.asked == []
+
     def test_binary_secrets_are_compared(self, asm: Any, top: str) -> None:
         """They are shown escaped. A secret whose name is the path itself is listed as a dot."""
         for name, value in (("a", b"\xff"), ("a/x", b"\x00"), ("b/x", b"\x01")):
