@@ -99,20 +99,22 @@ class FetchLocks:
     def _held_here(self) -> _HeldLocks:
         return self._held.get(asyncio.get_running_loop()) or self._held.here()
 
-    async def lock(self, row: str) -> bool | None:
-        """Take a lock: False if another process has it, None if unknown."""
+    async def lock(self, rows: Collection[str]) -> Mapping[str, bool | None]:
+        """Take locks: False if another process has it, None if unknown."""
         held = self._held_here()
-        if row in held.rows:
-            return None  # by a fetch of this event loop from before an invalidation
+        # What this event loop has locked is being fetched since before an invalidation.
+        wanted = [row for row in rows if row not in held.rows]
         try:
-            locked = await self._locks.submit(row)
+            locked = await self._locks.submit_many(wanted)
         except asyncio.CancelledError:
-            self._backend.abandon_lock(row)
+            for row in wanted:
+                self._backend.abandon_lock(row)
             raise
-        if locked:
-            held.rows.add(row)
+        taken = [row for row, is_locked in locked.items() if is_locked]
+        if taken:
+            held.rows.update(taken)
             self._renew_later(held)
-        return locked
+        return {**dict.fromkeys(rows), **locked}
 
     async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
         # Processes that want the same names begin in different places, and so share the work.
@@ -145,14 +147,14 @@ class FetchLocks:
         if held.rows:
             self._renew_later(held)
 
-    async def unlock(self, row: str) -> None:
-        """Release a lock."""
+    async def unlock(self, rows: Collection[str]) -> None:
+        """Release locks."""
         held = self._held_here()
-        held.rows.discard(row)
+        held.rows.difference_update(rows)
         if held.timer is not None and not held.rows:
             held.timer.cancel()
             held.timer = None
-        await self._unlocks.submit(row)
+        await self._unlocks.submit_many(rows)
 
     async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
         await self._backend.unlock_many(rows, self._held_here().holder)
@@ -350,10 +352,11 @@ class SharedTier:
             self._on_due(key_of_id(key_id))
         return seen.value if state in (State.FRESH, State.DUE) else None
 
-    async def begin(self, key: CacheKey) -> FetchToken:
-        """Return a token with the current tombstones."""
-        token = self.tokens.add(FetchToken(key))
-        return _with_state(token, await self._read(key))
+    async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
+        """Return tokens with the current tombstones."""
+        tokens = {key: self.tokens.add(FetchToken(key)) for key in keys}
+        seen = await self._read_many(keys)
+        return {key: _with_state(token, seen[key]) for key, token in tokens.items()}
 
     async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
         """Return the fresh entry, or a token."""
@@ -409,14 +412,16 @@ class SharedTier:
         return await self._reads.submit(key)
 
     async def _read_many(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, Seen | None]:
-        """Return the states of keys, which no other caller's look-up waits for."""
+        """Return the states of keys."""
         if self._scope is None or not self.backend.is_available:
             return dict.fromkeys(keys)
-        if self.invalidations.undelivered:
-            await self.invalidations.deliver()
-        late = self.invalidations
-        known = [key for key in keys if not late.undelivered or not late.affect(key)]
-        return {**dict.fromkeys(keys), **await self._read_all(known, None)}
+        invalidations = self.invalidations
+        if invalidations.undelivered:
+            await invalidations.deliver()
+        known = [
+            key for key in keys if not (invalidations.undelivered and invalidations.affect(key))
+        ]
+        return {**dict.fromkeys(keys), **await self._reads.submit_many(known)}
 
     async def _read_all(
         self, keys: Sequence[CacheKey], _group: object
@@ -435,50 +440,80 @@ class SharedTier:
 
     # Writing
 
-    async def put(self, value: CachedValue, token: FetchToken, life: float) -> bool:
-        """Store the result of a fetch, if the backend works; return False if it is outdated."""
-        if self._scope is None or token.is_void or token.tombstones is None:
-            return True
-        for _ in range(_STORE_ATTEMPTS):
-            seen = await self._reads.submit(token.key)
-            if seen is None:
-                return True
-            if not _is_unchanged(token.tombstones, seen.tombstones):
-                return False
-            if token.yields_to(seen.record, value.version):
-                return False
-            if await self._store(token.key, value, seen.tombstones, life):
-                return True
-        return False
+    async def put(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: Callable[[], float],
+    ) -> Collection[CacheKey]:
+        """Store the results of fetches, if the backend works; return those that are outdated."""
+        outdated = []
+        left = {key: value for key, value in values.items() if self._may_store(tokens[key])}
+        for _ in range(_STORE_ATTEMPTS if left else 0):
+            seen = await self._reads.submit_many(left)
+            for key, value in list(left.items()):
+                state = seen[key]
+                if state is None:  # the backend fails
+                    del left[key]
+                elif not self._counts(value, tokens[key], state):
+                    outdated.append(key)
+                    del left[key]
+            stored = await self._store(left, seen, life)
+            left = {key: value for key, value in left.items() if key not in stored}
+            if not left:
+                break
+        return {*outdated, *left}
+
+    def _may_store(self, token: FetchToken) -> bool:
+        return self._scope is not None and not token.is_void and token.tombstones is not None
+
+    @staticmethod
+    def _counts(value: CachedValue, token: FetchToken, seen: Seen) -> bool:
+        """Return whether the result of a fetch still counts in this state of its key."""
+        assert token.tombstones is not None
+        is_unchanged = _is_unchanged(token.tombstones, seen.tombstones)
+        return is_unchanged and not token.yields_to(seen.record, value.version)
 
     async def _store(
         self,
-        key: CacheKey,
-        value: CachedValue,
-        tombstones: Mapping[bytes, bytes | None],
-        life: float,
-    ) -> bool:
-        """Store an entry with these tombstones; return whether they are the current ones.
+        values: Mapping[CacheKey, CachedValue],
+        seen: Mapping[CacheKey, Seen | None],
+        life: Callable[[], float],
+    ) -> Collection[CacheKey]:
+        """Store entries with the tombstones seen; return those whose tombstones are current.
 
         A tombstone that does not exist yet is created: an entry without it would count again when
         a later tombstone was lost. If it exists after all, somebody has just created or replaced
         it, and nothing is stored.
         """
-        assert self._scope is not None
-        assert value.fetch is not None
-        rows = self._rows_of(key, self._scope)
-        missing = [(row, digest) for row, digest in rows.tombstones if tombstones[digest] is None]
-        created = await asyncio.gather(*(self._creates.submit(row) for row, _ in missing))
-        if None in created:
-            return False
-        new = dict(zip((digest for _, digest in missing), created, strict=True))
-        current = {digest: token for digest, token in {**tombstones, **new}.items() if token}
-        row, context, cipher = rows.entries[0]
-        now = self._clock()
-        record = Record(now, now + life, value.version, value.fetch, current, value.raw)
-        text = cipher.encrypt(pack(record), context)
-        await self._writes.submit((row, text, life + self._freshness.stale_for))
-        return True
+        if self._scope is None or not values:
+            return ()
+        rows = {key: self._rows_of(key, self._scope) for key in values}
+        known = {key: state.tombstones for key, state in seen.items() if state is not None}
+        missing = {
+            row: digest
+            for key in values
+            for row, digest in rows[key].tombstones
+            if known[key][digest] is None
+        }
+        created = await self._creates.submit_many(missing)
+        new = {digest: created[row] for row, digest in missing.items()}
+        texts = []
+        stored = []
+        for key, value in values.items():
+            current = {digest: token or new[digest] for digest, token in known[key].items()}
+            tombstones = {digest: token for digest, token in current.items() if token}
+            if len(tombstones) < len(current):
+                continue
+            assert value.fetch is not None
+            row, context, cipher = rows[key].entries[0]
+            now, lives = self._clock(), life()
+            record = Record(now, now + lives, value.version, value.fetch, tombstones, value.raw)
+            text = cipher.encrypt(pack(record), context)
+            texts.append((row, text, lives + self._freshness.stale_for))
+            stored.append(key)
+        await self._writes.submit_many(texts)
+        return stored
 
     async def _create_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bytes | None]:
         texts = {row: CREATED + os.urandom(RANDOM).hex() for row in rows}
@@ -496,18 +531,18 @@ class SharedTier:
         """
         if self.backend.sync is None or self._scope is None or token.is_void:
             return
-        keys = list(values)
-        known = await asyncio.gather(*map(self._read, keys))
+        seen = await self._read_many(values)
         paths = await self._reads.submit(token.key)
         if paths is None or token.tombstones is None:
             return
         if not _is_unchanged(token.tombstones, paths.tombstones):
             return
-        stores = []
-        for (key, value), seen in zip(values.items(), known, strict=True):
-            if seen is not None and not token.yields_to(seen.record, value.version):
-                stores.append(self._store(key, value, seen.tombstones, life()))
-        await asyncio.gather(*stores)
+        wanted = {
+            key: value
+            for key, value in values.items()
+            if (state := seen[key]) and not token.yields_to(state.record, value.version)
+        }
+        await self._store(wanted, seen, life)
 
     async def _write_all(
         self, items: Sequence[tuple[str, str, float]], _group: object
@@ -531,29 +566,31 @@ class SharedTier:
         """
         await self.invalidations.invalidate(secrets, paths=paths)
 
-    async def drop(self, key: CacheKey) -> None:
-        """Delete an entry."""
-        if self._scope is not None:
-            rows = self._rows_of(key, self._scope)
-            await self.backend.delete_many([row for row, *_ in rows.entries])
+    async def drop(self, keys: Collection[CacheKey]) -> None:
+        """Delete entries."""
+        if (scope := self._scope) is not None:
+            entries = [row for key in keys for row, *_ in self._rows_of(key, scope).entries]
+            await self.backend.delete_many(entries)
 
     # Fetch locks
 
-    async def lock(self, key: CacheKey) -> bool | None:
-        """Take the fetch lock of a key: False if another process has it, None if unknown."""
+    async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:
+        """Take the fetch locks of keys: False if another process has it, None if unknown."""
         if self._scope is None or not self.backend.is_available:
-            return None
-        return await self._locks.lock(self._rows_of(key, self._scope).lock)
+            return {}
+        rows = {key: self._rows_of(key, self._scope).lock for key in keys}
+        locked = await self._locks.lock(rows.values())
+        return {key: locked[row] for key, row in rows.items()}
 
     async def lock_pulse(self, key: CacheKey) -> str | None:
         """Return what changes as long as another process works on a key; None if none does."""
         assert self._scope is not None
         return await self._locks.pulse(self._rows_of(key, self._scope).lock)
 
-    async def unlock(self, key: CacheKey) -> None:
-        """Release the fetch lock of a key."""
+    async def unlock(self, keys: Collection[CacheKey]) -> None:
+        """Release the fetch locks of keys."""
         assert self._scope is not None
-        await self._locks.unlock(self._rows_of(key, self._scope).lock)
+        await self._locks.unlock([self._rows_of(key, self._scope).lock for key in keys])
 
     async def aclose(self) -> None:
         """Deliver what is undelivered, if possible, and close the backend."""

@@ -90,13 +90,16 @@ class Growth:
 
 
 @pytest.fixture(autouse=True)
-def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps records
+def _small_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)  # pytest keeps records
     for module in (shared_tier, tombstones, _sqlite, _circuit_breaker, _store, parameter_store):
         monkeypatch.setattr(module, "_REMEMBERED", KEPT)
     monkeypatch.setattr(parameter_store, "_LABELS", KEPT)
     monkeypatch.setattr(secret_cache, "_STOPPED", 0)  # seconds that fetch locks are waited for
     monkeypatch.setattr(rotation, "_BURST", 0)
+    yield
+    logging.disable(before)
 
 
 class Names(World):
@@ -142,9 +145,9 @@ class Names(World):
         self.wait(9 * TTL)
         await other.cache.read(keys[0], cached=False)
         for key in keys:
-            await other.cache._keys.lock(key)
+            await other.cache._keys.lock([key])
             await cache.read(key, cached=True)
-            await other.cache._keys.unlock(key)
+            await other.cache._keys.unlock([key])
         await cache.invalidate(names)
 
 
@@ -313,7 +316,8 @@ async def test_an_invalidation_lets_the_loop_run(how: str) -> None:
     """However many entries there are: few are looked at, or freed, between two of its turns."""
     backend = MemoryCache(size=ENTRIES)
     tier = MemoryTier(backend, FetchTokens())
-    await tier.put(CachedValue("fake"), await tier.begin(CacheKey("/a:0", secrets=("/a",))), 9)
+    key = CacheKey("/a:0", secrets=("/a",))
+    await tier.put({key: CachedValue("fake")}, await tier.begin([key]), lambda: 9)
     for number in range(1, ENTRIES):
         await backend.set(CacheKey(f"/a:{number}", secrets=("/a",)), Counted(), ttl=9)
     work: dict[str, Any] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+from typing import Any
 
 import pytest
 
@@ -20,9 +21,9 @@ async def test_callers_share_a_fetch() -> None:
         await asyncio.sleep(0)
         return len(fetched)
 
-    flights: SingleFlight[str, int] = SingleFlight()
-    assert await asyncio.gather(*(flights.join("a", "a", fetch) for _ in range(5))) == [1] * 5
-    assert await flights.join("a", "a", fetch) == 2
+    flights: SingleFlight[str, Any, int] = SingleFlight()
+    assert await asyncio.gather(*(flights.join("a", fetch) for _ in range(5))) == [1] * 5
+    assert await flights.join("a", fetch) == 2
 
 
 async def test_the_last_caller_cancels_the_fetch() -> None:
@@ -39,8 +40,8 @@ async def test_the_last_caller_cancels_the_fetch() -> None:
     async def quick(key: str) -> str:
         return key
 
-    flights: SingleFlight[str, str] = SingleFlight()
-    callers = [asyncio.ensure_future(flights.join("a", "a", fetch)) for _ in range(2)]
+    flights: SingleFlight[str, Any, str] = SingleFlight()
+    callers = [asyncio.ensure_future(flights.join("a", fetch)) for _ in range(2)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     callers[0].cancel()
@@ -48,7 +49,7 @@ async def test_the_last_caller_cancels_the_fetch() -> None:
     assert not ended
     callers[1].cancel()
     await asyncio.wait(callers)
-    assert await flights.join("a", "a", quick) == "a"
+    assert await flights.join("a", quick) == "a"
     await asyncio.sleep(0)
     assert ended == ["a"]
 
@@ -59,9 +60,9 @@ async def test_each_caller_has_an_error_of_its_own() -> None:
     async def fetch(_: str) -> str:
         raise S1cretsError("no") from ValueError("why")
 
-    flights: SingleFlight[str, str] = SingleFlight()
+    flights: SingleFlight[str, Any, str] = SingleFlight()
     errors = await asyncio.gather(
-        *(flights.join("a", "a", fetch) for _ in range(2)), return_exceptions=True
+        *(flights.join("a", fetch) for _ in range(2)), return_exceptions=True
     )
 
     assert [str(error) for error in errors] == ["no", "no"]
@@ -79,9 +80,9 @@ async def test_a_cancelled_fetch_is_an_error_of_its_callers() -> None:
         await asyncio.sleep(0)
         raise AssertionError
 
-    flights: SingleFlight[str, str] = SingleFlight()
+    flights: SingleFlight[str, Any, str] = SingleFlight()
     with pytest.raises(UnavailableError, match="call again"):
-        await flights.join("a", "a", fetch)
+        await flights.join("a", fetch)
 
 
 async def test_a_fetch_that_ends_at_once() -> None:
@@ -90,12 +91,12 @@ async def test_a_fetch_that_ends_at_once() -> None:
     async def fetch(key: str) -> str:
         return key
 
-    flights: SingleFlight[str, str] = SingleFlight()
+    flights: SingleFlight[str, Any, str] = SingleFlight()
     found: dict[str, str | S1cretsError] = {}
-    await flights.join_many([("a", "a"), ("b", "b")], fetch, found)
+    await flights.join_many([("a", fetch, None), ("b", fetch, None)], found)
 
-    assert [await flights.join("a", "a", fetch), found] == ["a", {"a": "a", "b": "b"}]
-    assert not flights._flights.here()
+    assert [await flights.join("a", fetch), found] == ["a", {"a": "a", "b": "b"}]
+    assert not any(flights._flights.here().by_group.values())
 
 
 async def test_an_error_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) -> None:
@@ -107,8 +108,8 @@ async def test_an_error_that_nobody_waits_for(caplog: pytest.LogCaptureFixture) 
         finally:
             raise S1cretsError("while it was cancelled")
 
-    flights: SingleFlight[str, str] = SingleFlight()
-    caller = asyncio.ensure_future(flights.join("a", "a", fetch))
+    flights: SingleFlight[str, Any, str] = SingleFlight()
+    caller = asyncio.ensure_future(flights.join("a", fetch))
     await asyncio.sleep(0.01)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
@@ -127,8 +128,8 @@ async def test_a_caller_that_has_gone_is_not_told() -> None:
         await go.wait()
         return key
 
-    flights: SingleFlight[str, str] = SingleFlight()
-    callers = [asyncio.ensure_future(flights.join("a", "a", fetch)) for _ in range(2)]
+    flights: SingleFlight[str, Any, str] = SingleFlight()
+    callers = [asyncio.ensure_future(flights.join("a", fetch)) for _ in range(2)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     go.set()
