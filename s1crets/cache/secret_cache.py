@@ -102,7 +102,7 @@ class SecretCache:
     def spawn(self, spawn: Spawn) -> None:
         self._spawn = spawn
         for tier in self._shared:
-            tier.spawn = spawn
+            tier.invalidations.spawn = spawn
 
     def open(self) -> bool:
         """Open files; return whether another look-up may find more now. Blocks."""

@@ -86,8 +86,8 @@ async def test_nothing_is_renewed_after_the_last_fetch(
     async with asyncio.timeout(LIMIT):
         while await second.cache._keys.lock_pulse(A):  # a renewal was under way
             await asyncio.sleep(0.001)
-    held = tier._held_here()
-    await tier._renew(held)  # it was under way
+    held = tier._locks._held_here()
+    await tier._locks._renew(held)  # it was under way
     assert held.timer is None
     for world in (first, second):
         await world.cache.aclose()
@@ -112,7 +112,7 @@ async def test_a_renewal_under_way_does_not_lock_again() -> None:
     tier: Any = first.cache._keys
     assert await tier.lock(A)
     backend.gate.clear()
-    renewal = asyncio.ensure_future(tier._renew(tier._held_here()))
+    renewal = asyncio.ensure_future(tier._locks._renew(tier._locks._held_here()))
     await backend.arrived.wait()
     await tier.unlock(A)
     backend.gate.set()

@@ -21,7 +21,7 @@ from _support.world import WORLDS, Clock, World
 import s1crets
 from s1crets import _circuit_breaker
 from s1crets._circuit_breaker import Backoff
-from s1crets.cache import secret_cache, shared_tier
+from s1crets.cache import secret_cache, shared_tier, tombstones
 from s1crets.cache.backends import _sqlite
 from s1crets.cache.backends._sqlite import Database
 from s1crets.cache.backends.disk import DiskCache
@@ -92,7 +92,7 @@ class Growth:
 @pytest.fixture(autouse=True)
 def _small_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest keeps records
-    for module in (shared_tier, _sqlite, _circuit_breaker, _store, parameter_store):
+    for module in (shared_tier, tombstones, _sqlite, _circuit_breaker, _store, parameter_store):
         monkeypatch.setattr(module, "_REMEMBERED", KEPT)
     monkeypatch.setattr(parameter_store, "_LABELS", KEPT)
     monkeypatch.setattr(secret_cache, "_STOPPED", 0)  # seconds that fetch locks are waited for
