@@ -251,7 +251,8 @@ class Reader:
 
     def _serve(self, app: str) -> str:
         module, _, name = app.partition(":")
-        found = getattr(self._load(module), name or "app")
+        loaded = self._load(module)
+        found = getattr(loaded, name or "app", None) or loaded.create_app()  # as Flask does
         if inspect.isfunction(found):  # python -m aiohttp.web module:function
             found = found([])
         self._server.close()  # the former one
