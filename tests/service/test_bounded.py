@@ -12,11 +12,13 @@ import types
 from collections import deque
 from contextlib import closing
 from functools import partial
+from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.wire import Asked, Wire, parameter, refusal
 from _support.world import WORLDS, Clock, World
+from botocore.loaders import Loader
 
 import s1crets
 from s1crets import _circuit_breaker
@@ -49,12 +51,16 @@ def containers(roots: Iterable[object]) -> Iterator[Any]:
     """Yield all containers that objects refer to, not through modules, loops or frames."""
     passed: tuple[type, ...] = (type, types.ModuleType, asyncio.AbstractEventLoop, Growth)
     passed += (types.FrameType, types.CoroutineType, sqlite3.Connection)
+    passed += (ModuleSpec, type(s1crets.__loader__))  # pytest's, and with it all tests
     found = list(roots)
     seen = {id(root) for root in found}
     while found:
         one = found.pop()
         if isinstance(one, (dict, set, list, deque)):
             yield one
+        if isinstance(one, Loader):  # of botocore's models, which are large
+            yield from (kept for kept in vars(one).values() if isinstance(kept, dict))
+            continue
         for referent in gc.get_referents(one):
             is_module = isinstance(one, types.FunctionType) and isinstance(referent, dict)
             if id(referent) not in seen and not isinstance(referent, passed) and not is_module:
@@ -91,15 +97,14 @@ class Growth:
 
 @pytest.fixture(autouse=True)
 def _small_tables(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)  # pytest keeps records
     for module in (shared_tier, tombstones, _sqlite, _circuit_breaker, _store, parameter_store):
         monkeypatch.setattr(module, "_REMEMBERED", KEPT)
     monkeypatch.setattr(parameter_store, "_LABELS", KEPT)
     monkeypatch.setattr(secret_cache, "_STOPPED", 0)  # seconds that fetch locks are waited for
     monkeypatch.setattr(rotation, "_BURST", 0)
+    logging.disable()  # pytest keeps the records
     yield
-    logging.disable(before)
+    logging.disable(logging.NOTSET)
 
 
 class Names(World):
