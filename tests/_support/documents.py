@@ -242,6 +242,7 @@ class Reader:
         for name in self._files:
             self._files[name] = True
         options = ["-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir=.", "-c", "/dev/null"]
+        options.append("--confcutdir=.")  # pytest looks at everything in it, which is not /tmp then
         with captured() as output:
             code = pytest.main([*options, "-W", "ignore", "--capture=sys", *args])
         assert code == 0, output.getvalue()

@@ -38,8 +38,8 @@ def run_pytest(folder: Path, *args: str, **files: str) -> Outcomes:
     """Run pytest in a folder, without a configuration; return the outcomes.
 
     Args:
-        folder: the folder, in one of the test's own: pytest looks at everything in its root. Its
-            name must be unique, as modules are named by it.
+        folder: the folder, whose name must be unique, as modules are named by it. pytest looks at
+            nothing else: without `--confcutdir` it looked at the folders of all tests that ran.
         args: arguments, such as `"-W", "error"`.
         files: contents of Python files, by name without `.py`.
     """
@@ -50,7 +50,7 @@ def run_pytest(folder: Path, *args: str, **files: str) -> Outcomes:
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
     outcomes = Outcomes()
-    root = ("--rootdir", str(folder.parent), "--import-mode=importlib")
+    root = (f"--rootdir={folder.parent}", f"--confcutdir={folder}", "--import-mode=importlib")
     pytest.main(
         ["-q", "-p", "no:cacheprovider", "-c", "/dev/null", *root, *args, str(folder)],
         plugins=[outcomes],
