@@ -42,7 +42,7 @@ def main(context: click.Context, /, **given: Any) -> None:
 
     \b
     Examples:
-      s1crets get prod/db password
+      s1crets get prod/payments token
       s1crets exec --path prod -- env
       s1crets COMMAND --help
     """
