@@ -36,6 +36,11 @@ NOT_RUN = {"bash", "text", "json", "yaml", "toml", "ini", "dockerfile", "hcl"}
 """What needs an account, Docker or the like (`bash`), output (`text`), and files."""
 _FENCE = re.compile(r"^(`{3,}|:{3,})(\{?[\w-]*\}?)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w./-]+\.py)\n")
+_VARYING = {
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ": "TIME",
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",
+    r" in \d+\.\d\ds$": " in SECONDS",  # of pytest
+}
 _SHELL = re.compile(r"[|<>;&`*]|\$[({?\w]")  # what only a shell understands
 
 
@@ -83,10 +88,17 @@ def transcript(code: str) -> Iterator[tuple[str, str]]:
 
 
 def matches(shown: str, actual: str) -> bool:
-    """Return whether an output is as shown, where `...` stands for anything."""
-    wanted = ".*".join(map(re.escape, shown.rstrip().split("...")))
-    stripped = "\n".join(line.rstrip() for line in actual.rstrip().splitlines())
+    """Return whether an output is as shown; `...` stands for anything, a time for any time."""
+    wanted = ".*".join(map(re.escape, _without_times(shown.rstrip()).split("...")))
+    stripped = "\n".join(line.rstrip() for line in _without_times(actual.rstrip()).splitlines())
     return re.fullmatch(wanted, stripped, re.DOTALL) is not None
+
+
+def _without_times(output: str) -> str:
+    """Return an output with the same times, durations and ids in every run."""
+    for varying, same in _VARYING.items():
+        output = re.sub(varying, same, output)
+    return output
 
 
 class Reader:

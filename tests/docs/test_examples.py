@@ -94,5 +94,8 @@ def test_what_is_wrong_is_found() -> None:
     assert list(transcript("$ a \\\n  b\nc\n$ d\n")) == [("a \\\n  b", "c\n"), ("d", "")]
     assert matches("a ...c\n", "a b\nc\n")
     assert not matches("a\n", "a\nb\n")
+    assert matches("1 passed in 0.01s\n", "1 passed in 12.34s\n")
+    assert not matches("1 passed in 0.01s\n", "2 passed in 0.01s\n")
+    assert matches("2026-11-26T10:00:00Z a\n", "2027-01-01T01:02:03Z a\n")
     with pytest.raises(click.NoSuchOption):
         accept(["get", "--no-such-option", "x"])

@@ -48,6 +48,14 @@ def without_text(text: str) -> list[str]:
     return re.findall(r"(?<!!)\[\s*\]\(([^)]*)\)", text)
 
 
+def invisible(text: str) -> list[str]:
+    """Return the files that only Sphinx' directives of a page refer to, and roles that do."""
+    files = re.findall(r"^```\{literalinclude\} (\S+)$", text, re.MULTILINE)
+    for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        files += [f"{line}.md" for line in tree.splitlines() if line and not line.startswith(":")]
+    return [one for one in files if f"]({one})" not in text] + re.findall(r"\{download\}", text)
+
+
 @pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
 def test_links_and_images_lead_somewhere(page: Path) -> None:
     """To a page, a heading, an image, or a file of the repository."""
@@ -73,6 +81,12 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     assert sorted(listed) == sorted(page for page in SITE if page != DOCS / "index.md")
 
 
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
+def test_what_only_sphinx_shows_has_a_link_too(page: Path) -> None:
+    """On GitHub, a table of contents, an included file and a download would lead nowhere."""
+    assert invisible(page.read_text()) == []
+
+
 def test_what_is_wrong_is_found() -> None:
     """The checks of this file can fail."""
     page = DOCS / "index.md"
@@ -80,4 +94,8 @@ def test_what_is_wrong_is_found() -> None:
 
     assert broken(page, text) == ["tutorial.md#no", "no.svg"]
     assert without_text("[a](b) ![](image.svg) [](page.md#x) [ ](c)") == ["page.md#x", "c"]
+    assert invisible("```{literalinclude} a.py\n```\n[b](b.md)\n```{toctree}\nb\nc\n```\n") == [
+        "a.py", "c.md"
+    ]  # fmt: skip
+    assert invisible("{download}`a <b.json>`") == ["{download}"]
     assert broken(page, f"[a]({REPOSITORY}no.md)") == [f"{REPOSITORY}no.md"]
