@@ -44,8 +44,7 @@ SIZES = {
     "threads": [1, 2, 4, 8, 16, 32, 64],
     "paths": [1, 10, 100, 1000],
 }
-LONG = 5.0  # seconds; what takes longer is measured once
-LONGEST = 30.0  # seconds; what would take longer is left out of a curve
+LONG = 5.0  # seconds; what takes longer is not repeated, and not with ten times as many names
 
 
 @contextmanager
@@ -161,16 +160,15 @@ asyncio.run(main())"""
 def run_curve(curve: str) -> dict[str, list[tuple[int, Took]]]:
     """Measure each implementation with more and more of something."""
     found: dict[str, list[tuple[int, Took]]] = {name: [] for name in CURVES[curve]}
-    lasted: dict[str, float] = {}
+    too_slow = set()
     with server(*(["--latency", "20"] if curve in FAR else [])) as env:
-        for before, size in zip([1, *SIZES[curve]], SIZES[curve], strict=False):
-            for name, points in found.items():
-                if size > before and lasted.get(name, 0) * size / before > LONGEST:
-                    continue
+        for size in SIZES[curve]:
+            for name in [name for name in found if name not in too_slow]:
                 start = time.perf_counter()
                 took, _ = measure(env, curve, name, str(size))
-                lasted[name] = time.perf_counter() - start
-                points.append((size, took))
+                found[name].append((size, took))
+                if time.perf_counter() - start > LONG:
+                    too_slow.add(name)
     return found
 
 
