@@ -196,7 +196,8 @@ def curve_table(curves: Curves) -> list[str]:
         lines += ["", f"| {curve.title}: {curve.y} | " + " | ".join(f"{n:,}" for n in sizes) + " |"]
         lines += ["|---" * (len(sizes) + 1) + "|"]
         for implementation, points in found.items():
-            took = {size: f"{one[curve.unit] * curve.scale:.3g}" for size, one in points}
+            numbers = {size: one[curve.unit] * curve.scale for size, one in points}
+            took = {n: f"{one:.3g}" if one < 1000 else f"{one:,.0f}" for n, one in numbers.items()}  # noqa: PLR2004
             texts = [took.get(size, "") for size in sizes]
             lines.append(f"| {implementation} | " + " | ".join(texts) + " |")
     return lines[1:]
@@ -254,9 +255,11 @@ def _draw(axes: Any, curve: Curve, found: Mapping[str, Sequence[tuple[int, Took]
     low, high = axes.get_ylim()
     if high / low < 100:  # noqa: PLR2004  # or noise would fill the plot
         axes.set_ylim(low / 3, high * 3)
-    most = max(ends)[0]
-    least = min(size for points in found.values() for size, _ in points)
-    axes.set_xlim(right=most * (most / least) ** 0.4)  # room for the names
+    sizes = sorted({size for points in found.values() for size, _ in points})
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.set_xlim(right=sizes[-1] * (sizes[-1] / sizes[0]) ** 0.4)  # room for the names
+    axes.yaxis.set_major_formatter(lambda number, _: f"{number:,g}")
+    axes.minorticks_off()
     lowest: dict[int, float] = {}  # of the labels at one end, from the lowest to the highest
     for size, last, name, colour in sorted(ends, key=lambda end: end[1]):
         _, y = axes.transData.transform((size, last))
