@@ -1,7 +1,8 @@
 """Coalescing: concurrent requests share work.
 
 `Batcher`: everything submitted in the same tick of an event loop is handled by few calls.
-`SingleFlight`: what several callers need at the same time is fetched once per event loop.
+`SingleFlight`: what several callers need at the same time is fetched once per event loop, and what
+they need in the same tick is fetched together.
 """
 
 from __future__ import annotations
@@ -13,62 +14,82 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from s1crets._per_loop import LoopLocal
 from s1crets.errors import S1cretsError, UnavailableError
 
 T = TypeVar("T", bound=Hashable)
 K = TypeVar("K", bound=Hashable)
+G = TypeVar("G", bound=Hashable)
 R = TypeVar("R")
 
-callers: contextvars.ContextVar[tuple[Sequence[contextvars.Context], ...]] = contextvars.ContextVar(
-    "callers", default=()
-)
-"""The contexts of the callers that the current task works for, if it works for several callers.
-Sequences, since callers may join at any time."""
+_Callers: TypeAlias = tuple[tuple[Hashable, Sequence[contextvars.Context]], ...]
+_callers: contextvars.ContextVar[_Callers] = contextvars.ContextVar("callers", default=())
+_CLOSED = "the provider was closed during this call; call again"
 
 
-class _Waiter(Generic[T]):
-    """An item, its result or exception once `done`, and the call that it was sent in.
+def contexts_of_callers() -> list[contextvars.Context]:
+    """Return the contexts of the callers that the current task works for; [] if it is their own."""
+    return [context for _, contexts in _callers.get() for context in contexts]
+
+
+def work_for(key: Hashable) -> None:
+    """Let the current task work only for those callers that want this key, if there are any."""
+    if own := tuple(pair for pair in _callers.get() if pair[0] == key):
+        _callers.set(own)
+
+
+class _Waiter(Generic[T, R]):
+    """A caller's items, their results or exceptions once `done`, and the calls they are sent in.
 
     The future itself has no result, since asyncio logs the results of futures at DEBUG.
     """
 
-    __slots__ = ("call", "callers", "done", "item", "result")
+    __slots__ = ("callers", "calls", "done", "left", "results")
 
-    def __init__(self, item: T) -> None:
-        self.item = item
-        self.result: Any = None
-        self.callers = callers.get()
+    def __init__(self, count: int) -> None:
+        self.results: dict[T, R | BaseException | None] = {}
+        self.left = count  # items without a result
+        self.callers = _callers.get()
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.call: _Call[T] | None = None
+        self.calls: list[_Call[T, R]] = []
 
 
 @dataclass(slots=True, eq=False)
-class _Call(Generic[T]):
-    """A call under way and the waiters whose items are in it."""
+class _Call(Generic[T, R]):
+    """A call under way, and the items in it, each with its waiter."""
 
-    waiters: list[_Waiter[T]]
+    items: list[tuple[T, _Waiter[T, R]]]
     task: asyncio.Task[None] | None = None
 
+    def settle(self, results: Mapping[T, R | BaseException | None]) -> None:
+        """Give the waiters their results; wake those that have all."""
+        for item, waiter in self.items:
+            if item not in waiter.results:
+                waiter.results[item] = results[item]
+                waiter.left -= 1
+                if not waiter.left and not waiter.done.done():
+                    waiter.done.set_result(None)
+
 
 @dataclass(slots=True, eq=False)
-class _Queue(Generic[T]):
-    """The waiters of a group on an event loop that are to be sent, and the calls under way."""
+class _Queue(Generic[T, R]):
+    """The items of a group on an event loop that are to be sent, and the calls under way."""
 
-    waiting: deque[_Waiter[T]] = field(default_factory=deque)
-    calls: set[_Call[T]] = field(default_factory=set)
+    waiting: deque[tuple[T, _Waiter[T, R]]] = field(default_factory=deque)
+    calls: set[_Call[T, R]] = field(default_factory=set)
     scheduled: bool = False
 
 
 class Batcher(Generic[T, R]):
-    """Turns single requests into calls for several items.
+    """Turns requests of many callers into calls for several items.
 
     Everything submitted in a tick is sent at its end, `size` distinct items per call. While
     `calls` are under way, items accumulate for the next call. Results are delivered together, so
     that follow-up requests meet in a tick again. A call that nobody awaits any more is cancelled
-    unless `finishes`; otherwise an item that is alone is handled in its caller's task.
+    unless `finishes`; otherwise what fits in one call, and is alone, is handled in its caller's
+    task.
 
     Args:
         work: handles the distinct items of a group; returns a result or an exception for each.
@@ -89,7 +110,7 @@ class Batcher(Generic[T, R]):
         self.size = size
         self._calls = calls
         self._finishes = finishes
-        self._queues: LoopLocal[dict[Hashable, _Queue[T]]] = LoopLocal(dict)
+        self._queues: LoopLocal[dict[Hashable, _Queue[T, R]]] = LoopLocal(dict)
 
     async def submit(self, item: T, group: Hashable = None) -> R:
         """Return the result for `item`; only items of the same group share a call.
@@ -97,30 +118,46 @@ class Batcher(Generic[T, R]):
         Raises:
             Exception: the exception that `work` raised, or returned for this item.
         """
+        result = (await self.outcomes((item,), group))[item]
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def submit_many(self, items: Iterable[T], group: Hashable = None) -> dict[T, R]:
+        """Return the results for distinct items; raise the first exception there is."""
+        results = await self.outcomes(tuple(items), group)
+        for result in results.values():
+            if isinstance(result, BaseException):
+                raise result
+        return results  # type: ignore[return-value]  # without exceptions
+
+    async def outcomes(
+        self, items: Sequence[T], group: Hashable = None
+    ) -> dict[T, R | BaseException]:
+        """Return a result or an exception for each of several distinct items."""
+        if not items:
+            return {}
         loop = asyncio.get_running_loop()
         queues = self._queues.get(loop)
         if queues is None:
             queues = self._queues.here()
         queue = queues.get(group) or queues.setdefault(group, _Queue())
-        waiter = _Waiter(item)
-        queue.waiting.append(waiter)
+        waiter: _Waiter[T, R] = _Waiter(len(items))
+        queue.waiting.extend((item, waiter) for item in items)
         is_first, queue.scheduled = not queue.scheduled, True
         if is_first and self._finishes:
             loop.call_soon(self._send, queue, group)
         try:
             if is_first and not self._finishes:
                 await self._tick(queue, group, waiter)
-            if not waiter.done.done():
+            if waiter.left:
                 await waiter.done
         except asyncio.CancelledError:
             self._abandon(waiter)
             raise
-        if isinstance(waiter.result, BaseException):
-            raise waiter.result
-        found: R = waiter.result
-        return found
+        return waiter.results  # type: ignore[return-value]  # all are there
 
-    async def _tick(self, queue: _Queue[T], group: Hashable, waiter: _Waiter[T]) -> None:
+    async def _tick(self, queue: _Queue[T, R], group: Hashable, waiter: _Waiter[T, R]) -> None:
         """Wait for the end of the tick; then handle a waiter that is alone, or send all."""
         try:
             await asyncio.sleep(0)
@@ -128,11 +165,13 @@ class Batcher(Generic[T, R]):
             waiter.done.cancel()
             self._send(queue, group)
             raise
-        is_alone = len(queue.waiting) == 1 and queue.waiting[0] is waiter  # unsent
+        # The first of the waiting items is this waiter's, unless it was sent with earlier ones.
+        is_alone = waiter.left == len(queue.waiting) <= self.size and queue.waiting[0][1] is waiter
         if not is_alone or len(queue.calls) >= self._calls:
             self._send(queue, group)
             return
-        call = _Call([queue.waiting.pop()])
+        call = _Call(list(queue.waiting))
+        queue.waiting.clear()
         queue.calls.add(call)
         queue.scheduled = False
         try:
@@ -140,211 +179,264 @@ class Batcher(Generic[T, R]):
         finally:
             self._next(queue, group, call)
 
-    def _abandon(self, waiter: _Waiter[T]) -> None:
-        """Cancel the call of a cancelled waiter if nobody awaits any of its items any more."""
-        call = waiter.call
-        if call and call.task and not self._finishes and all(w.done.done() for w in call.waiters):
-            call.task.cancel()
+    def _abandon(self, waiter: _Waiter[T, R]) -> None:
+        """Cancel the calls of a cancelled waiter in which nobody awaits any item any more."""
+        for call in [] if self._finishes else waiter.calls:
+            if call.task and all(other.done.done() for _, other in call.items):
+                call.task.cancel()
 
-    def _send(self, queue: _Queue[T], group: Hashable) -> None:
+    def _send(self, queue: _Queue[T, R], group: Hashable) -> None:
         """Send the waiting items as far as `calls` allows."""
         queue.scheduled = False
         while queue.waiting and len(queue.calls) < self._calls:
-            waiters = self._take(queue)
-            if not waiters:
+            items = self._take(queue)
+            if not items:
                 break
-            call = _Call(waiters)
+            call = _Call(items)
+            waiters = dict.fromkeys(waiter for _, waiter in items)
             for waiter in waiters:
-                waiter.call = call
+                waiter.calls.append(call)
             queue.calls.add(call)
             context = contextvars.copy_context()
-            context.run(callers.set, tuple(c for waiter in waiters for c in waiter.callers))
+            context.run(_callers.set, tuple(c for waiter in waiters for c in waiter.callers))
             task = asyncio.get_running_loop().create_task(self._run(call, group), context=context)
             call.task = task
             task.add_done_callback(partial(self._ended, queue, group, call))
         if not queue.calls:  # groups may be many
             self._queues[asyncio.get_running_loop()].pop(group, None)
 
-    def _take(self, queue: _Queue[T]) -> list[_Waiter[T]]:
-        """Take the waiters of `size` distinct items that are still awaited."""
-        waiters: list[_Waiter[T]] = []
+    def _take(self, queue: _Queue[T, R]) -> list[tuple[T, _Waiter[T, R]]]:
+        """Take `size` distinct items that are still awaited."""
+        taken: list[tuple[T, _Waiter[T, R]]] = []
         items: set[T] = set()
-        while queue.waiting and (len(items) < self.size or queue.waiting[0].item in items):
-            waiter = queue.waiting.popleft()
+        while queue.waiting and (len(items) < self.size or queue.waiting[0][0] in items):
+            item, waiter = queue.waiting.popleft()
             if self._finishes or not waiter.done.done():
-                items.add(waiter.item)
-                waiters.append(waiter)
-        return waiters
+                items.add(item)
+                taken.append((item, waiter))
+        return taken
 
-    async def _run(self, call: _Call[T], group: Hashable) -> None:
-        items = list(dict.fromkeys(waiter.item for waiter in call.waiters))
+    async def _run(self, call: _Call[T, R], group: Hashable) -> None:
+        items = list(dict.fromkeys(item for item, _ in call.items))
+        results: Mapping[T, R | BaseException | None]
         try:
-            results: Mapping[T, object] = await self._work(items, group)
+            results = await self._work(items, group)
         except Exception as error:  # noqa: BLE001  # each caller raises it
             results = dict.fromkeys(items, error)
-        for waiter in call.waiters:
-            if not waiter.done.done():
-                waiter.result = results[waiter.item]
-                waiter.done.set_result(None)
+        call.settle(results)
 
     def _ended(
-        self, queue: _Queue[T], group: Hashable, call: _Call[T], task: asyncio.Task[None]
+        self, queue: _Queue[T, R], group: Hashable, call: _Call[T, R], task: asyncio.Task[None]
     ) -> None:
-        bug = None if task.cancelled() else task.exception()
-        for waiter in call.waiters:
-            if not waiter.done.done():
-                waiter.result = bug
-                waiter.done.set_result(None) if bug else waiter.done.cancel()
+        if task.cancelled():
+            for _, waiter in call.items:
+                waiter.done.cancel()
+        elif bug := task.exception():
+            call.settle(dict.fromkeys((item for item, _ in call.items), bug))
         self._next(queue, group, call)
 
-    def _next(self, queue: _Queue[T], group: Hashable, call: _Call[T]) -> None:
+    def _next(self, queue: _Queue[T, R], group: Hashable, call: _Call[T, R]) -> None:
         queue.calls.discard(call)
         self._send(queue, group)
 
 
-class _Flight:
-    """A fetch under way, the futures of its waiters, and the contexts of its callers."""
+@dataclass(slots=True, eq=False)
+class Flight(Generic[K, R]):
+    """A fetch under way: its waiters, the contexts of its callers, and its outcome once `landed`.
 
-    __slots__ = ("contexts", "task", "waiters")
+    Attributes:
+        key: what is fetched.
+        token: what its first caller passed.
+    """
 
-    def __init__(self) -> None:
-        self.contexts: list[contextvars.Context] = []
-        self.waiters: set[asyncio.Future[None]] = set()
-        self.task: asyncio.Task[Any]
+    key: K
+    token: Any
+    others: dict[K, Flight[K, R]]  # those of its group that can be joined
+    contexts: list[contextvars.Context] = field(default_factory=list)
+    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    trip: _Trip[K, R] | None = None  # once it has begun
+    landed: bool = False
+    outcome: R | BaseException = field(init=False)
 
-    def start(self, fetch: Coroutine[Any, Any, Any]) -> None:
-        """Run `fetch` as a task."""
-        context = contextvars.copy_context()
-        context.run(callers.set, (self.contexts,))
-        self.task = asyncio.get_running_loop().create_task(fetch, context=context)
-
-    def land(self) -> None:
-        """Wake the waiters."""
+    def land(self, outcome: R | BaseException) -> None:
+        """Set the outcome and wake the waiters; only the first time counts."""
+        if self.landed:
+            return
+        self.landed, self.outcome = True, outcome
+        self.close()
         for waiter in self.waiters:
             if not waiter.done():
                 waiter.set_result(None)
 
-    def result(self) -> Any:
-        """Return the result, or raise the caller's own copy of the error."""
-        if self.task.cancelled():
-            raise UnavailableError("the provider was closed during this call; call again")
-        error = self.task.exception()
-        if isinstance(error, S1cretsError):
-            own = copy.copy(error)
-            own.__cause__ = error.__cause__
+    def close(self) -> None:
+        """Let nobody join any more."""
+        if self.others.get(self.key) is self:
+            del self.others[self.key]
+
+    def leave(self, waiter: asyncio.Future[None]) -> None:
+        """Forget a waiter; cancel a task that fetches for nobody."""
+        self.waiters.discard(waiter)
+        if self.waiters or self.landed:
+            return
+        self.close()
+        if self.trip is not None and not any(one.is_awaited for one in self.trip.flights):
+            self.trip.task.cancel()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether anybody waits for the outcome."""
+        return bool(self.waiters) and not self.landed
+
+    def result(self) -> R:
+        """Return the outcome, or raise the caller's own copy of the error."""
+        if not self.landed:
+            raise TimeoutError
+        outcome = self.outcome
+        if isinstance(outcome, S1cretsError):
+            own = copy.copy(outcome)
+            own.__cause__ = outcome.__cause__
             raise own
-        return self.task.result()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
 
 
-class SingleFlight(Generic[K, R]):
-    """The fetches under way, by event loop and flight id.
+@dataclass(slots=True, eq=False)
+class _Trip(Generic[K, R]):
+    """Flights, and the task that fetches them."""
 
-    Look up, join or start the task, wait without owning it. A caller that is cancelled leaves the
-    others alone; when the last one leaves, the fetch is cancelled. Each caller of a failed fetch
-    gets an exception of its own: one object raised in many tasks would collect the tracebacks of
-    all.
+    flights: Sequence[Flight[K, R]]
+    task: asyncio.Task[None] = field(init=False)
+
+    def ended(self, task: asyncio.Task[None]) -> None:
+        """Land what the task has left under way."""
+        # asyncio would log an exception that nobody retrieves.
+        error = UnavailableError(_CLOSED) if task.cancelled() else task.exception()
+        if error is not None:
+            for flight in self.flights:
+                flight.land(error)
+        self.flights = ()  # they refer to this
+
+
+async def _fetch_alone(flights: Sequence[Flight[Any, Any]], fetch: Any) -> None:
+    (flight,) = flights
+    flight.land(await fetch(flight.key))
+
+
+@dataclass(slots=True, eq=False)
+class _Flights(Generic[K, G, R]):
+    """The flights of an event loop: all that can be joined, and those that begin after the tick."""
+
+    by_group: dict[G, dict[K, Flight[K, R]]] = field(default_factory=dict)
+    due: dict[G, list[Flight[K, R]]] = field(default_factory=dict)
+
+
+class SingleFlight(Generic[K, G, R]):
+    """The fetches under way, by event loop, group and key.
+
+    What is wanted of the same group in the same tick is fetched by one task, up to a number of
+    keys. Callers wait without owning the task. One that is cancelled leaves the others
+    alone; when nobody waits for any flight of a task, it is cancelled. Each caller of a failed
+    fetch gets an exception of its own: one object raised in many tasks would collect the
+    tracebacks of all.
+
+    Args:
+        fetch: fetches some flights of a group, and lands each of them. By default a group is a
+            function that fetches a key, in a task of its own.
+        size: returns how many keys of a group a task fetches at most.
+        is_joinable: returns whether flights of a group can be joined after they have begun.
     """
 
-    def __init__(self) -> None:
-        self._flights: LoopLocal[dict[Hashable, _Flight]] = LoopLocal(dict)
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[Flight[K, R]], G], Coroutine[Any, Any, None]] = _fetch_alone,
+        size: Callable[[G], int] = lambda _: 1,
+        is_joinable: Callable[[G], bool] = lambda _: True,
+    ) -> None:
+        self._fetch = fetch
+        self._size = size
+        self._is_joinable = is_joinable
+        self._flights: LoopLocal[_Flights[K, G, R]] = LoopLocal(_Flights)
 
-    async def join(
-        self, key: K, flight_id: Hashable, fetch: Callable[[K], Coroutine[Any, Any, R]]
-    ) -> R:
-        """Return the result of the fetch with this id, or raise the caller's copy of the error."""
-        flights = self._here()
-        flight, waiter = _join(flights, key, flight_id, fetch)
+    async def join(self, key: K, group: G, token: Any = None, limit: float | None = None) -> R:
+        """Return the result of a flight, or raise the caller's copy of the error.
+
+        Raises:
+            TimeoutError: it has not landed within the seconds of `limit`.
+        """
+        flight, waiter = self._join(key, group, token, contextvars.copy_context())
+        timer = None
+        if limit is not None:
+            # Costs less than a scope that cancels the task, which does nothing here but wait.
+            timer = asyncio.get_running_loop().call_later(limit, _give_up, waiter)
         try:
             await waiter
-            found: R = flight.result()
         finally:
-            _leave(flights, flight_id, flight, waiter)
-        return found
+            if timer is not None:
+                timer.cancel()
+            flight.leave(waiter)
+        return flight.result()
 
     async def join_many(
-        self,
-        wanted: Iterable[tuple[K, Hashable]],
-        fetch: Callable[[K], Coroutine[Any, Any, R]],
-        found: dict[K, R | S1cretsError],
+        self, wanted: Iterable[tuple[K, G, Any]], found: dict[K, R | S1cretsError]
     ) -> None:
-        """Join fetches, or start them; put each result or error into `found` as it arrives.
+        """Join flights, or start them; put each result or error into `found` as it arrives.
 
-        `wanted` has keys, each with its flight id.
+        `wanted` has keys, each with its group and a token.
         """
-        flights = self._here()
-        joined = [
-            (key, flight_id, *_join(flights, key, flight_id, fetch)) for key, flight_id in wanted
-        ]
+        context = contextvars.copy_context()
+        joined = [self._join(key, group, token, context) for key, group, token in wanted]
         try:
-            for key, _, flight, waiter in joined:
+            for flight, waiter in joined:
                 await waiter
                 try:
-                    found[key] = flight.result()
+                    found[flight.key] = flight.result()
                 except S1cretsError as error:
-                    found[key] = error.with_traceback(None)
+                    found[flight.key] = error.with_traceback(None)
         finally:
-            for _, flight_id, flight, waiter in joined:
-                _leave(flights, flight_id, flight, waiter)
+            for flight, waiter in joined:
+                flight.leave(waiter)
 
-    def _here(self) -> dict[Hashable, _Flight]:
-        flights = self._flights.get(asyncio.get_running_loop())
-        return self._flights.here() if flights is None else flights
+    def _join(
+        self, key: K, group: G, token: Any, context: contextvars.Context
+    ) -> tuple[Flight[K, R], asyncio.Future[None]]:
+        """Return the flight of a key, which is created if there is none, and a waiter."""
+        loop = asyncio.get_running_loop()
+        flights = self._flights.get(loop) or self._flights.here()
+        others = flights.by_group.get(group)
+        if others is None:
+            others = flights.by_group[group] = {}
+        flight = others.get(key)
+        if flight is None:
+            flight = others[key] = Flight(key, token, others)
+            if not flights.due:
+                loop.call_soon(self._begin, flights)
+            flights.due.setdefault(group, []).append(flight)
+        waiter: asyncio.Future[None] = loop.create_future()
+        flight.waiters.add(waiter)
+        flight.contexts.append(context)
+        return flight, waiter
 
-
-def _join(
-    flights: dict[Hashable, _Flight],
-    key: K,
-    flight_id: Hashable,
-    fetch: Callable[[K], Coroutine[Any, Any, R]],
-) -> tuple[_Flight, asyncio.Future[None]]:
-    """Return the flight with this id, which starts if there is none, and a waiter for it."""
-    flight = flights.get(flight_id)
-    is_new = flight is None
-    if flight is None:
-        flight = flights[flight_id] = _Flight()
-    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    flight.waiters.add(waiter)
-    flight.contexts.append(contextvars.copy_context())
-    if is_new:
-        flight.start(_fly(flights, key, flight_id, flight, fetch))
-    return flight, waiter
-
-
-async def _fly(
-    flights: dict[Hashable, _Flight],
-    key: K,
-    flight_id: Hashable,
-    flight: _Flight,
-    fetch: Callable[[K], Coroutine[Any, Any, R]],
-) -> R:
-    try:
-        return await fetch(key)
-    finally:
-        _remove(flights, flight_id, flight)
-        flight.land()
-
-
-def _leave(
-    flights: dict[Hashable, _Flight],
-    flight_id: Hashable,
-    flight: _Flight,
-    waiter: asyncio.Future[None],
-) -> None:
-    """Forget a waiter; cancel a flight that nobody waits for."""
-    flight.waiters.discard(waiter)
-    if flight.task.done():
-        _retrieve(flight.task)
-    elif not flight.waiters:
-        _remove(flights, flight_id, flight)
-        flight.task.add_done_callback(_retrieve)
-        flight.task.cancel()
+    def _begin(self, flights: _Flights[K, G, R]) -> None:
+        """Start the tasks of all flights that are due and still waited for."""
+        loop = asyncio.get_running_loop()
+        due, flights.due = flights.due, {}
+        flights.by_group = {group: others for group, others in flights.by_group.items() if others}
+        for group, created in due.items():
+            wanted, size = [flight for flight in created if flight.waiters], self._size(group)
+            for flight in [] if self._is_joinable(group) else wanted:
+                flight.close()
+            for start in range(0, len(wanted), size):
+                together = wanted[start : start + size]
+                context = together[0].contexts[0].copy()
+                context.run(_callers.set, tuple((one.key, one.contexts) for one in together))
+                trip = _Trip(together)
+                for flight in together:
+                    flight.trip = trip
+                trip.task = loop.create_task(self._fetch(together, group), context=context)
+                trip.task.add_done_callback(trip.ended)
 
 
-def _retrieve(task: asyncio.Task[Any]) -> None:
-    """Take note of a task's exception, or asyncio logs that nobody did."""
-    _ = task.cancelled() or task.exception()
-
-
-def _remove(flights: dict[Hashable, _Flight], flight_id: Hashable, flight: _Flight) -> None:
-    if flights.get(flight_id) is flight:
-        del flights[flight_id]
+def _give_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -19,7 +19,8 @@ class Rule(NamedTuple):
 
 
 NUMBER = (int, float)
-_SIMILAR = 0.4  # ratio from which a known name is suggested
+# Ratios from which a known name is suggested: for a name with a typo, and for a part of the name.
+_SIMILAR, _PART = 0.65, 0.51
 
 
 def check_items(where: str, items: object, rules: Mapping[str, Rule]) -> None:
@@ -65,9 +66,20 @@ def suggestion(
     """
     import difflib  # takes 1 ms, which valid options do not need
 
+    similar = {}
+    for one in (*known, *elsewhere):
+        shorter, longer = sorted((_plain(one), _plain(name)), key=len)
+        is_part = longer.startswith(shorter) or longer.endswith(shorter)  # ttl of cache_ttl
+        ratio = difflib.SequenceMatcher(a=_plain(one), b=_plain(name)).ratio()
+        if ratio >= (_PART if is_part else _SIMILAR):
+            similar[one] = (is_part, ratio)
+    if not similar:
+        return f"known are {', '.join(known)}"
     # Not `get_close_matches`, which takes the last of equals in the alphabet: local_ttl for ttl.
-    similar = {one: difflib.SequenceMatcher(a=one, b=name).ratio() for one in (*known, *elsewhere)}
     best = max(similar, key=similar.__getitem__)
-    if similar[best] >= _SIMILAR:
-        return f"did you mean {elsewhere.get(best, best)}?"
-    return f"known are {', '.join(known)}"
+    return f"did you mean {elsewhere.get(best, best)}?"
+
+
+def _plain(name: str) -> str:
+    """Return a name as compared: role_arn is RoleArn."""
+    return name.replace("_", "").lower()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from s1crets.cache.entry import CachedValue
@@ -31,15 +31,19 @@ class NegativeCache:
         self._ttl = ttl
         self.begin, self.forget, self.aclose = tier.begin, tier.drop, tier.aclose
 
-    async def check(self, key: CacheKey) -> None:
-        """Raise the error that is remembered for a key, if any."""
-        found = await self._tier.look_up(key)
-        if isinstance(found, CachedValue):
-            raise SecretNotFoundError(str(found.raw))
+    async def errors(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, SecretNotFoundError]:
+        """Return the errors that are remembered, by key."""
+        found = await self._tier.look_up_many(keys)
+        return {
+            key: SecretNotFoundError(str(one.raw))
+            for key, one in found.items()
+            if isinstance(one, CachedValue)
+        }
 
     async def remember(self, error: SecretNotFoundError, token: FetchToken) -> None:
         """Store the result of a fetch, unless its token says that it is outdated."""
-        await self._tier.put(CachedValue(str(error), 0.0, token.fetch), token, self._ttl)
+        values = {token.key: CachedValue(str(error), 0.0, token.fetch)}
+        await self._tier.put(values, {token.key: token}, lambda: self._ttl)
 
     def void(self, secrets: Collection[str] | None) -> None:
         """Void the fetches of what an invalidation drops."""

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._coalescing import SingleFlight
@@ -57,7 +57,7 @@ class ScopeResolver:
         self._source = source
         self._opened = False
         self._backoff = Backoff(_RETRY, _RETRY, timer=time.monotonic)
-        self._resolving: SingleFlight[str, None] = SingleFlight()
+        self._resolving: SingleFlight[str, Any, None] = SingleFlight()
         self.is_known = not tiers
 
     def forget(self) -> None:
@@ -88,7 +88,7 @@ class ScopeResolver:
     async def resolve(self) -> None:
         """Find out the scope, if it is not known yet. Without it, shared tiers are not used."""
         if not self.is_known and not self._backoff.is_waiting("scope"):
-            await self._resolving.join("scope", "scope", self._resolve)
+            await self._resolving.join("scope", self._resolve)
 
     async def _resolve(self, _: str) -> None:
         await run_in_thread(self.open)
@@ -109,8 +109,9 @@ class ScopeResolver:
         # Not if it is unknown which of two hints it belongs to.
         if scope.is_lasting and self._memo and hint == await run_in_thread(self._hint):
             raw = {"place": scope.place, "owner": scope.owner}
-            token = await self._memo.begin(_KEY)
-            await self._memo.put(CachedValue(raw, 1.0, new_fetch_id()), token, REMEMBERED)
+            tokens = await self._memo.begin([_KEY])
+            values = {_KEY: CachedValue(raw, 1.0, new_fetch_id())}
+            await self._memo.put(values, tokens, lambda: REMEMBERED)
 
     def _use(self, scope: Scope) -> None:
         for tier in self._tiers:

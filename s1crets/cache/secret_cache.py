@@ -10,14 +10,22 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Mapping,
+    Sequence,
+)
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._coalescing import SingleFlight
+from s1crets._coalescing import Flight, SingleFlight
 from s1crets._runtime import cancel_and_wait, spawn_task
-from s1crets.cache.entry import PATH, CachedValue, Fetched
+from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched
 from s1crets.cache.freshness import OnError
 from s1crets.cache.options import build_tiers
 from s1crets.cache.refresh import Refresher
@@ -25,7 +33,7 @@ from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
-    from s1crets.cache.entry import CacheKey, FetchToken
+    from s1crets.cache.entry import FetchToken
     from s1crets.cache.options import CacheArgs
     from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
@@ -42,8 +50,14 @@ _OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name dur
 class Source(ScopeSource, Protocol):
     """A store, as far as the cache is concerned."""
 
-    async def fetch(self, key: CacheKey) -> Fetched:
-        """Return what the service has for a key."""
+    def batch_size(self, key: CacheKey) -> int:
+        """Return how many keys like this one are fetched together: 1, unless it is primary."""
+        ...
+
+    async def fetch_many(
+        self, keys: Sequence[CacheKey]
+    ) -> Mapping[CacheKey, Fetched | S1cretsError]:
+        """Return what the service has for each key, or why it can't be read."""
         ...
 
     def aliases(self, path: str) -> Collection[str]:
@@ -53,6 +67,19 @@ class Source(ScopeSource, Protocol):
     def ancestors(self, path: str) -> Iterable[CacheKey]:
         """Return the keys of all paths whose entries may contain the secret."""
         ...
+
+
+class _Group(NamedTuple):
+    """What reads have in common that are done together."""
+
+    epoch: int  # a fetch from before an invalidation is not joined by callers from after it
+    size: int  # how many are done together at most
+    cached: bool = True
+    max_age: float | None = None
+
+
+_Tokens: TypeAlias = Mapping[CacheKey, "FetchToken | None"]
+_Land: TypeAlias = "Callable[[CacheKey, CachedValue | S1cretsError], None]"
 
 
 class SecretCache:
@@ -86,7 +113,12 @@ class SecretCache:
         # `peek` for primary keys alone, and faster.
         self.peek_name: Callable[[Hashable], CachedValue | None] = self._keys.peek_id
         self._refresher = Refresher(self._refresh, timer)
-        self._flights: SingleFlight[CacheKey, CachedValue] = SingleFlight()
+        self._flights: SingleFlight[CacheKey, _Group, CachedValue] = SingleFlight(
+            self._read,
+            size=lambda group: group.size,
+            # What must not come from a cache must not come from an earlier fetch either.
+            is_joinable=lambda group: group.cached,
+        )
         self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
         self._slow_locks = Backoff(_SLOW_LOCK, _SLOW_LOCK, timer=timer)
         self._epoch = 0
@@ -102,7 +134,7 @@ class SecretCache:
     def spawn(self, spawn: Spawn) -> None:
         self._spawn = spawn
         for tier in self._shared:
-            tier.spawn = spawn
+            tier.invalidations.spawn = spawn
 
     def open(self) -> bool:
         """Open files; return whether another look-up may find more now. Blocks."""
@@ -135,30 +167,25 @@ class SecretCache:
         cached: bool,
         max_age: float | None = None,
         token: FetchToken | None = None,
+        limit: float | None = None,
     ) -> CachedValue:
         """Return a fresh entry, or fetch the value and store it.
 
         If `cached` is false, neither a tier nor another caller's fetch answers. With a `max_age`
         in seconds, older entries and fetches that began earlier do not answer. With the `token` of
-        a look-up that has just found no entry, there is no second one.
+        a look-up that has just found no entry, there is no second one. After the seconds of
+        `limit` this raises a TimeoutError.
         """
-        if max_age is not None:
-            outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
+        if max_age is None and self._scope.is_known:
+            group = _Group(self._epoch, self._source.batch_size(key), cached)
+            return await self._flights.join(key, group, token, limit)
+        outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
+        async with asyncio.timeout(limit):
             await self.read_many([key], outcomes, cached=cached, max_age=max_age)
-            outcome = outcomes[key]
-            if isinstance(outcome, S1cretsError):
-                raise outcome
-            return outcome
-        if not self._scope.is_known:
-            await self._scope.resolve()
-        if not cached:
-            return await self._flights.join(key, object(), self._fetch)
-        if token is None:
-            found = await self.look_up(key)
-            if isinstance(found, CachedValue):
-                return found
-            token = found
-        return await self._flights.join(key, (key, self._epoch), partial(self._get, token=token))
+        outcome = outcomes[key]
+        if isinstance(outcome, S1cretsError):
+            raise outcome
+        return outcome
 
     async def read_many(
         self,
@@ -171,27 +198,36 @@ class SecretCache:
         """Put what `read` returns or raises for each key into `found`, as the results arrive."""
         if not self._scope.is_known:
             await self._scope.resolve()
+        tokens: _Tokens = dict.fromkeys(keys)
         if cached and max_age is not None:
-            keys, oldest = list(keys), self._timer() - max_age
-            ids = [(key, (key, self._epoch, max_age)) for key in keys]
-            await self._flights.join_many(ids, partial(self._get_younger, max_age), found)
+            oldest = self._timer() - max_age
+            await self._join_many(tokens, found, cached=True, max_age=max_age)
             # A fetch that began before this call may be too old as well.
-            keys = [key for key in keys if _was_read_before(oldest, found[key])]
+            tokens = {key: None for key in tokens if _was_read_before(oldest, found[key])}
             cached = False
-        tokens: Mapping[CacheKey, FetchToken] = {}
-        if cached and self._shared and self._freshness.ttl:
-            keys, tokens = await self._look_up_many(list(keys), found)
-        # A fetch from before an invalidation is not joined by callers from after it, and a fetch
-        # that must not come from a cache is not joined at all.
-        fetch = (lambda key: self._get(key, tokens.get(key))) if cached else self._fetch
-        wanted = [(key, (key, self._epoch) if cached else object()) for key in keys]
-        await self._flights.join_many(wanted, fetch, found)
+        elif cached and self._shared and self._freshness.ttl:
+            tokens = await self._look_up_many(list(tokens), found)
+        await self._join_many(tokens, found, cached=cached)
+
+    async def _join_many(
+        self,
+        tokens: _Tokens,
+        found: dict[CacheKey, CachedValue | S1cretsError],
+        *,
+        cached: bool,
+        max_age: float | None = None,
+    ) -> None:
+        def group(key: CacheKey) -> _Group:
+            return _Group(self._epoch, self._source.batch_size(key), cached, max_age)
+
+        wanted = [(key, group(key), token) for key, token in tokens.items()]
+        await self._flights.join_many(wanted, found)
 
     async def _look_up_many(
         self, keys: Sequence[CacheKey], found: dict[CacheKey, CachedValue | S1cretsError]
-    ) -> tuple[list[CacheKey], Mapping[CacheKey, FetchToken]]:
-        """Put fresh entries into `found`; return the other keys, and the tokens of `look_up`."""
-        tokens: dict[CacheKey, FetchToken] = {}
+    ) -> _Tokens:
+        """Put fresh entries into `found`; return the other keys, with the tokens of `look_up`."""
+        tokens: dict[CacheKey, FetchToken | None] = {}
         for tier in (self._keys, self._derived):
             wanted = [key for key in keys if self._tier(key) is tier]
             for key, one in (await tier.look_up_many(wanted)).items() if wanted else ():
@@ -199,45 +235,89 @@ class SecretCache:
                     found[key] = one
                 else:
                     tokens[key] = one
-        missing = [key for key in keys if key in tokens]
-        return missing, {} if self._invalidations else tokens
+        return dict.fromkeys(tokens) if self._invalidations else tokens
 
-    async def _get_younger(self, max_age: float, key: CacheKey) -> CachedValue:
-        oldest = self._timer() - max_age
-        found = await self._tier(key).look_up(key)
-        if isinstance(found, CachedValue) and not _was_read_before(oldest, found):
-            return found
-        try:
-            return await self._fetch(key, None if isinstance(found, CachedValue) else found)
-        except S1cretsError as error:
-            return await self.stale_or_raise(key, error, max_age)
+    async def _read(self, flights: Sequence[Flight[CacheKey, CachedValue]], group: _Group) -> None:
+        """Land flights of a group, from a tier or from the service."""
+        landing = {flight.key: flight for flight in flights}
+        tokens: _Tokens = {flight.key: flight.token for flight in flights}
 
-    async def _get(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
-        negative = self._negative
-        if not self._freshness.ttl:
-            if negative is not None:
-                await negative.check(key)
-            return await self._fetch(key)
-        tier = self._tier(key)
-        found = token or await tier.look_up(key)
-        if isinstance(found, CachedValue):
-            return found
-        if negative is not None:
-            await negative.check(key)
-        locked = await tier.lock(key)
-        if locked is None:
-            return await self._fetch_or_stale(key, found)
+        def land(key: CacheKey, outcome: CachedValue | S1cretsError) -> None:
+            landing[key].land(outcome)
+
+        if not group.cached:
+            await self._fetch(tokens, land)
+        elif group.max_age is not None:
+            oldest = self._timer() - group.max_age
+            tokens = await self._missing(tokens, land, oldest)
+            await self._fetch(tokens, land, partial(self.stale_or_raise, max_age=group.max_age))
+        elif not self._freshness.ttl:
+            await self._fetch(await self._not_absent(tokens, land), land)
+        else:
+            await self._read_through(tokens, land)
+
+    async def _read_through(self, tokens: _Tokens, land: _Land) -> None:
+        """Land entries; fetch the rest, unless another process does."""
+        tokens = await self._not_absent(await self._missing(tokens, land), land)
+        if not tokens:
+            return
+        locks = await self._tier(next(iter(tokens))).lock(list(tokens))
+        free = {key: token for key, token in tokens.items() if locks.get(key) is None}
+        locked = [key for key, is_locked in locks.items() if is_locked]
+        others = [key for key, is_locked in locks.items() if is_locked is False]
+        work = self._fetch_locked(free, locked, land)
+        if others:
+            await asyncio.gather(work, *(self._fetch_contested(key, land) for key in others))
+        else:
+            await work
+
+    async def _fetch_locked(self, free: _Tokens, locked: list[CacheKey], land: _Land) -> None:
+        """Fetch keys without a lock, and those whose lock this process has, which it releases."""
+        outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
         try:
-            if not locked and not self._slow_locks.is_waiting(key):
-                locked = await self._wait_for_lock(key)
             # Whoever had the lock before may have stored the value.
-            found = await tier.look_up(key)
-            if isinstance(found, CachedValue):
-                return found
-            return await self._fetch_or_stale(key, found)
+            again = await self._missing(dict.fromkeys(locked), outcomes.__setitem__)
+            await self._fetch_or_stale({**free, **again}, outcomes.__setitem__)
         finally:
             if locked:
-                await tier.unlock(key)
+                await self._tier(locked[0]).unlock(locked)
+        for key, outcome in outcomes.items():  # now that nothing is left to do
+            land(key, outcome)
+
+    async def _fetch_contested(self, key: CacheKey, land: _Land) -> None:
+        """Land what another process stores, or fetch it if that takes too long."""
+        locked: bool | None = False
+        if not self._slow_locks.is_waiting(key):
+            locked = await self._wait_for_lock(key)
+        if locked:
+            await self._fetch_locked({}, [key], land)
+        else:
+            await self._fetch_or_stale(await self._missing({key: None}, land), land)
+
+    async def _missing(
+        self, tokens: _Tokens, land: _Land, oldest: float = float("-inf")
+    ) -> _Tokens:
+        """Land the fresh entries that were not read before `oldest`; return the other keys."""
+        unknown = [key for key, token in tokens.items() if token is None]
+        if not unknown:
+            return tokens
+        missing = dict(tokens)
+        for key, found in (await self._tier(unknown[0]).look_up_many(unknown)).items():
+            if not isinstance(found, CachedValue):
+                missing[key] = found
+            elif not _was_read_before(oldest, found):
+                del missing[key]
+                land(key, found)
+        return missing
+
+    async def _not_absent(self, tokens: _Tokens, land: _Land) -> _Tokens:
+        """Land what is remembered as "not found"; return the other keys."""
+        if self._negative is None or not tokens:
+            return tokens
+        absent = await self._negative.errors(list(tokens))
+        for key, error in absent.items():
+            land(key, error)
+        return {key: token for key, token in tokens.items() if key not in absent}
 
     async def _wait_for_lock(self, key: CacheKey) -> bool | None:
         """Wait until another process has stored the value, or does not work on it any more.
@@ -251,7 +331,7 @@ class SecretCache:
             if pulse is None:
                 if isinstance(await tier.look_up(key), CachedValue):
                     return None
-                locked = await tier.lock(key)
+                locked = (await tier.lock([key])).get(key)
                 if locked is not False:
                     return locked
             # Not by the clock, since this process may have got no CPU itself.
@@ -260,18 +340,6 @@ class SecretCache:
             pause = min(2 * pause, _POLL_LONGEST)
         self._slow_locks.failed(key)  # whoever has it may be stopped
         return False
-
-    async def _fetch_or_stale(self, key: CacheKey, token: FetchToken) -> CachedValue:
-        """Fetch; during an outage, return an expired entry, with few requests to the service."""
-        if key in self._backoff.failed_keys and self._backoff.is_waiting(key):
-            found = await self._tier(key).find(key)
-            if found is not None:
-                self._on_stale()
-                return found
-        try:
-            return await self._fetch(key, token)
-        except S1cretsError as error:
-            return await self.stale_or_raise(key, error)
 
     async def stale_or_raise(
         self, key: CacheKey, error: S1cretsError, max_age: float | None = None
@@ -289,37 +357,86 @@ class SecretCache:
         self._on_stale()
         return found
 
-    async def _fetch(self, key: CacheKey, token: FetchToken | None = None) -> CachedValue:
-        tier = self._tier(key)
-        token = token or await tier.begin(key)
+    async def _fetch_or_stale(self, tokens: _Tokens, land: _Land) -> None:
+        """Fetch; during an outage, land expired entries, with few requests to the service."""
+        for key in [key for key in tokens if key in self._backoff.failed_keys]:
+            found = await self._tier(key).find(key) if self._backoff.is_waiting(key) else None
+            if found is not None:
+                self._on_stale()
+                land(key, found)
+                tokens = {other: token for other, token in tokens.items() if other != key}
+        await self._fetch(tokens, land, self.stale_or_raise)
+
+    async def _fetch(
+        self,
+        tokens: _Tokens,
+        land: _Land,
+        replace: Callable[[CacheKey, S1cretsError], Awaitable[CachedValue]] | None = None,
+    ) -> None:
+        """Fetch keys of a tier, store the values and land them.
+
+        An error is landed, unless `replace` returns something in its place.
+        """
+        keys = list(tokens)
+        if not keys:
+            return
+        tier, negative = self._tier(keys[0]), self._negative
+        begun = {key: token for key, token in tokens.items() if token is not None}
+        begun |= await tier.begin([key for key in keys if key not in begun])
         # The secrets under a path are stored under their own names too, in the other tier.
-        fill_token = await self._keys.begin(key) if key.kind == PATH else token
+        filling = await self._keys.begin(keys) if keys[0].kind == PATH else begun
         began = self._timer()
-        negative = self._negative
-        absent_token = None if negative is None else await negative.begin(key)
-        try:
-            fetched = await self._source.fetch(key)
-        except S1cretsError as error:
-            if self._freshness.on_error(error) is OnError.DROP:
+        absent = {} if negative is None else await negative.begin(keys)
+        fetched = await self._source.fetch_many(keys)
+        values: dict[CacheKey, CachedValue] = {}
+        read: dict[CacheKey, Fetched] = {}
+        failures = []
+        for key in keys:
+            outcome = fetched[key]
+            if isinstance(outcome, Fetched):
+                read[key] = outcome
+                values[key] = _as_cached(outcome, begun[key], began)
+            else:
+                failures.append(self._failed(key, outcome, absent.get(key), land, replace))
+        if values:
+            if negative is not None:
+                await negative.forget(list(values))
+            for key in values.keys() & self._backoff.failed_keys.keys():
                 self._backoff.succeeded(key)
-                await self._refused(key)
-            if negative and absent_token and isinstance(error, SecretNotFoundError):
-                await negative.remember(error, absent_token)
-            raise
-        if negative is not None:
-            await negative.forget(key)
-        if key in self._backoff.failed_keys:
+        if values and self._freshness.ttl:
+            await tier.put(values, begun, self._life)
+            for key, fetched_one in read.items():
+                also = {
+                    other: _as_cached(one, begun[key], began)
+                    for other, one in fetched_one.also.items()
+                }
+                if also:
+                    await self._keys.fill(also, filling[key], self._life)
+        for key, value in values.items():
+            land(key, value)
+        await asyncio.gather(*failures)
+
+    async def _failed(
+        self,
+        key: CacheKey,
+        error: S1cretsError,
+        absent: FetchToken | None,
+        land: _Land,
+        replace: Callable[[CacheKey, S1cretsError], Awaitable[CachedValue]] | None,
+    ) -> None:
+        """Land a failure to fetch a key, or what replaces it."""
+        if self._freshness.on_error(error) is OnError.DROP:
             self._backoff.succeeded(key)
-        value = CachedValue(fetched.value, fetched.version, token.fetch, began)
-        if self._freshness.ttl:
-            await tier.put(value, token, self._life())
-            also = {
-                other: CachedValue(found.value, found.version, token.fetch, began)
-                for other, found in fetched.also.items()
-            }
-            if also:
-                await self._keys.fill(also, fill_token, self._life)
-        return value
+            await self._refused(key)
+        if self._negative and absent and isinstance(error, SecretNotFoundError):
+            await self._negative.remember(error, absent)
+        outcome: CachedValue | S1cretsError = error
+        if replace is not None:
+            try:
+                outcome = await replace(key, error)
+            except S1cretsError as raised:
+                outcome = raised.with_traceback(None)  # which has this frame
+        land(key, outcome)
 
     def _life(self) -> float:
         """Return the seconds that a new entry lives."""
@@ -328,7 +445,7 @@ class SecretCache:
     async def _refused(self, key: CacheKey) -> None:
         """Drop every entry that contains what the service refuses, whatever key it has."""
         if not key.secrets:
-            await self._tier(key).drop(key)
+            await self._tier(key).drop([key])
             return
         names = list(
             dict.fromkeys(n for secret in key.secrets for n in self._source.aliases(secret))
@@ -346,14 +463,17 @@ class SecretCache:
     async def _refresh(self, key: CacheKey) -> None:
         """Fetch an entry that is about to expire, unless another process does."""
         tier = self._tier(key)
-        locked = await tier.lock(key)
+        locked = (await tier.lock([key])).get(key)
         if locked is False:
             return
+        outcomes: list[CachedValue | S1cretsError] = []
         try:
-            await self._fetch(key)
+            await self._fetch({key: None}, lambda _, outcome: outcomes.append(outcome))
         finally:
             if locked:
-                await tier.unlock(key)
+                await tier.unlock([key])
+        if isinstance(outcomes[0], S1cretsError):
+            raise outcomes[0]
 
     def _refresh_due(self, key: CacheKey) -> None:
         self._refresher.start(key, self.spawn)
@@ -416,3 +536,7 @@ class SecretCache:
 def _was_read_before(oldest: float, found: object) -> bool:
     """Return whether a value was read before `oldest`; an error or nothing was not."""
     return isinstance(found, CachedValue) and found.read_at < oldest
+
+
+def _as_cached(fetched: Fetched, token: FetchToken, began: float) -> CachedValue:
+    return CachedValue(fetched.value, fetched.version, token.fetch, began)

@@ -1,24 +1,9 @@
-"""SharedTier: entries outside the process, with tombstones that decide which of them count.
-
-The ordering rule. Every secret has a tombstone, a random token that `update`, `delete` and
-`invalidate` replace; a tombstone for paths is replaced with it, and another covers all secrets.
-A fetch remembers the tombstones that were there when it began, and stores them in the entry. An
-entry counts only if its tombstones are the current ones, which are read together with it:
-
-- A fetch that began before an update stores the old value with the old tombstone: it never counts,
-  whenever and by whomever it is stored, and whether or not the fetching process survives.
-- A tombstone that was lost (expired, evicted) does not match any entry: that costs one fetch.
-- Nothing depends on clocks, so machines need not agree on the time.
-
-Tombstones are named by place and secret, not by identity, and exist under every key of the key
-ring, so that the entries of other roles, namespaces and key rings are invalidated too.
-"""
+"""SharedTier: entries outside the process, as far as their tombstones are the current ones."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import random
 import time
@@ -28,7 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from s1crets._circuit_breaker import Backoff
 from s1crets._coalescing import Batcher
 from s1crets._per_loop import LoopLocal
 from s1crets._runtime import spawn_task
@@ -39,33 +23,32 @@ from s1crets.cache.entry import (
     FetchToken,
     FetchTokens,
     Record,
-    depends,
     key_of_id,
     pack,
     unpack,
 )
 from s1crets.cache.freshness import Freshness, State
+from s1crets.cache.tombstones import (
+    ALL,
+    CREATED,
+    PATHS,
+    RANDOM,
+    TOKEN,
+    TOMBSTONE_TTL,
+    TOMBSTONES,
+    InvalidatedRows,
+    Invalidations,
+)
 
 if TYPE_CHECKING:
     from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
-    from s1crets.cache.refresh import Spawn
     from s1crets.cache.scope import Scope
 
-_log = logging.getLogger("s1crets.cache")
-TOMBSTONES = "s1crets:tombstone:"
-"""The prefix of tombstones: backends of limited size neither count nor evict them."""
-_PATHS, _ALL = "\0paths", "\0all"
 _KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the others
-_TOKEN = 8  # bytes of a token, of which the first says how it came about:
-_CREATED, _REPLACED = b"c", b"r"  # with the first entry, or by an invalidation
-CREATED = _CREATED.hex()
-"""The beginning of a tombstone that is no invalidation: to lose it costs a fetch, at any time."""
-_TOMBSTONE_TTL = 86400.0  # seconds at least, more than entries live: afterwards it costs a fetch
 _STORE_ATTEMPTS = 3  # while other processes create the same tombstones
 _LOCK_TTL = 10.0  # seconds after which the fetch lock of a process that died is free
 _LOCK_RENEWAL = 1.5  # seconds between renewals
 _REMEMBERED = 1000  # keys whose rows and decoded entries are kept
-_RETRY, _RETRY_LONGEST = 0.05, 5.0  # seconds between attempts to deliver an invalidation
 _TOGETHER = 10  # locks that are taken in one call
 _BATCH, _CALLS = 1000, 8
 
@@ -96,6 +79,86 @@ class _HeldLocks:
         self.holder = os.urandom(8).hex()
         self.rows: set[str] = set()
         self.timer: asyncio.TimerHandle | None = None  # of the next renewal
+
+
+class FetchLocks:
+    """Fetch locks in a backend: of several processes that miss an entry one fetches it.
+
+    Only how often the service is requested depends on them. They are named by their rows.
+    """
+
+    def __init__(self, backend: AiocacheBackend) -> None:
+        self._backend = backend
+        self._held: LoopLocal[_HeldLocks] = LoopLocal(_HeldLocks)
+        self._locks: Batcher[str, bool | None] = Batcher(self._lock_all, size=_BATCH, calls=_CALLS)
+        self._pulses: Batcher[str, str | None] = Batcher(self._pulses_of, size=_BATCH, calls=_CALLS)
+        self._unlocks: Batcher[str, None] = Batcher(
+            self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
+        )
+
+    def _held_here(self) -> _HeldLocks:
+        return self._held.get(asyncio.get_running_loop()) or self._held.here()
+
+    async def lock(self, rows: Collection[str]) -> Mapping[str, bool | None]:
+        """Take locks: False if another process has it, None if unknown."""
+        held = self._held_here()
+        # What this event loop has locked is being fetched since before an invalidation.
+        wanted = [row for row in rows if row not in held.rows]
+        try:
+            locked = await self._locks.submit_many(wanted)
+        except asyncio.CancelledError:
+            for row in wanted:
+                self._backend.abandon_lock(row)
+            raise
+        taken = [row for row, is_locked in locked.items() if is_locked]
+        if taken:
+            held.rows.update(taken)
+            self._renew_later(held)
+        return {**dict.fromkeys(rows), **locked}
+
+    async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
+        # Processes that want the same names begin in different places, and so share the work.
+        wanted, holder = random.sample(rows, len(rows)), self._held_here().holder
+        locked: dict[str, bool | None] = dict.fromkeys(rows)
+        for start in range(0, len(wanted), _TOGETHER):
+            chunk = wanted[start : start + _TOGETHER]
+            locked |= await self._backend.lock_many(chunk, holder, _LOCK_TTL)
+        return locked
+
+    async def pulse(self, row: str) -> str | None:
+        """Return what changes as long as the holder of a lock works; None if it is free."""
+        return await self._pulses.submit(row)
+
+    async def _pulses_of(self, rows: Sequence[str], _group: object) -> Mapping[str, str | None]:
+        return await self._backend.lock_pulses(rows)
+
+    def _renew_later(self, held: _HeldLocks) -> None:
+        """Renew the locks for as long as their fetches run; those of a process that dies expire."""
+        if held.timer is None:
+            loop = asyncio.get_running_loop()
+            held.timer = loop.call_later(_LOCK_RENEWAL, spawn_task, partial(self._renew, held))
+
+    async def _renew(self, held: _HeldLocks) -> None:
+        held.timer = None
+        rows = list(held.rows)
+        await self._backend.renew_locks(rows, held.holder, _LOCK_TTL)
+        if released := [row for row in rows if row not in held.rows]:  # and taken again, maybe
+            await self._backend.unlock_many(released, held.holder)
+        if held.rows:
+            self._renew_later(held)
+
+    async def unlock(self, rows: Collection[str]) -> None:
+        """Release locks."""
+        held = self._held_here()
+        held.rows.difference_update(rows)
+        if held.timer is not None and not held.rows:
+            held.timer.cancel()
+            held.timer = None
+        await self._unlocks.submit_many(rows)
+
+    async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
+        await self._backend.unlock_many(rows, self._held_here().holder)
+        return dict.fromkeys(rows)
 
 
 class SharedTier:
@@ -137,12 +200,11 @@ class SharedTier:
         self._rows: dict[Hashable, Rows] = {}
         self._seen: dict[Hashable, Seen] = {}
         self.tokens = tokens
-        # An invalidation of a name that is being delivered has a mark of its own.
-        self._undelivered: dict[str, object] = {}
-        self._delivery: asyncio.Task[Any] | None = None
-        self._held: LoopLocal[_HeldLocks] = LoopLocal(_HeldLocks)
-        self._backoff = Backoff(_RETRY, _RETRY_LONGEST, timer=timer)
-        self.spawn: Spawn = spawn_task
+        self._tombstone_ttl = max(TOMBSTONE_TTL, 2 * (freshness.ttl + freshness.stale_for))
+        self.invalidations = Invalidations(
+            backend, self._invalidated_rows, self._tombstone_ttl, timer
+        )
+        self._locks = FetchLocks(backend)
         self._reads: Batcher[CacheKey, Seen | None] = Batcher(
             self._read_all, size=_BATCH, calls=_CALLS
         )
@@ -151,11 +213,6 @@ class SharedTier:
         )
         self._creates: Batcher[str, bytes | None] = Batcher(
             self._create_all, size=_BATCH, calls=_CALLS, finishes=True
-        )
-        self._locks: Batcher[str, bool | None] = Batcher(self._lock_all, size=_BATCH, calls=_CALLS)
-        self._pulses: Batcher[str, str | None] = Batcher(self._pulses_of, size=_BATCH, calls=_CALLS)
-        self._unlocks: Batcher[str, None] = Batcher(
-            self._unlock_all, size=_BATCH, calls=_CALLS, finishes=True
         )
 
     # Opening
@@ -174,7 +231,7 @@ class SharedTier:
         marks = [cipher.mark for cipher in self._ring if cipher.mark]
         if marks:
             if mark != marks[0]:
-                await self.backend.set_many({_KEY_MARK: marks[0]}, _TOMBSTONE_TTL * 365)
+                await self.backend.set_many({_KEY_MARK: marks[0]}, TOMBSTONE_TTL * 365)
             await self.backend.purge(PLAIN)
         if mark is None or mark in marks:
             return ""
@@ -184,7 +241,7 @@ class SharedTier:
     def use_scope(self, scope: Scope) -> None:
         """Store and find the entries of this identity from now on."""
         self._tags = [_tag(cipher, scope) for cipher in self._ring]
-        self._all = _with_digests(self._tombstone_rows(_ALL, scope))
+        self._all = _with_digests(self._tombstone_rows(ALL, scope))
         self._scope = scope
         self._rows.clear()
         self._seen.clear()
@@ -206,7 +263,7 @@ class SharedTier:
             (f"{cipher.prefix}{tag}{cipher.name(context)}", context, cipher)
             for cipher, tag in zip(self._ring, self._tags, strict=True)
         ]
-        names = key.secrets or (_PATHS,)
+        names = key.secrets or (PATHS,)
         own = [row for name in names for row in self._tombstone_rows(name, scope)]
         tombstones = [*_with_digests(own), *self._all]
         every = (*(row for row, *_ in entries), *(row for row, _ in tombstones))
@@ -219,21 +276,27 @@ class SharedTier:
             for cipher, tag in zip(self._ring, self._tags, strict=True)
         ]
 
+    def _invalidated_rows(self, names: Sequence[str]) -> InvalidatedRows | None:
+        scope = self._scope
+        if scope is None:
+            return None
+        secrets = [CacheKey.of_secret(name) for name in names if name not in (PATHS, ALL)]
+        return InvalidatedRows(
+            [row for name in names for row in self._tombstone_rows(name, scope)],
+            [row for key in secrets for row, *_ in self._rows_of(key, scope).entries],
+        )
+
     # Reading
 
     def peek_id(self, key_id: Hashable) -> CachedValue | None:
         """Return the fresh entry without waiting, if the backend can do that."""
         if self._scope is None or self.backend.sync is None:
             return None
-        if self._undelivered and self._is_undelivered(key_of_id(key_id)):
+        if self.invalidations.undelivered and self.invalidations.affect(key_of_id(key_id)):
             return None
         rows = self._rows.get(key_id) or self._rows_of(key_of_id(key_id), self._scope)
         seen = self._understand(key_id, rows, tuple(self.backend.peek_many(rows.names)))
         return self._fresh(key_id, seen)
-
-    def _is_undelivered(self, key: CacheKey) -> bool:
-        paths = _PATHS in self._undelivered
-        return _ALL in self._undelivered or depends(key, self._undelivered, paths=paths)
 
     def _understand(self, key_id: Hashable, rows: Rows, texts: Sequence[str | None]) -> Seen:
         """Return what texts mean; decoded once for as long as they stay the same."""
@@ -289,10 +352,11 @@ class SharedTier:
             self._on_due(key_of_id(key_id))
         return seen.value if state in (State.FRESH, State.DUE) else None
 
-    async def begin(self, key: CacheKey) -> FetchToken:
-        """Return a token with the current tombstones."""
-        token = self.tokens.add(FetchToken(key))
-        return _with_state(token, await self._read(key))
+    async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
+        """Return tokens with the current tombstones."""
+        tokens = {key: self.tokens.add(FetchToken(key)) for key in keys}
+        seen = await self._read_many(keys)
+        return {key: _with_state(token, seen[key]) for key, token in tokens.items()}
 
     async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
         """Return the fresh entry, or a token."""
@@ -341,20 +405,23 @@ class SharedTier:
         """Return the state of a key, or None if that is unknown."""
         if self._scope is None or not self.backend.is_available:
             return None
-        if self._undelivered:
-            await self._deliver()
-            if self._is_undelivered(key):
+        if self.invalidations.undelivered:
+            await self.invalidations.deliver()
+            if self.invalidations.affect(key):
                 return None
         return await self._reads.submit(key)
 
     async def _read_many(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, Seen | None]:
-        """Return the states of keys, which no other caller's look-up waits for."""
+        """Return the states of keys."""
         if self._scope is None or not self.backend.is_available:
             return dict.fromkeys(keys)
-        if self._undelivered:
-            await self._deliver()
-        known = [key for key in keys if not self._undelivered or not self._is_undelivered(key)]
-        return {**dict.fromkeys(keys), **await self._read_all(known, None)}
+        invalidations = self.invalidations
+        if invalidations.undelivered:
+            await invalidations.deliver()
+        known = [
+            key for key in keys if not (invalidations.undelivered and invalidations.affect(key))
+        ]
+        return {**dict.fromkeys(keys), **await self._reads.submit_many(known)}
 
     async def _read_all(
         self, keys: Sequence[CacheKey], _group: object
@@ -373,57 +440,83 @@ class SharedTier:
 
     # Writing
 
-    @property
-    def _tombstone_ttl(self) -> float:
-        return max(_TOMBSTONE_TTL, 2 * (self._freshness.ttl + self._freshness.stale_for))
+    async def put(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: Callable[[], float],
+    ) -> Collection[CacheKey]:
+        """Store the results of fetches, if the backend works; return those that are outdated."""
+        outdated = []
+        left = {key: value for key, value in values.items() if self._may_store(tokens[key])}
+        for _ in range(_STORE_ATTEMPTS if left else 0):
+            seen = await self._reads.submit_many(left)
+            for key, value in list(left.items()):
+                state = seen[key]
+                if state is None:  # the backend fails
+                    del left[key]
+                elif not self._counts(value, tokens[key], state):
+                    outdated.append(key)
+                    del left[key]
+            stored = await self._store(left, seen, life)
+            left = {key: value for key, value in left.items() if key not in stored}
+            if not left:
+                break
+        return {*outdated, *left}
 
-    async def put(self, value: CachedValue, token: FetchToken, life: float) -> bool:
-        """Store the result of a fetch, if the backend works; return False if it is outdated."""
-        if self._scope is None or token.is_void or token.tombstones is None:
-            return True
-        for _ in range(_STORE_ATTEMPTS):
-            seen = await self._reads.submit(token.key)
-            if seen is None:
-                return True
-            if not _is_unchanged(token.tombstones, seen.tombstones):
-                return False
-            if token.yields_to(seen.record, value.version):
-                return False
-            if await self._store(token.key, value, seen.tombstones, life):
-                return True
-        return False
+    def _may_store(self, token: FetchToken) -> bool:
+        return self._scope is not None and not token.is_void and token.tombstones is not None
+
+    @staticmethod
+    def _counts(value: CachedValue, token: FetchToken, seen: Seen) -> bool:
+        """Return whether the result of a fetch still counts in this state of its key."""
+        assert token.tombstones is not None
+        is_unchanged = _is_unchanged(token.tombstones, seen.tombstones)
+        return is_unchanged and not token.yields_to(seen.record, value.version)
 
     async def _store(
         self,
-        key: CacheKey,
-        value: CachedValue,
-        tombstones: Mapping[bytes, bytes | None],
-        life: float,
-    ) -> bool:
-        """Store an entry with these tombstones; return whether they are the current ones.
+        values: Mapping[CacheKey, CachedValue],
+        seen: Mapping[CacheKey, Seen | None],
+        life: Callable[[], float],
+    ) -> Collection[CacheKey]:
+        """Store entries with the tombstones seen; return those whose tombstones are current.
 
         A tombstone that does not exist yet is created: an entry without it would count again when
         a later tombstone was lost. If it exists after all, somebody has just created or replaced
         it, and nothing is stored.
         """
-        assert self._scope is not None
-        assert value.fetch is not None
-        rows = self._rows_of(key, self._scope)
-        missing = [(row, digest) for row, digest in rows.tombstones if tombstones[digest] is None]
-        created = await asyncio.gather(*(self._creates.submit(row) for row, _ in missing))
-        if None in created:
-            return False
-        new = dict(zip((digest for _, digest in missing), created, strict=True))
-        current = {digest: token for digest, token in {**tombstones, **new}.items() if token}
-        row, context, cipher = rows.entries[0]
-        now = self._clock()
-        record = Record(now, now + life, value.version, value.fetch, current, value.raw)
-        text = cipher.encrypt(pack(record), context)
-        await self._writes.submit((row, text, life + self._freshness.stale_for))
-        return True
+        if self._scope is None or not values:
+            return ()
+        rows = {key: self._rows_of(key, self._scope) for key in values}
+        known = {key: state.tombstones for key, state in seen.items() if state is not None}
+        missing = {
+            row: digest
+            for key in values
+            for row, digest in rows[key].tombstones
+            if known[key][digest] is None
+        }
+        created = await self._creates.submit_many(missing)
+        new = {digest: created[row] for row, digest in missing.items()}
+        texts = []
+        stored = []
+        for key, value in values.items():
+            current = {digest: token or new[digest] for digest, token in known[key].items()}
+            tombstones = {digest: token for digest, token in current.items() if token}
+            if len(tombstones) < len(current):
+                continue
+            assert value.fetch is not None
+            row, context, cipher = rows[key].entries[0]
+            now, lives = self._clock(), life()
+            record = Record(now, now + lives, value.version, value.fetch, tombstones, value.raw)
+            text = cipher.encrypt(pack(record), context)
+            texts.append((row, text, lives + self._freshness.stale_for))
+            stored.append(key)
+        await self._writes.submit_many(texts)
+        return stored
 
     async def _create_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bytes | None]:
-        texts = {row: _new_token(_CREATED) for row in rows}
+        texts = {row: CREATED + os.urandom(RANDOM).hex() for row in rows}
         added = await self.backend.add_many(texts, self._tombstone_ttl)
         return {row: _token_of(texts[row]) if added[row] else None for row in rows}
 
@@ -438,18 +531,18 @@ class SharedTier:
         """
         if self.backend.sync is None or self._scope is None or token.is_void:
             return
-        keys = list(values)
-        known = await asyncio.gather(*map(self._read, keys))
+        seen = await self._read_many(values)
         paths = await self._reads.submit(token.key)
         if paths is None or token.tombstones is None:
             return
         if not _is_unchanged(token.tombstones, paths.tombstones):
             return
-        stores = []
-        for (key, value), seen in zip(values.items(), known, strict=True):
-            if seen is not None and not token.yields_to(seen.record, value.version):
-                stores.append(self._store(key, value, seen.tombstones, life()))
-        await asyncio.gather(*stores)
+        wanted = {
+            key: value
+            for key, value in values.items()
+            if (state := seen[key]) and not token.yields_to(state.record, value.version)
+        }
+        await self._store(wanted, seen, life)
 
     async def _write_all(
         self, items: Sequence[tuple[str, str, float]], _group: object
@@ -471,134 +564,37 @@ class SharedTier:
         What can't be delivered now is delivered as soon as the backend is available; until then
         this process does not use the entries.
         """
-        names = [_ALL] if secrets is None else [*secrets]
-        mark = object()
-        self._undelivered |= dict.fromkeys([*names, _PATHS] if paths else names, mark)
-        if len(self._undelivered) > _REMEMBERED:
-            self._undelivered = {_ALL: mark}
-        if not await self._deliver():
-            self._deliver_later()
+        await self.invalidations.invalidate(secrets, paths=paths)
 
-    async def _deliver(self, *, urgent: bool = False) -> bool:
-        """Replace the tombstones of what was invalidated; return whether that succeeded.
+    async def drop(self, keys: Collection[CacheKey]) -> None:
+        """Delete entries."""
+        if (scope := self._scope) is not None:
+            entries = [row for key in keys for row, *_ in self._rows_of(key, scope).entries]
+            await self.backend.delete_many(entries)
 
-        If it is urgent, also while the backend is left alone after a failure.
-        """
-        # The tombstone of paths comes first, as its control character sorts first: see `fill`.
-        marks, scope = dict(self._undelivered), self._scope
-        names = sorted(marks)
-        if scope is None or not names:
-            return not names
-        rows = [row for name in names for row in self._tombstone_rows(name, scope)]
-        texts = {row: _new_token(_REPLACED) for row in rows}
-        delivered = await self.backend.set_many(texts, self._tombstone_ttl, urgent=urgent)
-        if delivered:
-            for name, mark in marks.items():
-                if self._undelivered.get(name) is mark:
-                    del self._undelivered[name]
-            if not self._undelivered:
-                self._backoff.succeeded("deliver")
-        # Also if that failed: a full backend takes no tombstones, but deletes.
-        secrets = [CacheKey.of_secret(name) for name in names if name not in (_PATHS, _ALL)]
-        entries = [row for key in secrets for row, *_ in self._rows_of(key, scope).entries]
-        await self.backend.delete_many(entries)
-        return delivered
+    # Fetch locks
 
-    def _deliver_later(self) -> None:
-        if self._backoff.failed("deliver"):
-            self.spawn(self._deliver_repeatedly)
-
-    async def _deliver_repeatedly(self) -> None:
-        self._delivery = asyncio.current_task()
-        # After a failover others may use the backend again before this process does. Until then
-        # they do not know that their entries are outdated.
-        pause = _RETRY
-        await asyncio.sleep(pause)
-        while not await self._deliver(urgent=True) or self._undelivered:
-            pause = min(2 * pause, _RETRY_LONGEST)
-            await asyncio.sleep(pause)
-
-    async def drop(self, key: CacheKey) -> None:
-        """Delete an entry."""
-        if self._scope is not None:
-            rows = self._rows_of(key, self._scope)
-            await self.backend.delete_many([row for row, *_ in rows.entries])
-
-    # Fetch locks: only how often the service is requested depends on them
-
-    def _held_here(self) -> _HeldLocks:
-        return self._held.get(asyncio.get_running_loop()) or self._held.here()
-
-    async def lock(self, key: CacheKey) -> bool | None:
-        """Take the fetch lock of a key: False if another process has it, None if unknown."""
+    async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:
+        """Take the fetch locks of keys: False if another process has it, None if unknown."""
         if self._scope is None or not self.backend.is_available:
-            return None
-        row, held = self._rows_of(key, self._scope).lock, self._held_here()
-        if row in held.rows:
-            return None  # by a fetch of this event loop from before an invalidation
-        try:
-            locked = await self._locks.submit(row)
-        except asyncio.CancelledError:
-            self.backend.abandon_lock(row)
-            raise
-        if locked:
-            held.rows.add(row)
-            self._renew_later(held)
-        return locked
-
-    async def _lock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, bool | None]:
-        # Processes that want the same names begin in different places, and so share the work.
-        wanted, holder = random.sample(rows, len(rows)), self._held_here().holder
-        locked: dict[str, bool | None] = dict.fromkeys(rows)
-        for start in range(0, len(wanted), _TOGETHER):
-            chunk = wanted[start : start + _TOGETHER]
-            locked |= await self.backend.lock_many(chunk, holder, _LOCK_TTL)
-        return locked
+            return {}
+        rows = {key: self._rows_of(key, self._scope).lock for key in keys}
+        locked = await self._locks.lock(rows.values())
+        return {key: locked[row] for key, row in rows.items()}
 
     async def lock_pulse(self, key: CacheKey) -> str | None:
         """Return what changes as long as another process works on a key; None if none does."""
         assert self._scope is not None
-        return await self._pulses.submit(self._rows_of(key, self._scope).lock)
+        return await self._locks.pulse(self._rows_of(key, self._scope).lock)
 
-    async def _pulses_of(self, rows: Sequence[str], _group: object) -> Mapping[str, str | None]:
-        return await self.backend.lock_pulses(rows)
-
-    def _renew_later(self, held: _HeldLocks) -> None:
-        """Renew the locks for as long as their fetches run; those of a process that dies expire."""
-        if held.timer is None:
-            loop = asyncio.get_running_loop()
-            held.timer = loop.call_later(_LOCK_RENEWAL, spawn_task, partial(self._renew, held))
-
-    async def _renew(self, held: _HeldLocks) -> None:
-        held.timer = None
-        rows = list(held.rows)
-        await self.backend.renew_locks(rows, held.holder, _LOCK_TTL)
-        if released := [row for row in rows if row not in held.rows]:  # and taken again, maybe
-            await self.backend.unlock_many(released, held.holder)
-        if held.rows:
-            self._renew_later(held)
-
-    async def unlock(self, key: CacheKey) -> None:
-        """Release the fetch lock of a key."""
+    async def unlock(self, keys: Collection[CacheKey]) -> None:
+        """Release the fetch locks of keys."""
         assert self._scope is not None
-        row, held = self._rows_of(key, self._scope).lock, self._held_here()
-        held.rows.discard(row)
-        if held.timer is not None and not held.rows:
-            held.timer.cancel()
-            held.timer = None
-        await self._unlocks.submit(row)
-
-    async def _unlock_all(self, rows: Sequence[str], _group: object) -> Mapping[str, None]:
-        await self.backend.unlock_many(rows, self._held_here().holder)
-        return dict.fromkeys(rows)
+        await self._locks.unlock([self._rows_of(key, self._scope).lock for key in keys])
 
     async def aclose(self) -> None:
         """Deliver what is undelivered, if possible, and close the backend."""
-        if self._delivery is not None and not self._delivery.done():
-            with suppress(RuntimeError):  # its loop is closed
-                self._delivery.get_loop().call_soon_threadsafe(self._delivery.cancel)
-        if self._undelivered:
-            await self._deliver()
+        await self.invalidations.aclose()
         await self.backend.aclose()
 
 
@@ -626,13 +622,10 @@ def _with_state(token: FetchToken, seen: Seen | None) -> FetchToken:
 def _is_unchanged(began: Mapping[bytes, bytes | None], now: Mapping[bytes, bytes | None]) -> bool:
     """Return whether no tombstone was replaced since a fetch began; creating one replaces none."""
     return all(
-        token == began[digest] or (began[digest] is None and token and token[:1] == _CREATED)
+        token == began[digest]
+        or (began[digest] is None and token and token.hex().startswith(CREATED))
         for digest, token in now.items()
     )
-
-
-def _new_token(kind: bytes) -> str:
-    return (kind + os.urandom(_TOKEN - 1)).hex()
 
 
 def _token_of(text: Any) -> bytes:
@@ -641,4 +634,4 @@ def _token_of(text: Any) -> bytes:
         token = bytes.fromhex(text)
     except (TypeError, ValueError):
         token = b""
-    return token if len(token) == _TOKEN else hashlib.sha256(repr(text).encode()).digest()[:_TOKEN]
+    return token if len(token) == TOKEN else hashlib.sha256(repr(text).encode()).digest()[:TOKEN]

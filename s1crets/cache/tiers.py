@@ -21,8 +21,8 @@ class Tier(Protocol):
         """Returns the fresh entry of a `CacheKey.id` without waiting, or None."""
         ...
 
-    async def begin(self, key: CacheKey) -> FetchToken:
-        """Return the token of a fetch that begins now."""
+    async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
+        """Return the tokens of fetches that begin now."""
         ...
 
     async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
@@ -39,8 +39,16 @@ class Tier(Protocol):
         """Return the entry, fresh or within `stale_for`, or None."""
         ...
 
-    async def put(self, value: CachedValue, token: FetchToken, life: float) -> object:
-        """Store the result of a fetch for `life` seconds, unless its token says it is outdated."""
+    async def put(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: Callable[[], float],
+    ) -> object:
+        """Store the results of fetches, unless their tokens say that they are outdated.
+
+        Each lives for `life()` seconds.
+        """
         ...
 
     async def fill(
@@ -49,16 +57,19 @@ class Tier(Protocol):
         """Store what a fetch has read along the way, as far as there is room, each for `life()`."""
         ...
 
-    async def lock(self, key: CacheKey) -> bool | None:
-        """Take the fetch lock of a key: False if another process has it, None without locks."""
+    async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:
+        """Take the fetch locks of keys: False if another process has it, None if unknown.
+
+        Without locks the result is empty.
+        """
         ...
 
     async def lock_pulse(self, key: CacheKey) -> str | None:
         """Return what changes as long as another process works on a key; None if none does."""
         ...
 
-    async def unlock(self, key: CacheKey) -> None:
-        """Release the fetch lock."""
+    async def unlock(self, keys: Collection[CacheKey]) -> None:
+        """Release fetch locks."""
         ...
 
     async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
@@ -70,8 +81,8 @@ class Tier(Protocol):
         """
         ...
 
-    async def drop(self, key: CacheKey) -> None:
-        """Drop a single entry."""
+    async def drop(self, keys: Collection[CacheKey]) -> None:
+        """Drop single entries."""
         ...
 
     async def has_entries(self, secret: str) -> bool:
@@ -97,43 +108,60 @@ class MemoryTier:
         self._tokens = tokens
         self.peek_id = backend.peek
 
-    async def begin(self, key: CacheKey) -> FetchToken:
-        """Return the token of a fetch that begins now."""
-        return self._tokens.add(FetchToken(key))
+    async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
+        """Return the tokens of fetches that begin now."""
+        return {key: self._tokens.add(FetchToken(key)) for key in keys}
 
     async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
         """Return the fresh entry or a token."""
-        token = await self.begin(key)
-        return self.peek_id(key.id) or token
+        return self._found(key)
 
     async def look_up_many(
         self, keys: Collection[CacheKey]
     ) -> Mapping[CacheKey, CachedValue | FetchToken]:
         """Return the fresh entries or tokens."""
-        return {key: await self.look_up(key) for key in keys}
+        return {key: self._found(key) for key in keys}
+
+    def _found(self, key: CacheKey) -> CachedValue | FetchToken:
+        token = self._tokens.add(FetchToken(key))  # before the look: see `FetchTokens.void`
+        return self.peek_id(key.id) or token
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
         found: CachedValue | None = self._backend.peek_stale(key.id)
         return found
 
-    async def put(self, value: CachedValue, token: FetchToken, life: float) -> None:
-        """Store the result of a fetch."""
-        await self.keep(token.key, value, token, life)
+    async def put(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: Callable[[], float],
+    ) -> None:
+        """Store the results of fetches."""
+        await self.keep(values, tokens, life())
 
-    async def keep(self, key: CacheKey, value: CachedValue, token: FetchToken, life: float) -> None:
-        """Store a value for `life` seconds, unless the token says that it is outdated."""
+    async def keep(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: float,
+    ) -> None:
+        """Store values for `life` seconds, unless their tokens say that they are outdated."""
+        by_id = {key.id: (value, tokens[key]) for key, value in values.items()}
 
-        def is_wanted(_key: Hashable, there: CachedValue | None) -> bool:
+        def is_wanted(key_id: Hashable, there: CachedValue | None) -> bool:
+            value, token = by_id[key_id]
             value.landed = next_in_sequence()
             return not token.is_void and not token.yields_to(there, value.version)
 
-        self._has_derived |= not key.is_primary
+        self._has_derived = self._has_derived or not all(key.is_primary for key in values)
         if life > 0:
-            await self._backend.set(key.id, value, ttl=life, _cas_token=is_wanted)
-        # A signal handler may have come between the check and the storing.
-        if token.is_void and self._backend.peek_stale(key.id) is value:
-            await self._backend.delete(key.id)
+            pairs = [(key_id, value) for key_id, (value, _) in by_id.items()]
+            await self._backend.multi_set_if(pairs, is_wanted, ttl=life)
+        for key_id, (value, token) in by_id.items():
+            # A signal handler may have come between the check and the storing.
+            if token.is_void and self._backend.peek_stale(key_id) is value:
+                await self._backend.delete(key_id)
 
     async def fill(
         self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
@@ -142,17 +170,17 @@ class MemoryTier:
         for key, value in values.items():
             if self._backend.full:
                 return
-            await self.keep(key, value, token, life())
+            await self.keep({key: value}, {key: token}, life())
 
-    async def lock(self, key: CacheKey) -> None:  # noqa: ARG002
-        """Return None: no other process has this memory."""
-        return
+    async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:  # noqa: ARG002
+        """Return nothing: no other process has this memory."""
+        return {}
 
     async def lock_pulse(self, key: CacheKey) -> None:  # noqa: ARG002
         """Return None."""
         return
 
-    async def unlock(self, key: CacheKey) -> None:
+    async def unlock(self, keys: Collection[CacheKey]) -> None:
         """Do nothing: there are no locks."""
 
     async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
@@ -167,9 +195,10 @@ class MemoryTier:
                 lambda key_id, _value: depends(key_of_id(key_id), secrets, paths=paths)
             )
 
-    async def drop(self, key: CacheKey) -> None:
-        """Delete an entry."""
-        await self._backend.delete(key.id)
+    async def drop(self, keys: Collection[CacheKey]) -> None:
+        """Delete entries."""
+        for key in keys:
+            await self._backend.delete(key.id)
 
     async def has_entries(self, secret: str) -> bool:  # noqa: ARG002
         """Return True: an invalidation costs next to nothing here."""
@@ -201,12 +230,13 @@ class TieredCache:
         self.find, self.has_entries = shared.find, shared.has_entries
         self.lock, self.unlock, self.lock_pulse = shared.lock, shared.unlock, shared.lock_pulse
 
-    async def begin(self, key: CacheKey) -> FetchToken:
-        """Return a token with the tombstones of the shared tier."""
+    async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
+        """Return tokens with the tombstones of the shared tier."""
         began = self._timer()
-        token = await self._shared.begin(key)
-        token.began = began
-        return token
+        tokens = await self._shared.begin(keys)
+        for token in tokens.values():
+            token.began = began
+        return tokens
 
     async def look_up(self, key: CacheKey) -> CachedValue | FetchToken:
         """Return the entry of the memory, or the shared entry, which the memory then keeps."""
@@ -233,7 +263,7 @@ class TieredCache:
     ) -> CachedValue | FetchToken:
         """Return what the shared tier has found, which the memory keeps if it is an entry."""
         if isinstance(found, CachedValue):
-            await self._memory.keep(key, found, local, self._life_here(life, local))
+            await self._memory.keep({key: found}, {key: local}, self._life_here(life, local))
         else:
             found.began = local.began
         return found
@@ -242,10 +272,18 @@ class TieredCache:
         left = self._local_ttl - (self._timer() - token.began)
         return min(self._shared.seconds_until_due(life), left)
 
-    async def put(self, value: CachedValue, token: FetchToken, life: float) -> None:
-        """Store the result of a fetch in both tiers, unless it is outdated in the shared tier."""
-        if await self._shared.put(value, token, life):
-            await self._memory.keep(token.key, value, token, self._life_here(life, token))
+    async def put(
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        tokens: Mapping[CacheKey, FetchToken],
+        life: Callable[[], float],
+    ) -> None:
+        """Store the results of fetches in both tiers, unless outdated in the shared tier."""
+        outdated = await self._shared.put(values, tokens, life)
+        for key, value in values.items():
+            if key not in outdated:
+                left = self._life_here(life(), tokens[key])
+                await self._memory.keep({key: value}, tokens, left)
 
     async def fill(
         self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
@@ -259,10 +297,10 @@ class TieredCache:
         await self._memory.invalidate(secrets, paths=paths)
         await self._shared.invalidate(secrets, paths=paths)
 
-    async def drop(self, key: CacheKey) -> None:
-        """Drop an entry from both tiers."""
-        await self._memory.drop(key)
-        await self._shared.drop(key)
+    async def drop(self, keys: Collection[CacheKey]) -> None:
+        """Drop entries from both tiers."""
+        await self._memory.drop(keys)
+        await self._shared.drop(keys)
 
     async def aclose(self) -> None:
         """Close the shared tier."""

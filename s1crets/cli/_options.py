@@ -146,14 +146,27 @@ def open_provider(
         yield opened
 
 
-def another_provider(*verbs: str, **changes: str | None) -> AbstractContextManager[Any]:
-    """Open the provider that the command's options select with these changes."""
+def target_options(command: Callable[..., Any]) -> Any:
+    """Add the options that say where B is, unless it is where A is."""
+    option = functools.partial(click.option, callback=not_empty)
+    provider = option(
+        "--to-provider", shell_complete=complete_provider, help="The provider of B; default: A's."
+    )
+    region = option("--to-region", help="The region of B; default: A's.")
+    profile = option("--to-profile", help="The profile for B; default: A's, and its role.")
+    return provider(region(profile(command)))
+
+
+def target_provider(*verbs: str) -> AbstractContextManager[Any]:
+    """Open the provider of B: A's, with the changes of `target_options`."""
     params = click.get_current_context().params
-    given = {name: value for name, value in changes.items() if value}
-    chosen = {str(one.name): params[str(one.name)] for one in _PROVIDER_OPTIONS}
-    if "profile" in given:
+    chosen = {
+        name: params.get(f"to_{name}") or params[name]
+        for name in (str(one.name) for one in _PROVIDER_OPTIONS)
+    }
+    if params["to_profile"]:
         chosen["role_arn"] = None  # which is the other profile's
-    return open_provider(verbs, debug=params["debug"], **{**chosen, **given})
+    return open_provider(verbs, debug=params["debug"], **chosen)
 
 
 def made(verbs: tuple[str, ...], provider: str, **options: Any) -> Any:
@@ -256,14 +269,17 @@ def _stdin() -> bytes:
     raise ConfigurationError(f"stdin can't be read: {problem}")
 
 
-def read_file(file: str) -> Redacted:
-    """Return the text of a file, or of stdin if `file` is `-`; fail if it is not UTF-8."""
-    problem: str | None = "it is not UTF-8"
+def read_file(file: str, if_missing: str) -> Redacted:
+    """Return the text of a file, or of stdin if `file` is `-`; fail if it is not UTF-8.
+
+    `if_missing` is the hint if the file can't be opened.
+    """
+    problem = "it is not UTF-8; convert it"
     try:
         data = redact(_stdin() if file == "-" else Path(file).read_bytes())
         return redact(data.reveal().decode("utf-8-sig"))
     except UnicodeDecodeError:
         pass  # the error contains the text
     except OSError as error:
-        problem = error.strerror
+        problem = f"{error.strerror}; {if_missing}"
     raise ConfigurationError(f"{'stdin' if file == '-' else repr(file)} can't be read: {problem}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from typing import Any
 
@@ -10,11 +9,10 @@ import click
 
 from s1crets._redaction import redact
 from s1crets.cli._options import (
-    another_provider,
-    complete_provider,
-    not_empty,
     parallel_option,
     provider_command,
+    target_options,
+    target_provider,
 )
 from s1crets.cli._output import report
 from s1crets.cli._reader import relative_name, secrets_at
@@ -23,15 +21,11 @@ from s1crets.errors import AccessDeniedError
 
 _TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
 
-_option = functools.partial(click.option, callback=not_empty)
-
 
 @provider_command("get_many", has_output=True)
 @click.argument("source", metavar="A")
 @click.argument("target", metavar="B")
-@_option("--to-provider", shell_complete=complete_provider, help="The provider of B; default: A's.")
-@_option("--to-region", help="The region of B; default: A's.")
-@_option("--to-profile", help="The profile for B; default: A's, and its role.")
+@target_options
 @click.option("--overwrite", is_flag=True, help="Replace other values of existing secrets.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be done.")
 @parallel_option
@@ -41,12 +35,10 @@ def copy(
     target: str,
     *,
     output: str | None,
-    to_provider: str | None,
-    to_region: str | None,
-    to_profile: str | None,
     overwrite: bool,
     dry_run: bool,
     parallel: bool | None,
+    **_target: str | None,
 ) -> None:
     """Copy the secret A, or all secrets under A, to B.
 
@@ -64,8 +56,7 @@ def copy(
     values = secrets_at(provider, source, cached=False, parallel=parallel)
     names = {name: _renamed(name, source, target) for name in sorted(values)}
     wanted = {new: redact(values[name]) for name, new in names.items()}
-    changes = {"provider": to_provider, "region": to_region, "profile": to_profile}
-    with another_provider("create", "update", **changes) as other:
+    with target_provider("create", "update") as other:
         own = _settings(provider, other, source)
         store_all(
             other,

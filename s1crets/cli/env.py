@@ -82,8 +82,11 @@ def exec_(
     "form",
     type=click.Choice(list(FORMATS)),
     required=True,
-    help="dotenv: for python-dotenv and shells; docker: for `docker run --env-file`; github: for"
-    " $GITHUB_ENV; tfvars: for Terraform; properties: for Java; csv, tsv: for spreadsheets.",
+    metavar="FORMAT",
+    help="dotenv: for python-dotenv and shells; shell: for `eval`; json; yaml; docker: for `docker"
+    " run --env-file`; github: for $GITHUB_ENV; github-mask: commands that hide the values in the"
+    " log of GitHub Actions; tfvars: for Terraform; properties: for Java; csv, tsv: for"
+    " spreadsheets.",
 )
 def export(provider: Any, form: str, **selection: Any) -> None:
     """Print secrets as variables for other programs.
@@ -96,6 +99,7 @@ def export(provider: Any, form: str, **selection: Any) -> None:
       eval "$(s1crets export --secret prod/token --format shell)"
       s1crets export --path prod --format json
       s1crets export --path prod --keep-case --format tfvars > secrets.tfvars
+      s1crets export --secret prod/db --keys --format github-mask
       s1crets export --secret prod/db --keys --format github >> github.env
     """
     selected = Selection(**selection)

@@ -96,6 +96,13 @@ def _github_line(name: str, value: str) -> str:
     return f"{name}<<{delimiter}\n{value}\n{delimiter}\n"
 
 
+def _github_mask(variables: Mapping[str, str]) -> str:
+    """Return a workflow command per line of each value, since a log is masked line by line."""
+    lines = (line for value in variables.values() for line in re.split(r"[\r\n]", value))
+    escaped = (line.replace("%", "%25") for line in lines if line.strip())
+    return "".join(f"::add-mask::{line}\n" for line in escaped)
+
+
 def _hcl_value(value: str) -> str:
     """Return a quoted template of HCL, in which `${` and `%{` are doubled."""
     escaped = value.translate(_HCL_ESCAPES)
@@ -145,6 +152,7 @@ FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "shell": _lines("export {}={}", shlex.quote),
     "docker": _docker,  # for `docker run --env-file`, which has no quotes
     "github": _github,  # for $GITHUB_ENV and $GITHUB_OUTPUT
+    "github-mask": _github_mask,  # for the output of a step: its log does not show the values
     "tfvars": _lines("{} = {}", _hcl_value),
     "properties": _lines("{}={}", _property),
     "csv": _separated("excel"),

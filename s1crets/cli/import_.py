@@ -53,7 +53,7 @@ def import_(
       s1crets import settings.json prod/app
     """
     form = form or ("json" if file.endswith(".json") else "dotenv")
-    text = read_file(file)
+    text = read_file(file, "pass the name of a file, or - for stdin")
     settings = (_parse_json if form == "json" else _parse_dotenv)(text)
     if skip_empty:
         settings = {name: value for name, value in settings.items() if value.reveal()}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,14 @@ import click
 from s1crets._keypath import MISSING
 from s1crets.cli._errors import NO, exit_code
 from s1crets.cli._json import content, source
-from s1crets.cli._options import call, provider_command, read_file, source_options
+from s1crets.cli._options import (
+    call,
+    provider_command,
+    read_file,
+    source_options,
+    target_options,
+    target_provider,
+)
 from s1crets.cli._output import is_for_people, one_line, report, show
 from s1crets.cli._reader import relative_name, secrets_at
 from s1crets.errors import (
@@ -52,7 +60,7 @@ def list_(provider: Any, prefix: str, output: str | None, *, long: bool) -> None
     found = provider.describe(prefix)
     short = is_for_people(output)
     if not found:
-        _report_empty(provider, prefix)
+        report(_nothing_under(provider, prefix))
         if short:
             return
     columns = (*_COLUMNS, *_LONG) if long else _COLUMNS
@@ -89,17 +97,16 @@ def age(when: datetime, now: datetime) -> str:
     return "just now"
 
 
-def _report_empty(provider: Any, prefix: str) -> None:
-    region = _region(provider)
+def _nothing_under(provider: Any, prefix: str) -> str:
+    """Return the message that there are no secrets under a path, with a hint."""
     if not prefix:
-        report(f"no secrets{region}; check the provider, the region and the account")
-        return
+        return f"no secrets{_region(provider)}; check the provider, the region and the account"
     has_slash = prefix[0] == "/"
     other = prefix.lstrip("/") if has_slash else f"/{prefix}"
     service = "Secrets Manager rarely" if has_slash else "Parameter Store"
-    report(
-        f"no secrets under {prefix!r}{region}; names are case-sensitive, and those of {service}"
-        f" begin with /: is it {other!r}?"
+    return (
+        f"no secrets under {prefix!r}{_region(provider)}; names are case-sensitive, and those of"
+        f" {service} begin with /: is it {other!r}?"
     )
 
 
@@ -157,7 +164,8 @@ def check(
       s1crets check --secret prod/token --secret prod/db
       echo prod/token | s1crets check --verbose -
     """
-    lines = map(str.strip, read_file(file).reveal().splitlines() if file else [])
+    listed = read_file(file, _NOT_A_FILE).reveal() if file else ""
+    lines = map(str.strip, listed.splitlines())
     names = [*(line for line in lines if line and not line.startswith("#")), *secrets]
     if not names and not paths:
         raise ConfigurationError("no secrets selected; use FILE, --path or --secret")
@@ -170,10 +178,26 @@ def check(
     shown = 5 if verbose else 3
     columns = ("name", "state", "reason", "missing", "problem")
     show(columns[:shown], [row[:shown] for row in rows], output)
-    if actions := {action for *_, action, _ in rows if action}:
-        missing = ", ".join(sorted(actions))
-        report(f"missing permissions: {missing}; allow these actions in the caller's IAM policy")
+    report(*_summary(rows))
     sys.exit(exit_code(*errors.values()))
+
+
+_NOT_A_FILE = "to check the secret or path of this name, use --secret or --path"
+
+
+def _summary(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield what is wrong and what to do: the permissions that are missing, other reasons once."""
+    actions = sorted({action for *_, action, _ in rows if action})
+    if actions:
+        missing = ", ".join(actions)
+        yield f"missing permissions: {missing}; allow these actions in the caller's IAM policy"
+    problems: dict[str, list[str]] = {}
+    for _, state, reason, _, problem in rows:
+        if state in ("missing", "error"):
+            problems.setdefault(reason, []).append(problem)
+    for reason, texts in problems.items():
+        _, separator, hint = texts[0].rpartition("; ")
+        yield f"{len(texts)} of {len(rows)} names: {reason}{separator}{hint if separator else ''}"
 
 
 def _check_path(provider: Any, path: str) -> Mapping[str, S1cretsError | None]:
@@ -184,7 +208,7 @@ def _check_path(provider: Any, path: str) -> Mapping[str, S1cretsError | None]:
         return error.errors
     except S1cretsError as error:
         return {path: error}
-    return {path: None if found else SecretNotFoundError(f"there are no secrets under {path!r}")}
+    return {path: None if found else SecretNotFoundError(_nothing_under(provider, path))}
 
 
 _REASONS = {
@@ -212,22 +236,34 @@ def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
 @provider_command(has_output=True)
 @click.argument("a")
 @click.argument("b")
+@target_options
 @click.option("--show", "with_values", is_flag=True, help="Also print the values that differ.")
-def diff(provider: Any, a: str, b: str, *, with_values: bool, output: str | None) -> None:
+def diff(
+    provider: Any,
+    a: str,
+    b: str,
+    *,
+    with_values: bool,
+    output: str | None,
+    **target: str | None,
+) -> None:
     """Compare names and values of the secrets under two paths.
 
-    A and B may also be two secrets. JSON values are compared by content, with each number's digits;
-    all others as stored. Values are printed only with --show.
+    A and B may also be two secrets, and in different services, regions or accounts. JSON values are
+    compared by content, with each number's digits; all others as stored. Values are printed only
+    with --show.
 
     \b
     Examples:
       s1crets diff --provider aws.ps /staging/db /prod/db
       s1crets diff staging prod --show --output json
+      s1crets diff -p aws.ps /prod/db prod --to-provider aws.sm
     """
     from concurrent.futures import ThreadPoolExecutor  # takes 5 ms, which --help does not need
 
-    with ThreadPoolExecutor(2) as threads:
-        in_a, in_b = threads.map(lambda path: _relative(provider, path), (a, b))
+    place = target_provider() if any(target.values()) else nullcontext(provider)
+    with place as other, ThreadPoolExecutor(2) as threads:
+        in_a, in_b = threads.map(_relative, (provider, other), (a, b))
     names = sorted({*in_a, *in_b})
     rows = [_compare(name, in_a.get(name, MISSING), in_b.get(name, MISSING)) for name in names]
     shown = 4 if with_values else 2

@@ -53,7 +53,7 @@ from functools import partial
 from hashlib import sha256
 from typing import Any, ClassVar, Literal, TypeAlias
 
-from s1crets._coalescing import callers
+from s1crets._coalescing import contexts_of_callers
 from s1crets._sync import Facade
 from s1crets._version import __version__
 from s1crets.errors import BatchError, ConfigurationError, S1cretsError, SecretNotFoundError
@@ -403,7 +403,6 @@ def _count(**numbers: int) -> None:
 
 def _waiting() -> list[_CallSpan]:
     """Return the spans of the calls that wait for the current task."""
-    groups = callers.get()
-    contexts = [context for group in groups for context in group] if groups else [copy_context()]
+    contexts = contexts_of_callers() or [copy_context()]
     calls = dict.fromkeys(context.get(_CallSpan.current) for context in contexts)
     return [call for call in calls if call is not None and not call.ended]

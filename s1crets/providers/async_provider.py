@@ -634,13 +634,21 @@ class AsyncProvider:
                 if isinstance(found, CachedValue):
                     return found
                 token = found
-            read = self._cache.read(key, cached=cached, max_age=max_age, token=token)
+            self.was_used = True
+            limit = None if self.deadline is None else self.deadline - (time.monotonic() - began)
+            read = self._cache.read(key, cached=cached, max_age=max_age, token=token, limit=limit)
+            late: S1cretsError | None = None
             try:
-                return await self._bounded(method, key.name, read, time.monotonic() - began)
-            except DeadlineExceededError as error:
-                if not cached:
-                    raise
-                late = error
+                return await read
+            except BaseException as error:  # noqa: BLE001  # its frames contain values
+                if isinstance(error, DeadlineExceededError):
+                    late = error
+                elif isinstance(error, S1cretsError) or not isinstance(error, TimeoutError):
+                    raise strip_traceback(error) from error.__cause__
+            # Outside of this block the error has no context.
+            late = late or self._too_late(method, key.name)
+            if not cached:
+                raise late
             return await stripped(self._cache.stale_or_raise(key, late, max_age))
 
     def key_of(self, path: str) -> CacheKey:
@@ -701,13 +709,11 @@ class AsyncProvider:
         observer = self.counters.observer
         return observer.call(method, names, *errors) if observer else nullcontext()
 
-    async def _bounded(
-        self, method: str, subject: str, work: Awaitable[R], elapsed: float = 0.0
-    ) -> R:
+    async def _bounded(self, method: str, subject: str, work: Awaitable[R]) -> R:
         """Return the result of `work`, which is cancelled at the deadline of the call."""
         self.was_used = True
         try:
-            async with asyncio.timeout(None if self.deadline is None else self.deadline - elapsed):
+            async with asyncio.timeout(self.deadline):
                 try:
                     return await work
                 except BaseException as error:  # noqa: BLE001  # its frames contain values

@@ -60,8 +60,8 @@ class Rotation:
     def __init__(self, reader: _Reader, timer: Callable[[], float] = time.monotonic) -> None:
         self._reader = reader
         self._timer = timer
-        self._rereads: SingleFlight[CacheKey, CachedValue] = SingleFlight()
-        self._bursts: SingleFlight[CacheKey, None] = SingleFlight()
+        self._rereads: SingleFlight[CacheKey, Any, CachedValue] = SingleFlight()
+        self._bursts: SingleFlight[CacheKey, Any, None] = SingleFlight()
         self._recent: dict[CacheKey, tuple[float, CachedValue | None]] = {}
 
     def forget(self) -> None:
@@ -165,7 +165,7 @@ class Rotation:
             # Processes that were started together need not read together.
             await asyncio.sleep(interval * random.uniform(0.9, 1))  # noqa: S311  # not a secret
             try:
-                found = await self._rereads.join(key, key, self._reread)
+                found = await self._rereads.join(key, self._reread)
             except S1cretsError as error:
                 if not is_outage(error):
                     raise
@@ -187,14 +187,14 @@ class Rotation:
             _, seen = self._recent.get(key, (0.0, None))
             # A read from before the version that failed says nothing.
             if key not in self._recent or (seen is not None and seen.version < than.version):
-                await self._bursts.join(key, key, self._reread_for_burst)
+                await self._bursts.join(key, self._reread_for_burst)
             _, known = self._recent.get(key, (0.0, None))
         return known if known is not None and known.differs_from(than) else None
 
     async def _reread_for_burst(self, key: CacheKey) -> None:
         held = None
         try:
-            held = await self._rereads.join(key, key, self._reread)
+            held = await self._rereads.join(key, self._reread)
         except S1cretsError as error:
             _log.warning("a secret that may have been rotated can't be read: %s", error)
         self._recent[key] = self._timer(), held

@@ -35,7 +35,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
@@ -210,7 +210,15 @@ class _SimpleStore:
         parts = path.split("/")
         return [CacheKey("/".join(parts[:end]), PATH) for end in range(len(parts) + 1)]
 
-    async def fetch(self, key: CacheKey) -> Fetched:
+    def batch_size(self, key: CacheKey) -> int:  # noqa: ARG002  # the hooks read one by one
+        return 1
+
+    async def fetch_many(
+        self, keys: Sequence[CacheKey]
+    ) -> Mapping[CacheKey, Fetched | S1cretsError]:
+        return await fetch_each(keys, self._fetch_key)
+
+    async def _fetch_key(self, key: CacheKey) -> Fetched:
         if key.kind == VALUE:
             return await self._fetch(key.name)
         if key.kind == PATH:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
@@ -15,6 +15,7 @@ from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
 from s1crets.errors import BatchError, InvalidNameError, InvalidValueError, S1cretsError
 
+_K = TypeVar("_K", bound=Hashable)
 _R = TypeVar("_R")
 WriteMode: TypeAlias = Literal["create", "put", "update"]
 
@@ -63,8 +64,8 @@ class SecretVersion:
 class Store(Source, Protocol):
     """One service's operations. A new service implements this, which includes `Source`.
 
-    Every method raises `S1cretsError` subclasses for failures of the service; `fetch` raises a
-    `SecretNotFoundError` if the service has nothing for a key.
+    Every method raises `S1cretsError` subclasses for failures of the service; `fetch_many` returns
+    them, a `SecretNotFoundError` if the service has nothing for a key.
     """
 
     def key(self, path: str, *args: Any, **options: Any) -> CacheKey:
@@ -137,11 +138,11 @@ def relative_to(path: str, values: Mapping[str, _R]) -> dict[str, _R]:
 
 
 async def fetch_each(
-    names: Sequence[str], fetch: Callable[[str], Awaitable[_R]]
-) -> dict[str, _R | S1cretsError]:
+    names: Sequence[_K], fetch: Callable[[_K], Awaitable[_R]]
+) -> dict[_K, _R | S1cretsError]:
     """Return what `fetch` returns or raises for each name; bugs are raised."""
     outcomes = await asyncio.gather(*map(fetch, names), return_exceptions=True)
-    found: dict[str, _R | S1cretsError] = {}
+    found: dict[_K, _R | S1cretsError] = {}
     for name, outcome in zip(names, outcomes, strict=True):
         if isinstance(outcome, BaseException) and not isinstance(outcome, S1cretsError):
             raise outcome

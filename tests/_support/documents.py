@@ -242,6 +242,7 @@ class Reader:
         for name in self._files:
             self._files[name] = True
         options = ["-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir=.", "-c", "/dev/null"]
+        options.append("--confcutdir=.")  # pytest looks at everything in it, which is not /tmp then
         with captured() as output:
             code = pytest.main([*options, "-W", "ignore", "--capture=sys", *args])
         assert code == 0, output.getvalue()
@@ -251,7 +252,8 @@ class Reader:
 
     def _serve(self, app: str) -> str:
         module, _, name = app.partition(":")
-        found = getattr(self._load(module), name or "app")
+        loaded = self._load(module)
+        found = getattr(loaded, name or "app", None) or loaded.create_app()  # as Flask does
         if inspect.isfunction(found):  # python -m aiohttp.web module:function
             found = found([])
         self._server.close()  # the former one

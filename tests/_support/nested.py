@@ -38,17 +38,19 @@ def run_pytest(folder: Path, *args: str, **files: str) -> Outcomes:
     """Run pytest in a folder, without a configuration; return the outcomes.
 
     Args:
-        folder: the folder; its name and its parent's must be unique, as modules are named by them.
+        folder: the folder, whose name must be unique, as modules are named by it. pytest looks at
+            nothing else: without `--confcutdir` it looked at the folders of all tests that ran.
         args: arguments, such as `"-W", "error"`.
         files: contents of Python files, by name without `.py`.
     """
+    folder.mkdir(exist_ok=True)
     for name, text in files.items():
         (folder / f"{name}.py").write_text(textwrap.dedent(text))
     with warnings.catch_warnings():  # the inner run would report the garbage of other tests
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
     outcomes = Outcomes()
-    root = ("--rootdir", str(folder.parent.parent), "--import-mode=importlib")
+    root = (f"--rootdir={folder.parent}", f"--confcutdir={folder}", "--import-mode=importlib")
     pytest.main(
         ["-q", "-p", "no:cacheprovider", "-c", "/dev/null", *root, *args, str(folder)],
         plugins=[outcomes],

@@ -10,9 +10,14 @@ from s1crets.cache.entry import PATH as PATH_KIND
 from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.scope import Scope
 from s1crets.cache.secret_cache import SecretCache
+from s1crets.providers.store import fetch_each
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from s1crets.cache.entry import CachedValue
+    from s1crets.cache.tiers import Tier
+    from s1crets.errors import S1cretsError
 
 A, B = CacheKey.of_secret("/a"), CacheKey.of_secret("/b")
 PATH = CacheKey("/p", PATH_KIND)
@@ -38,6 +43,15 @@ class Source:
 
     async def scope(self) -> Scope:
         return Scope(self.place, "me")
+
+    def batch_size(self, key: CacheKey) -> int:
+        return 10 if key.is_primary else 1
+
+    async def fetch_many(self, keys: Sequence[CacheKey]) -> dict[CacheKey, Fetched | S1cretsError]:
+        return await fetch_each(keys, self.fetch)
+
+    async def fetch(self, key: CacheKey) -> Fetched:
+        raise NotImplementedError
 
     def aliases(self, path: str) -> list[str]:
         return [path]
@@ -98,3 +112,8 @@ class World(Source):
 def text_of(held: CachedValue | None) -> Any:
     """Return the text of an entry of this world, also of its only path."""
     return held and (held.raw["/p/a"] if isinstance(held.raw, dict) else held.raw)
+
+
+async def lock(tier: Tier, key: CacheKey) -> bool | None:
+    """Take the fetch lock of one key."""
+    return (await tier.lock([key])).get(key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.wire import Wire, parameter
-from _support.world import PATH, A, Clock, World
+from _support.world import PATH, A, Clock, World, lock
 from aiocache import SimpleMemoryCache
 from aiocache.base import BaseCache
 
@@ -411,11 +411,11 @@ async def test_fetches_of_a_lock_holder_that_dies_are_taken_over() -> None:
     first, second = World(backend=backend), World(backend=backend)
     for world in (first, second):
         await world.cache.read_many([], {}, cached=True)
-    assert await first.cache._keys.lock(A)
-    assert await second.cache._keys.lock(A) is False
-    await first.cache._keys.unlock(A)
-    assert await second.cache._keys.lock(A)
-    await second.cache._keys.unlock(A)
+    assert await lock(first.cache._keys, A)
+    assert await lock(second.cache._keys, A) is False
+    await first.cache._keys.unlock([A])
+    assert await lock(second.cache._keys, A)
+    await second.cache._keys.unlock([A])
 
 
 async def test_a_lock_holder_stores_what_others_wait_for() -> None:
@@ -424,11 +424,11 @@ async def test_a_lock_holder_stores_what_others_wait_for() -> None:
     first, second = World(backend=backend), World(backend=backend)
     for world in (first, second):
         await world.cache.read_many([], {}, cached=True)
-    assert await first.cache._keys.lock(A)
+    assert await lock(first.cache._keys, A)
     waiting = asyncio.ensure_future(second.get())
     await asyncio.sleep(0.02)
     await first.cache.read(A, cached=False)
-    await first.cache._keys.unlock(A)
+    await first.cache._keys.unlock([A])
     assert await waiting == "v1"
     assert second.fetched == []
     assert await second.get(PATH) == "v1"

@@ -347,20 +347,6 @@ class TestContract:
         assert int(await cache.get("n")) == 50
         assert added.count(True) == 1
 
-    async def test_a_guard_decides_at_the_last_moment(self, cache: Any) -> None:
-        """A function as the token is called with the key and the stored value."""
-        asked: list[Any] = []
-
-        def guard(key: str, there: Any) -> bool:
-            asked.append((key, there))
-            return there is None
-
-        assert await cache.set("k", "v", ttl=10, _cas_token=guard)
-        assert not await cache.set("k", "w", ttl=10, _cas_token=guard)
-
-        assert cache.peek("k") == "v"
-        assert asked == [("k", None), ("k", "v")]
-
 
 class TestOptions:
     """aiocache's options take effect."""
@@ -1614,3 +1600,23 @@ async def test_caches_that_open_a_file_together(folder: Path) -> None:
         assert await asyncio.gather(*(cache.get("k") for _ in range(8))) == [None] * 8
         assert await cache.set("k", "v")
         assert await asyncio.gather(*(cache.get("k") for _ in range(8))) == ["v"] * 8
+
+
+async def test_memory_sets_values_that_are_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function decides in the last moment, with the key and the value there, even if expired."""
+    now, asked = [100.0], []
+    cache = MemoryCache(timer=lambda: now[0])
+
+    def is_wanted(key: Any, there: Any) -> bool:
+        asked.append((key, there))
+        return there != "kept"
+
+    await cache.multi_set([("k", "kept"), ("l", "old")], ttl=10)
+    now[0] += 20
+    await cache.multi_set_if([("k", "v"), ("l", "new"), ("m", "new")], is_wanted, ttl=10)
+
+    assert asked == [("k", "kept"), ("l", "old"), ("m", None)]
+    assert cache.peek_many(["k", "l", "m"]) == [None, "new", "new"]
+    monkeypatch.setenv("AIOCACHE_DISABLE", "1")
+    await cache.multi_set_if([("n", "v")], is_wanted, ttl=10)
+    assert cache.peek("n") is None

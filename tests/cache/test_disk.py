@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.scripts import LIMIT, check
 from _support.wire import Asked, Wire, parameter
+from _support.world import lock
 
 from s1crets._sync import start_afresh
 from s1crets.cache import DiskCache
@@ -310,13 +311,13 @@ async def test_a_refresh_by_another_process_is_not_repeated(server: Wire, tmp_pa
     ):
         await o.get("/x")
         key, tier = o.key_of("/1"), o._cache._keys
-        assert await tier.lock(key)
+        assert await lock(tier, key)
         await ps.get("/1", cached=False)
         await asyncio.sleep(0.01)
         assert await ps.get("/1") == "v/1"
         await asyncio.sleep(0.05)
         assert server.count_of("/1") == 1
-        await tier.unlock(key)
+        await tier.unlock([key])
         while server.count_of("/1") < 2:
             assert await ps.get("/1") == "v/1"
             await asyncio.sleep(0.01)
@@ -335,16 +336,16 @@ async def test_who_does_not_come_back_is_not_waited_for(
         await asyncio.gather(one.get("/x"), other.get("/x"))
         monkeypatch.setattr(secret_cache, "_STOPPED", LIMIT)
         tier: Any = one._cache._keys
-        assert await tier.lock(one.key_of("/1"))
+        assert await lock(tier, one.key_of("/1"))
         reading = asyncio.ensure_future(other.get("/1"))
         await asyncio.sleep(0.1)
         assert not reading.done()
-        await tier.unlock(one.key_of("/1"))
+        await tier.unlock([one.key_of("/1")])
         assert await reading == "v/1"
-        assert await tier.lock(one.key_of("/2"))
+        assert await lock(tier, one.key_of("/2"))
         monkeypatch.setattr(secret_cache, "_STOPPED", 0.1)
         assert await other.get("/2") == "v/2"
-        await tier.unlock(one.key_of("/2"))
+        await tier.unlock([one.key_of("/2")])
 
 
 async def test_a_folder_that_was_opened_to_others_meanwhile(folder: Path, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ async def delivered(machine: Machine) -> None:
     """Wait until others know of a machine's updates, though it does not use the cache yet."""
     tiers: Any = machine.cache._keys, machine.cache._derived
     async with asyncio.timeout(LIMIT):
-        while any(tier._undelivered for tier in tiers):
+        while any(tier.invalidations.undelivered for tier in tiers):
             await asyncio.sleep(0.01)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.scripts import LIMIT
-from _support.world import A, B, World
+from _support.world import A, B, World, lock
 from aiocache import SimpleMemoryCache
 
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
@@ -50,15 +50,15 @@ async def test_a_cancelled_caller_gives_up_its_lock(kind: str, tmp_path: Path) -
 
     first, second = World(backend=backend()), World(backend=backend())
     await known(first, second)
-    locking = asyncio.ensure_future(first.cache._keys.lock(A))
+    locking = asyncio.ensure_future(lock(first.cache._keys, A))
     await asyncio.sleep(0)
     locking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await locking
 
     if kind == "disk":
-        assert await second.cache._keys.lock(A)
-        await second.cache._keys.unlock(A)
+        assert await lock(second.cache._keys, A)
+        await second.cache._keys.unlock([A])
 
 
 @pytest.mark.parametrize("kind", ["memory", "disk", "server", "cluster"])
@@ -76,18 +76,18 @@ async def test_nothing_is_renewed_after_the_last_fetch(
     await known(first, second)
     tier: Any = first.cache._keys
     for key in (A, B):
-        assert await tier.lock(key)
+        assert await lock(tier, key)
     before = await second.cache._keys.lock_pulse(A)
     async with asyncio.timeout(LIMIT):
         while await second.cache._keys.lock_pulse(A) == before:
             await asyncio.sleep(0.001)
     for key in (A, B):
-        await tier.unlock(key)
+        await tier.unlock([key])
     async with asyncio.timeout(LIMIT):
         while await second.cache._keys.lock_pulse(A):  # a renewal was under way
             await asyncio.sleep(0.001)
-    held = tier._held_here()
-    await tier._renew(held)  # it was under way
+    held = tier._locks._held_here()
+    await tier._locks._renew(held)  # it was under way
     assert held.timer is None
     for world in (first, second):
         await world.cache.aclose()
@@ -110,11 +110,11 @@ async def test_a_renewal_under_way_does_not_lock_again() -> None:
     first, second = World(backend=backend), World(backend=backend)
     await known(first, second)
     tier: Any = first.cache._keys
-    assert await tier.lock(A)
+    assert await lock(tier, A)
     backend.gate.clear()
-    renewal = asyncio.ensure_future(tier._renew(tier._held_here()))
+    renewal = asyncio.ensure_future(tier._locks._renew(tier._locks._held_here()))
     await backend.arrived.wait()
-    await tier.unlock(A)
+    await tier.unlock([A])
     backend.gate.set()
     await renewal
 

@@ -26,8 +26,8 @@ class Interrupted(MemoryCache):
 
     tokens: FetchTokens
 
-    async def set(self, *args: Any, **kwargs: Any) -> Any:
-        stored = await super().set(*args, **kwargs)
+    async def multi_set_if(self, *args: Any, **kwargs: Any) -> Any:
+        stored = await super().multi_set_if(*args, **kwargs)
         self.tokens.void(None, paths=True)
         return stored
 
@@ -37,7 +37,8 @@ async def test_what_is_voided_while_it_is_stored_does_not_stay() -> None:
     backend, tokens = Interrupted(), FetchTokens()
     backend.tokens = tokens
     token = tokens.add(FetchToken(A))
-    await MemoryTier(backend, tokens).put(CachedValue("old", 1.0, token.fetch), token, 100)
+    value = CachedValue("old", 1.0, token.fetch)
+    await MemoryTier(backend, tokens).put({A: value}, {A: token}, lambda: 100)
 
     assert backend.peek(A.id) is None
 

@@ -18,7 +18,7 @@ import pytest
 from _support.scripts import LIMIT, check
 from _support.servers import DRIVER, free_port
 from _support.wire import Wire, assumed, parameter
-from _support.world import PATH, WORLDS, A, B, Clock, World, text_of
+from _support.world import PATH, WORLDS, A, B, Clock, World, lock, text_of
 from aiocache import RedisCache, SimpleMemoryCache
 
 import s1crets.cache.secret_cache
@@ -615,8 +615,8 @@ async def test_a_lock_that_is_not_released_is_not_waited_for(
     await one.get(B)
     await other.get(B)
     with redis.overheard() as heard:
-        assert await one.cache._keys.lock(A)
-    assert not await other.cache._keys.lock(A)
+        assert await lock(one.cache._keys, A)
+    assert not await lock(other.cache._keys, A)
     monkeypatch.setattr(s1crets.cache.secret_cache, "_STOPPED", 0)
 
     assert await other.get(A) == "v1"
@@ -631,7 +631,7 @@ async def test_who_waits_for_another_does_not_wait_for_a_server_that_fails(
     monkeypatch.setattr(s1crets.cache.secret_cache, "_STOPPED", 2 * LIMIT)
     one, other = world(backend=backend), world(backend=backend)
     await one.get(B)
-    assert await one.cache._keys.lock(A)
+    assert await lock(one.cache._keys, A)
     reading = asyncio.ensure_future(other.cache.read(A, cached=True))
     await asyncio.sleep(0.1)
     assert not reading.done()

@@ -140,10 +140,11 @@ def test_types_are_not_copied_if_they_may_not_be_listed(scripted: Wire) -> None:
     assert CANARY.encode() not in done.stdout + done.stderr
 
 
+@pytest.mark.parametrize("command", ["copy", "diff"])
 @pytest.mark.parametrize("option", ["--to-provider", "--to-region", "--to-profile"])
-def test_an_empty_option_is_an_error(option: str) -> None:
+def test_an_empty_option_is_an_error(command: str, option: str) -> None:
     """It comes from an unset variable, and must not select A's account."""
-    done = run("copy", "a", "b", option, "")
+    done = run(command, "a", "b", option, "")
 
     assert done.returncode == 2
     assert "it is empty" in error_of(done)

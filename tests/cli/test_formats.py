@@ -255,6 +255,25 @@ def test_the_delimiter_of_github_does_not_occur_in_the_value() -> None:
     assert FORMATS["github"]({"A": "one line"}) == "A=one line\n"
 
 
+def masked(text: str) -> list[str]:
+    """Read commands as the runner of GitHub Actions does (its ActionCommand, TryParseV2)."""
+    found = []
+    for line in text.split("\n")[:-1]:
+        command, data = re.fullmatch(r"::([\w-]+)::([^\r]+)", line).groups()  # type: ignore[union-attr]
+        assert command == "add-mask"
+        found.append(data.replace("%0D", "\r").replace("%0A", "\n").replace("%25", "%"))
+    return found
+
+
+@given(variables=st.dictionaries(NAMES, TEXTS | st.just("%0A %25\n 100 %"), max_size=4))
+@settings(max_examples=200, deadline=None)
+def test_github_masks_every_line_of_a_value(variables: dict[str, str]) -> None:
+    """As the log shows them; the runner warns about blank ones."""
+    lines = [line for value in variables.values() for line in re.split(r"[\r\n]", value)]
+
+    assert masked(FORMATS["github-mask"](variables)) == [line for line in lines if line.strip()]
+
+
 TERRAFORM = shutil.which("terraform")
 
 

@@ -15,6 +15,7 @@ from _support.command import error_of, run, run_process
 
 from s1crets import __version__
 from s1crets.cli import main
+from s1crets.cli.formats import FORMATS
 
 COMMANDS = sorted(main.commands)
 
@@ -91,6 +92,15 @@ def test_every_command_is_documented(name: str) -> None:
         if isinstance(option, click.Option):
             assert option.help, option.name
             assert option.opts[0] in text
+
+
+def test_every_format_of_export_is_explained() -> None:
+    """The list would not fit a terminal, so the help has them by hand."""
+    (option,) = (one for one in main.commands["export"].params if one.name == "form")
+    assert isinstance(option, click.Option)
+    assert option.help
+
+    assert set(re.findall(r"(?:^|[;,] )([a-z-]+)(?=[:;,])", option.help)) == set(FORMATS)
 
 
 @pytest.mark.parametrize("args", [("--help",), ("help",), ("help", "exit-codes")], ids=str)

@@ -156,6 +156,7 @@ def test_a_file_that_cannot_be_read_is_rejected() -> None:
 
     assert (missing.returncode, binary.returncode) == (2, 2)
     assert "'/nothing/.env' can't be read: No such file" in error_of(missing)
+    assert "or - for stdin" in error_of(missing)
     assert "stdin can't be read: it is not UTF-8" in error_of(binary)
 
 

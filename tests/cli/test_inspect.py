@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,7 +16,6 @@ from s1crets.cli.inspect import age
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from s1crets.testing import LoopbackAws
 
@@ -174,11 +174,52 @@ class TestCheck:
         ssm.put_parameter(Name=f"{top}/a", Value=CANARY, Type="SecureString")
         done = run("check", *PS, "-", "--path", f"{top}/c", stdin=f"{top}/a\n{top}/b".encode())
 
-        assert (done.returncode, done.stderr) == (3, b"")
+        assert done.returncode == 3
+        assert done.stderr.decode().splitlines() == [
+            "s1crets: 2 of 3 names: not found in eu-west-1",
+            "  hint: check the name, the region and the account",
+        ]
         assert [line.split("\t") for line in done.stdout.decode().splitlines()] == [
             [f"{top}/a", "ok", ""],
             [f"{top}/b", "missing", "not found in eu-west-1"],
             [f"{top}/c", "missing", "not found in eu-west-1"],
+        ]
+
+    @pytest.mark.parametrize(
+        ("args", "cause", "hint"),
+        [
+            (("--secret", "/prod/db"), "not found in eu-west-1", "'prod/db', or a parameter"),
+            (("--path", "/prod"), "not found in eu-west-1", "rarely begin with /: is it 'prod'?"),
+            (("--path", "prod", *PS), "invalid name", "did you mean '/prod'?"),
+            (("--secret", "prod/db", *PS), "invalid name", "did you mean '/prod/db'?"),
+            (("--secret", "other", *PS), "not found in eu-west-1", "check the name, the region"),
+        ],
+    )
+    def test_a_name_in_the_wrong_form_has_a_hint(
+        self, s1crets_aws: LoopbackAws, args: tuple[str, ...], cause: str, hint: str
+    ) -> None:
+        """As for another store: `--provider` was forgotten, or a slash."""
+        s1crets_aws.seed({"aws.ps": {"/prod/db": "fake"}, "aws.sm": {"prod/x": "fake"}})
+        done = run("check", *args)
+        said = done.stderr.decode().splitlines()
+
+        assert done.returncode in (2, 3)
+        assert said[0] == f"s1crets: 1 of 1 names: {cause}"
+        assert hint in said[1]
+        assert len(said) == 2
+
+    def test_hints_are_as_many_as_reasons(self, scripted: Wire) -> None:
+        """However many names there are."""
+        codes = {"/a": "InternalServerError", "/b": "InternalServerError", "/c": "Strange"}
+        scripted.answers["GetParameters"] = refusal("AccessDeniedException")
+        scripted.answers["GetParameter"] = lambda asked: refusal(codes[asked.body["Name"]])
+        done = run("check", *PS, *(f"--secret={name}" for name in codes))
+
+        assert done.stderr.decode().splitlines() == [
+            "s1crets: 2 of 3 names: service unreachable",
+            "s1crets: 1 of 3 names: see --verbose",
+            "  hint: AWS may have an outage: try again later",
+            "  hint: see AWS's documentation of the operation",
         ]
 
     def test_details_on_request(self, scripted: Wire) -> None:
@@ -304,8 +345,8 @@ class TestCheck:
             ((), b"", "FILE, --path or --secret"),
             (("-",), b"# nothing", "FILE, --path or --secret"),
             (("-",), b"\xff", "not UTF-8"),
-            (("/nothing",), b"", "No such file"),
-            (("FILE",), b"", "not UTF-8"),
+            (("/prod/db",), b"", "No such file or directory\n  hint: to check the secret or path"),
+            (("FILE",), b"", "not UTF-8\n  hint: convert it"),
         ],
     )
     def test_without_names_it_is_a_usage_error(
@@ -410,6 +451,37 @@ class TestDiff:
         done = run("diff", *PS, f"{seeded}/a/same", f"{seeded}/b/{b.replace('x', 'other')}")
 
         assert (done.returncode, done.stdout.decode()) == (code, f".\t{state}\n")
+
+    def test_with_another_provider(self, s1crets_aws: LoopbackAws) -> None:
+        """A name's part after the path is what is compared."""
+        s1crets_aws.seed({"aws.ps": {"/p/a": "x", "/p/b": "x"}, "aws.sm": {"q/a": "x", "q/b": "y"}})
+        command = ("diff", *PS, "/p", "q", "--to-provider")
+        done = run(*command, "aws.sm")
+
+        assert (done.returncode, done.stdout) == (1, b"a\tequal\nb\tdifferent\n")
+        unknown = run(*command, "nope")
+        assert unknown.returncode == 2
+        assert "there is no provider 'nope'" in error_of(unknown)
+
+    def test_with_another_region_and_profile(
+        self, scripted: Wire, environment: dict[str, str]
+    ) -> None:
+        """As the signatures show."""
+        folder = Path(environment["HOME"], ".aws")
+        folder.mkdir()
+        (folder / "credentials").write_text(
+            "[other]\naws_access_key_id = fake-other-key\naws_secret_access_key = fake\n"
+        )
+        scripted.answers["GetParametersByPath"] = lambda asked: {
+            "Parameters": [parameter(f"{asked.body['Path']}/x", "v")["Parameter"]]
+        }
+        target = ("--to-region", "eu-south-1", "--to-profile", "other")
+        done = run("diff", *PS, "/a", "/b", "-r", "eu-west-1", *target)
+
+        assert (done.returncode, done.stdout) == (0, b"x\tequal\n"), done.stderr
+        signed = {one.body["Path"]: one.headers["Authorization"] for one in scripted.asked}
+        assert ("fake-other-key" in signed["/b"], "/eu-south-1/" in signed["/b"]) == (True, True)
+        assert ("fake-other-key" in signed["/a"], "/eu-west-1/" in signed["/a"]) == (False, True)
 
     @pytest.mark.parametrize("nowhere", ["/nowhere", "/nowhere/"])
     def test_a_mistyped_path_is_an_error(self, seeded: str, nowhere: str) -> None:

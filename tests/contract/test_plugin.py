@@ -42,7 +42,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return an empty folder, on a machine with settings of its own."""
     for name, value in MACHINE.items():
         monkeypatch.setenv(name, value)
-    folder = tmp_path / "project"
+    folder = tmp_path / tmp_path.name
     folder.mkdir()
     return folder
 

@@ -188,7 +188,7 @@ class TestHalf(ProviderContract):
 
 def test_the_contract_finds_what_is_broken(tmp_path: Path) -> None:
     """And nothing else."""
-    done = run_pytest(tmp_path, "--tb=no", "-k", "TestBroken", test_it=BROKEN)
+    done = run_pytest(tmp_path / "broken", "--tb=no", "-k", "TestBroken", test_it=BROKEN)
 
     failed = {name.partition("[")[0] for name, one in done.outcomes.items() if one == "failed"}
     assert failed >= {
@@ -205,7 +205,7 @@ def test_the_contract_finds_what_is_broken(tmp_path: Path) -> None:
 def test_the_contract_says_what_it_needs(tmp_path: Path) -> None:
     """The tests of a class without the fixtures are errors that name them."""
     some = "TestNothing and test_paths or TestHalf and test_text_is"
-    done = run_pytest(tmp_path, "--tb=short", "-k", some, test_it=BROKEN)
+    done = run_pytest(tmp_path / "half", "--tb=short", "-k", some, test_it=BROKEN)
 
     assert len(done.outcomes) > 1
     assert set(done.outcomes.values()) == {"error"}

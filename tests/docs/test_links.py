@@ -16,9 +16,9 @@ REPOSITORY = "https://github.com/s1crets/s1crets/blob/main/"
 
 
 def prose(page: Path) -> str:
-    """Return a page without its blocks of code."""
+    """Return a page without its code."""
     text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    return re.sub(r"`[^`\n]*`", "", text)
+    return re.sub(r"`[^`\n]*`", "code", text)
 
 
 def anchors(page: Path) -> set[str]:
@@ -43,10 +43,21 @@ def broken(page: Path, text: str) -> list[str]:
     return found
 
 
+def without_text(text: str) -> list[str]:
+    """Return the targets of links that show nothing."""
+    return re.findall(r"(?<!!)\[\s*\]\(([^)]*)\)", text)
+
+
 @pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
 def test_links_and_images_lead_somewhere(page: Path) -> None:
     """To a page, a heading, an image, or a file of the repository."""
     assert broken(page, prose(page)) == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_have_a_text(page: Path) -> None:
+    """Sphinx would put a page's title where none is; on GitHub such a link can't be seen."""
+    assert without_text(prose(page)) == []
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -68,4 +79,5 @@ def test_what_is_wrong_is_found() -> None:
     text = "[a](tutorial.md#install) [b](tutorial.md#no) ![c](no.svg) [d](https://e.org/x)"
 
     assert broken(page, text) == ["tutorial.md#no", "no.svg"]
+    assert without_text("[a](b) ![](image.svg) [](page.md#x) [ ](c)") == ["page.md#x", "c"]
     assert broken(page, f"[a]({REPOSITORY}no.md)") == [f"{REPOSITORY}no.md"]

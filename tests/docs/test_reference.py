@@ -179,29 +179,6 @@ def test_every_environment_variable_is_on_the_page() -> None:
     assert shown == used
 
 
-def test_what_troubleshooting_quotes_is_what_s1crets_says() -> None:
-    """So that a reader who searches for a message finds it."""
-    page = (DOCS / "troubleshooting.md").read_text()
-    said = re.sub(r'"\s*\n\s*r?f?"', "", SOURCES)  # literals over several lines
-    quoted = [
-        one for bold in re.findall(r"^\*\*(.*)$", page, re.MULTILINE) for one in code_in(bold)
-    ]
-    assert len(quoted) > 30
-
-    assert [one for one in quoted if not is_said(one, said)] == []
-
-
-def code_in(text: str) -> list[str]:
-    """Return what stands in backticks, without `…` and what a name or number replaces."""
-    return re.findall(r"`([^`]+)`", text)
-
-
-def is_said(quoted: str, said: str) -> bool:
-    """Return whether a message is in the sources; placeholders and AWS's words count as such."""
-    parts = re.split(r"…|'/[^']*'|\d[\d.]*|ssm:\w+", quoted)
-    return all(part.strip() in said for part in parts)
-
-
 def test_what_make_and_pip_are_told_to_do_is_there() -> None:
     """Every target is one of the Makefile's, every extra one of the project's."""
     makefile = (ROOT / "Makefile").read_text()
@@ -239,4 +216,3 @@ def test_what_is_wrong_is_found() -> None:
     source = f"class A:\n{attributes}    x: int\n    z: int\ndef f(): ...\n"
 
     assert undocumented(source) == ["A.z", "f"]
-    assert not is_said("no such message", SOURCES)

@@ -316,11 +316,19 @@ async def test_a_keypath_that_can_not_be(scripted: Wire, keypath: Any) -> None:
         ({"stale_for": 3}, "did you mean cache_args"),
         ({"ttl": 5}, re.escape("did you mean cache_args={'cache_ttl': ...}?")),
         ({"role_arn": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
-        ({"xyzzy": 3}, "known are region, profile, sts_args"),
+        ({"role": "r"}, re.escape("did you mean sts_args={'RoleArn': ...}?")),
+        *(
+            ({name: 3}, "known are region, profile, sts_args")
+            for name in ("xyzzy", "credentials", "prefix", "encoding", "redis", "headers", "")
+        ),
+        ({"cache_args": {"ttl": 5}}, "did you mean cache_ttl"),
+        ({"cache_args": {"refresh": 5}}, "did you mean refresh_ahead"),
+        ({"cache_args": {"deadline": 5}}, "known are cache_size, cache_ttl"),
+        ({"cache_args": {"timeout": 5}}, "known are cache_size, cache_ttl"),
     ],
 )
 @pytest.mark.parametrize("kind", [AsyncParameterStore, AsyncSecretsManager, ParameterStore])
 def test_an_option_that_is_none(kind: Any, options: Any, words: str) -> None:
-    """What was meant is said."""
+    """What was meant is said, and no name that has only some letters in common."""
     with pytest.raises(TypeError, match=words):
         kind(**options)

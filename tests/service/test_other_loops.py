@@ -190,13 +190,13 @@ async def test_a_lock_that_was_waited_for_in_vain_is_not_waited_for_again(
     ):
         await one.get("/warm")
         await other.get("/warm")
-        assert await one._cache._keys.lock(A)
+        assert await one._cache._keys.lock([A])
         monkeypatch.setattr(secret_cache, "_STOPPED", 0.01)
         assert await other.get("/a") == "fake"
         await other.invalidate()
         monkeypatch.setattr(secret_cache, "_STOPPED", 2 * LIMIT)
         assert await asyncio.wait_for(other.get("/a"), LIMIT) == "fake"
-        await one._cache._keys.unlock(A)
+        await one._cache._keys.unlock([A])
 
 
 def test_values_of_closed_loops_are_dropped() -> None:

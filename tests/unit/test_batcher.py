@@ -159,3 +159,71 @@ async def test_a_bug_is_raised_by_its_waiters() -> None:
         await batcher.submit(1)
     both = await asyncio.gather(batcher.submit(1), batcher.submit(2), return_exceptions=True)
     assert [type(one) for one in both] == [KeyError] * 2
+
+
+async def test_several_items_of_a_caller_share_calls_with_others() -> None:
+    """They fill calls, and may be in several; the caller gets all results at once."""
+    work = Work()
+    batcher = Batcher(work, size=3, calls=5)
+    found = await asyncio.gather(
+        batcher.submit_many([1, 2]), batcher.submit_many([3, 4]), batcher.submit(4)
+    )
+
+    assert found == [{1: 2, 2: 4}, {3: 6, 4: 8}, 8]
+    assert work.calls == [([1, 2, 3], None), ([4], None)]
+
+
+async def test_several_items_that_are_alone() -> None:
+    """They are handled in the caller's task; nothing is a call for nothing."""
+    tasks: list[Any] = []
+
+    async def work(items: Sequence[int], _group: Any) -> Mapping[int, int]:
+        tasks.append(asyncio.current_task())
+        return dict.fromkeys(items, 0)
+
+    batcher: Batcher[int, int] = Batcher(work, size=3, calls=5)
+    assert await batcher.submit_many([1, 2, 3]) == {1: 0, 2: 0, 3: 0}
+    assert tasks == [asyncio.current_task()]
+    assert await batcher.submit_many([]) == {}
+    assert len(tasks) == 1
+
+
+async def test_exceptions_of_several_items() -> None:
+    """The first is raised, or each is an outcome."""
+    batcher = Batcher(Work(), size=3, calls=5)
+    with pytest.raises(KeyError):
+        await batcher.submit_many([1, 7])
+    outcomes = await batcher.outcomes([1, 7])
+
+    assert outcomes[1] == 2
+    assert isinstance(outcomes[7], KeyError)
+
+
+async def test_a_cancelled_caller_of_several_calls() -> None:
+    """Those that others wait for go on."""
+    work = Work()
+    work.go.clear()
+    batcher = Batcher(work, size=2, calls=5)
+    several = asyncio.ensure_future(batcher.submit_many([1, 2, 3]))
+    other = asyncio.ensure_future(batcher.submit(3))
+    while len(work.calls) < 2:
+        await asyncio.sleep(0)
+    several.cancel()
+    await asyncio.wait([several])
+    work.go.set()
+
+    assert await other == 6
+    assert work.ended == 1
+
+
+async def test_work_that_leaves_an_item_out() -> None:
+    """A bug, which its caller sees."""
+
+    async def work(items: Sequence[int], _group: Any) -> Mapping[int, int]:
+        return {items[0]: 0}
+
+    batcher: Batcher[int, int] = Batcher(work, size=2, calls=5)
+    found = await asyncio.gather(*map(batcher.submit, (1, 2)), return_exceptions=True)
+
+    assert found[0] == 0
+    assert isinstance(found[1], KeyError)

@@ -35,6 +35,7 @@ LAYERS = [
     ["s1crets.cache.entry", "s1crets.cache.freshness"],
     ["s1crets.cache.encryption", "s1crets.cache.refresh"],
     ["s1crets.cache.backends"],
+    ["s1crets.cache.tombstones"],
     ["s1crets.cache.tiers", "s1crets.cache.shared_tier", "s1crets.cache.scope"],
     ["s1crets.cache.negative"],
     ["s1crets.cache.options", "s1crets.cache.secret_cache", "s1crets.cache"],

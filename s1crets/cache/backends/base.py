@@ -180,20 +180,13 @@ class StorageCache(MultiWriter, SyncReadable):
         _cas_token: Any = None,
         _conn: object = None,
     ) -> bool:
-        """Store a value. With a token, only if it equals the value that is stored.
-
-        The token may also be a function of the key and the value that is stored, expired or not,
-        or None: it decides in the transaction whether to store.
-        """
+        """Store a value. With a token, only if it equals the value that is stored."""
         stored = self._encoded(value)
 
         def action(storage: Storage) -> bool:
             if _cas_token is not None:
-                there, _ = storage.find(key, expired=callable(_cas_token)) or (None, 0)
-                if callable(_cas_token):
-                    if not _cas_token(key, self._decoded(there)):
-                        return False
-                elif self._encoded(_cas_token) != there:
+                there, _ = storage.find(key) or (None, 0)
+                if self._encoded(_cas_token) != there:
                     return False
             storage.put(key, stored, self._expires(ttl))
             return True

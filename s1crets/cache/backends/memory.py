@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from aiocache.base import API
 from aiocache.serializers import NullSerializer
 
 from s1crets._fork import new_lock, on_fork
@@ -129,6 +130,26 @@ class MemoryCache(StorageCache):
     def full(self) -> bool:
         """Whether another entry would evict one."""
         return len(self._entries) >= self.size
+
+    @API.aiocache_enabled()  # type: ignore[untyped-decorator]
+    @API.timeout  # type: ignore[untyped-decorator]
+    async def multi_set_if(
+        self,
+        pairs: Iterable[tuple[Hashable, Any]],
+        is_wanted: Callable[[Hashable, Any], bool],
+        ttl: float,
+    ) -> None:
+        """Store values in one step, as they are, if `is_wanted(key, value that is there)`.
+
+        The value that is there may have expired; None if there is none. `is_wanted` must not use
+        the cache: it runs under a lock.
+        """
+        expires = self._expires(ttl)
+        with self._lock:
+            for key, value in pairs:
+                there, _ = self._storage.find(key, expired=True) or (None, 0.0)
+                if is_wanted(key, there):
+                    self._storage.put(key, value, expires)
 
     async def delete_where(self, predicate: Callable[[Any, Any], bool]) -> int:
         """Delete entries for which `predicate(key, value)` is true, expired or not; count them.

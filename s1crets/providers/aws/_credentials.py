@@ -73,7 +73,7 @@ class Credentials:
         self._backoff = Backoff(_PAUSE, _LONGEST_PAUSE, timer=timer)
         self.found: Found | None = None  # what was resolved last; it may be used until it is `due`
         self._failure = Unresolved("", "")
-        self._flights: SingleFlight[str, None] = SingleFlight()
+        self._flights: SingleFlight[str, Any, None] = SingleFlight()
         self._timer = timer
         self._started = 0.0
         self._thread: Future[None] | None = None
@@ -102,7 +102,7 @@ class Credentials:
         found, now = self.found, self.clock()
         if found and (now < found.due or (now < found.expires and self.is_pending)):
             return found
-        await self._flights.join("", "", self._attempt)
+        await self._flights.join("", self._attempt)
         found = self.found
         if found is None or self.clock() >= found.expires:
             raise copy.copy(self._failure)

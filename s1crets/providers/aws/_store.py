@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._coalescing import Batcher
+from s1crets._coalescing import Batcher, work_for
 from s1crets._redaction import Redacted, redact
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
 from s1crets.errors import (
@@ -39,6 +39,7 @@ from s1crets.providers.store import (
     WriteMode,
     check_name,
     encode,
+    fetch_each,
 )
 
 _Work: TypeAlias = Callable[[], Awaitable[None]]
@@ -90,6 +91,8 @@ class AwsStore(ABC):
     """A store on an AWS service. A service implements `fetch_one`, and whatever else it offers."""
 
     row: ClassVar[Service]
+    plain_group: Any = None
+    """The group of the batcher in which secrets are requested with default options."""
 
     def __init__(self, clients: Clients, namespace: str | None) -> None:
         self.title = self.row.title
@@ -135,43 +138,78 @@ class AwsStore(ABC):
 
     # Reading
 
+    def batch_size(self, key: CacheKey) -> int:
+        """Return how many keys like this one `fetch_many` reads with one request."""
+        return self.row.batch_size if key.is_primary else 1
+
+    async def fetch_many(
+        self, keys: Sequence[CacheKey]
+    ) -> Mapping[CacheKey, Fetched | S1cretsError]:
+        """Return what the service has for each key; several keys share requests."""
+        if len(keys) == 1:
+            try:
+                return {keys[0]: await self.fetch(keys[0])}
+            except S1cretsError as error:
+                return {keys[0]: error}
+        found = await self._batched([key.name for key in keys], self.plain_group)
+        return {key: found[key.name] for key in keys}
+
     async def fetch(self, key: CacheKey) -> Fetched:
         """Return the value of a secret, or whether it exists. Services with paths override this."""
         if key.kind == PATH:
             raise self._unsupported("get_by_path")
-        fetched = await self._batched(key.name)
+        fetched = await self._batched_one(key.name)
         return fetched if key.kind == VALUE else FOUND
 
     @abstractmethod
     async def fetch_one(self, name: str, group: Any) -> Fetched:
-        """Request one secret; `group` is what was passed to `_batched`."""
+        """Request one secret; `group` is that of the batcher."""
 
     async def fetch_batch(self, *_: Any, **__: Any) -> Mapping[str, Fetched | S1cretsError]:
         """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
-    async def _batched(self, name: str, group: Any = None, *, splits: bool = True) -> Fetched:
-        """Return a secret; names of a group that are requested in the same tick share a request.
+    async def _batched(
+        self, names: Sequence[str], group: Any = None, *, splits: bool = True
+    ) -> dict[str, Fetched | S1cretsError]:
+        """Return secrets; names of a group that are requested in the same tick share requests.
 
-        One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal each
-        caller requests its name singly. If all single requests are allowed and the batch is not,
-        the permission for batches is missing, and there are no further ones. Unless it `splits`
-        refused batches, the refusal is raised.
+        One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal the names
+        are requested singly. If all single requests are allowed and the batch is not, the
+        permission for batches is missing, and there are no further ones. Unless it `splits` refused
+        batches, the refusal is the result.
         """
-        outcome = await self._batcher.submit(name, group)
-        if isinstance(outcome, Fetched):
-            return outcome
-        if outcome.error and not splits:
-            raise _about(outcome.error, name, name)
-        try:
-            fetched = await self.fetch_one(name, group)
-        except (AccessDeniedError, *_OF_WHOLE_REQUEST):
-            raise
-        except S1cretsError:
-            outcome.cleared(name, self._batcher)
-            raise
-        outcome.cleared(name, self._batcher)
-        return fetched
+        found: dict[str, Fetched | S1cretsError] = {}
+        refused: dict[str, _Refusal] = {}
+        for name, outcome in (await self._batcher.outcomes(names, group)).items():
+            if isinstance(outcome, (Fetched, S1cretsError)):
+                found[name] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            elif outcome.error and not splits:
+                found[name] = _about(outcome.error, name, name)
+            else:
+                refused[name] = outcome
+
+        async def singly(name: str) -> Fetched:
+            work_for(CacheKey.of_secret(name))
+            try:
+                fetched = await self.fetch_one(name, group)
+            except (AccessDeniedError, *_OF_WHOLE_REQUEST):
+                raise
+            except S1cretsError:
+                refused[name].cleared(name, self._batcher)
+                raise
+            refused[name].cleared(name, self._batcher)
+            return fetched
+
+        return {**found, **await fetch_each(list(refused), singly)} if refused else found
+
+    async def _batched_one(self, name: str, group: Any = None) -> Fetched:
+        outcome = (await self._batched([name], group))[name]
+        if isinstance(outcome, S1cretsError):
+            raise outcome
+        return outcome
 
     async def _fetch_names(
         self, names: Sequence[str], group: Any

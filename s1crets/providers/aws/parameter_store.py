@@ -75,6 +75,7 @@ class SsmStore(AwsStore):
     """The operations of Parameter Store."""
 
     row = PARAMETER_STORE
+    plain_group = (True, False)  # decrypted, without selectors
 
     @cached_property
     def _labels(self) -> set[str]:
@@ -131,6 +132,10 @@ class SsmStore(AwsStore):
                 for label in (None, *self._labels):
                     yield self.key(above, PATH, decrypt=decrypt, recursive=recursive, label=label)
 
+    def batch_size(self, key: CacheKey) -> int:
+        """Return how many keys like this one `fetch_many` reads at once: references alone."""
+        return 1 if key.name.startswith(_REFERENCE) else super().batch_size(key)
+
     async def fetch(self, key: CacheKey) -> Fetched:
         """Request a value, all parameters under a path, or whether there are any."""
         decrypt = bool(key.option("decrypt", default=True))
@@ -155,7 +160,7 @@ class SsmStore(AwsStore):
         if key.name.startswith(_REFERENCE):  # can't be part of a batch
             return await self.fetch_one(key.name, (decrypt, False))
         # A response contains a parameter's own name, so `/a` and `/a:1` must not share a request.
-        return await self._batched(key.name, (decrypt, ":" in key.name))
+        return await self._batched_one(key.name, (decrypt, ":" in key.name))
 
     async def fetch_one(self, name: str, group: tuple[bool, bool]) -> Fetched:
         """Request a parameter: `GetParameter`."""
@@ -246,7 +251,7 @@ class SsmStore(AwsStore):
         readings: list[asyncio.Task[dict[str, Fetched | S1cretsError]]] = []
 
         def begin(names: list[str]) -> None:
-            readings.append(asyncio.create_task(fetch_each(names, read)))
+            readings.append(asyncio.create_task(read(names)))
 
         found: dict[str, Fetched] = {}
         try:

@@ -37,7 +37,6 @@ from s1crets.providers.store import (
     SecretMetadata,
     SecretVersion,
     WriteMode,
-    fetch_each,
     fetched_path,
     is_under,
     relative_to,
@@ -91,7 +90,7 @@ class SecretsManagerStore(AwsStore):
             return await self._fetch_exists(key.name)
         if key.options:  # batches don't support versions
             return await self.fetch_one(key.name, dict(key.options))
-        return await self._batched(key.name)
+        return await self._batched_one(key.name)
 
     async def fetch_one(self, name: str, group: Mapping[str, Any] | None) -> Fetched:
         """Request a secret, the current version or the one in `group`: `GetSecretValue`."""
@@ -147,7 +146,7 @@ class SecretsManagerStore(AwsStore):
     async def _fetch_path(self, path: str) -> Fetched:
         """List the names under a path, then request them in batches."""
         names = [metadata.name for metadata in await self.describe(path)]
-        return fetched_path(self.title, await fetch_each(names, self._batched))
+        return fetched_path(self.title, await self._batched(names))
 
     async def _fetch_exists(self, name: str) -> Fetched:
         """Request metadata, which decrypts nothing: `DescribeSecret`; if denied, the secret."""
