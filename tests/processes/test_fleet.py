@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _support.deployments import FORMS
 from _support.scripts import LIMIT, check, start, unmeasured
 from _support.wire import Asked, Wire, parameter
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+    from _support.deployments import Deployment
     from _support.servers import RedisServer
 
     from s1crets.testing import LoopbackAws
@@ -217,8 +219,29 @@ def test_an_update_is_seen_by_all(
     assert operations == ["GetParameter", "GetParametersByPath"]
 
 
+@pytest.mark.parametrize("deployment", FORMS, indirect=True)
+def test_a_second_process_requests_nothing(
+    scripted: Wire, forker: Forker, deployment: Deployment
+) -> None:
+    """Of what the first has read, for every form of URL."""
+    scripted.answers = {
+        "GetParameter": lambda asked: parameter(asked.body["Name"], "v"),
+        "GetParametersByPath": {"Parameters": [{"Name": "/p/a", "Value": "v"}]},
+    }
+    namespace = uuid.uuid4().hex
+    args = {"backend": deployment.url, "cache_key": KEY, "namespace": namespace}
+    for _ in range(2):
+        worker = forker.worker()
+        assert worker.do(args, "get", "/a") == "v"
+        assert worker.do(args, "get_by_path", "/p") == {"/p/a": "v"}
+        worker.close()
+
+    assert [asked.operation for asked in scripted.asked] == ["GetParameter", "GetParametersByPath"]
+
+
+@pytest.mark.parametrize("deployment", ["server", "cluster"], indirect=True)
 def test_a_process_that_is_killed_leaves_no_lock_for_long(
-    scripted: Wire, redis: RedisServer, forker: Forker
+    scripted: Wire, forker: Forker, deployment: Deployment
 ) -> None:
     """While it lives, others wait for what it fetches; then one of them fetches it."""
     begun, goes = threading.Event(), threading.Event()
@@ -230,7 +253,7 @@ def test_a_process_that_is_killed_leaves_no_lock_for_long(
         return parameter(asked.body["Name"], "v")
 
     scripted.answers = {"GetParameter": answer}
-    args = {"backend": redis.url}
+    args = {"backend": deployment.url, "namespace": uuid.uuid4().hex}
     one, other = forker.worker(), forker.worker()
     one.begin(args, "get", "/a")
     begun.wait(LIMIT)
