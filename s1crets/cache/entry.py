@@ -10,7 +10,6 @@ import struct
 import weakref
 from collections.abc import Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
@@ -176,7 +175,7 @@ class CachedValue:
         """Decode the raw text; later calls only copy the result, in the cheapest way."""
         self._decoded = decode(self.raw)
         if not isinstance(self._decoded, (dict, list)):
-            self.value = partial(_identity, self._decoded)
+            self.value = itertools.repeat(self._decoded).__next__  # a call without a frame
             return self._decoded
         self.value = self._deep_copy if _is_nested(self._decoded) else self._decoded.copy
         try:
@@ -209,10 +208,6 @@ class CachedValue:
 def _is_nested(value: dict[str, Any] | list[Any]) -> bool:
     members = value.values() if isinstance(value, dict) else value
     return any(isinstance(member, (dict, list)) for member in members)
-
-
-def _identity(value: Any) -> Any:
-    return value
 
 
 @dataclass(eq=False, slots=True, weakref_slot=True)

@@ -265,11 +265,14 @@ class SecretCache:
         free = {key: token for key, token in tokens.items() if locks.get(key) is None}
         locked = [key for key, is_locked in locks.items() if is_locked]
         others = [key for key, is_locked in locks.items() if is_locked is False]
-        work = self._fetch_locked(free, locked, land)
-        if others:
-            await asyncio.gather(work, *(self._fetch_contested(key, land) for key in others))
-        else:
-            await work
+        contested = [asyncio.create_task(self._fetch_contested(key, land)) for key in others]
+        try:
+            # Not in a task: one that is cancelled before it begins would release nothing.
+            await self._fetch_locked(free, locked, land)
+            await asyncio.gather(*contested)
+        finally:
+            for task in contested:
+                await cancel_and_wait(task)
 
     async def _fetch_locked(self, free: _Tokens, locked: list[CacheKey], land: _Land) -> None:
         """Fetch keys without a lock, and those whose lock this process has, which it releases."""

@@ -637,16 +637,13 @@ class AsyncProvider:
             self.was_used = True
             limit = None if self.deadline is None else self.deadline - (time.monotonic() - began)
             read = self._cache.read(key, cached=cached, max_age=max_age, token=token, limit=limit)
-            late: S1cretsError | None = None
             try:
                 return await read
             except BaseException as error:  # noqa: BLE001  # its frames contain values
-                if isinstance(error, DeadlineExceededError):
-                    late = error
-                elif isinstance(error, S1cretsError) or not isinstance(error, TimeoutError):
+                if isinstance(error, S1cretsError) or not isinstance(error, TimeoutError):
                     raise strip_traceback(error) from error.__cause__
             # Outside of this block the error has no context.
-            late = late or self._too_late(method, key.name)
+            late = self._too_late(method, key.name)
             if not cached:
                 raise late
             return await stripped(self._cache.stale_or_raise(key, late, max_age))

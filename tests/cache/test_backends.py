@@ -1609,7 +1609,7 @@ async def test_memory_sets_values_that_are_wanted(monkeypatch: pytest.MonkeyPatc
 
     def is_wanted(key: Any, there: Any) -> bool:
         asked.append((key, there))
-        return there != "kept"
+        return bool(there != "kept")
 
     await cache.multi_set([("k", "kept"), ("l", "old")], ttl=10)
     now[0] += 20

@@ -307,6 +307,28 @@ def test_a_fork_while_another_thread_holds_every_lock(answering: Wire) -> None:
     assert check(program(script), measured=True) == ""
 
 
+def test_a_cheap_exit(answering: Wire, tmp_path: Path) -> None:
+    """Python would search all objects four times: once is enough, and without botocore's models.
+
+    Once is needed: the cache's journal would stay.
+    """
+    script = f"""
+        import atexit, gc, sys
+
+        @atexit.register  # the first one, so it is called last
+        def report():
+            from s1crets.providers.aws._models import _loaders
+            print(gc.get_freeze_count() > 0, _loaders)
+
+        from s1crets.__main__ import main
+        sys.argv[1:] = ["get", "-p", "aws.ps", "/a", "--cache-dir", {str(tmp_path)!r}]
+        main()
+        """
+
+    assert check(script) == "v\nTrue {}\n"
+    assert {path.name for path in tmp_path.rglob("cache.db*")} == {"cache.db"}
+
+
 MULTIPROCESSING = """
 import multiprocessing, sys, warnings
 warnings.simplefilter("ignore")

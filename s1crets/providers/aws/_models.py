@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 from collections.abc import Collection, Iterator
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from s1crets.providers.aws._services import Service
 
 # botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
 _loaders: dict[tuple[str, ...], Any] = {}
+# Python searches all objects for garbage several times when it exits; these are half of them.
+atexit.register(_loaders.clear)
 
 
 def shared_loader(session: Any) -> Any:
