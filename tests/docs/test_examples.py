@@ -63,6 +63,19 @@ def test_every_block_has_a_language(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=titled)
+def test_outputs_are_complete(page: Path) -> None:
+    """Three dots in an output would look as if they were part of it; pytest's progress has dots."""
+    for block in blocks(page.read_text()):
+        shown = [block.output or ""]
+        if block.language == "console":
+            shown = [output for _, output in transcript(block.code)]
+        for output in shown:
+            assert "..." not in re.sub(r"^\.+ +\[100%\]$", "", output, flags=re.MULTILINE), (
+                f"line {block.line}"
+            )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=titled)
 def test_commands_that_are_not_run_have_valid_options(page: Path) -> None:
     """Those in `bash` blocks: click accepts them."""
     for block in blocks(page.read_text()):
