@@ -13,7 +13,6 @@ from s1crets.cli._options import global_options
 from s1crets.cli._output import write_value
 from s1crets.cli.help import EPILOG, help_
 
-
 # The commands for names that are not similar to them: those of Python, and of other tools.
 _MEANT = {"describe": "list", "get_many": "export", "get-many": "export", "set": "put"}
 
