@@ -117,13 +117,16 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._names.clear()
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(str(self._folder)):
-                del sys.modules[name]
+        self._forget_modules()
         self._stack.close()
         os.environ.clear()
         os.environ.update(self._environment)
         gc.collect()
+
+    def _forget_modules(self) -> None:
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(str(self._folder)):
+                del sys.modules[name]
 
     def read(self, text: str) -> None:
         """Run all blocks; fail where one fails, or its output is another than shown."""
@@ -261,6 +264,7 @@ class Reader:
     def _pytest(self, args: list[str]) -> str:
         for name in self._files:
             self._files[name] = True
+        self._forget_modules()  # in the reader's process they were never imported
         options = ["-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir=.", "-c", "/dev/null"]
         options.append("--confcutdir=.")  # pytest looks at everything in it, which is not /tmp then
         with captured() as output:
