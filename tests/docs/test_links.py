@@ -43,6 +43,11 @@ def broken(page: Path, text: str) -> list[str]:
     return found
 
 
+def roles(text: str) -> list[str]:
+    """Return the roles of Sphinx in a text, which GitHub shows as they are written."""
+    return re.findall(r"(\{[\w:+-]+\})code", text)
+
+
 def without_text(text: str) -> list[str]:
     """Return the targets of links that show nothing."""
     return re.findall(r"(?<!!)\[\s*\]\(([^)]*)\)", text)
@@ -58,6 +63,12 @@ def test_links_and_images_lead_somewhere(page: Path) -> None:
 def test_links_have_a_text(page: Path) -> None:
     """Sphinx would put a page's title where none is; on GitHub such a link can't be seen."""
     assert without_text(prose(page)) == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_work_on_github(page: Path) -> None:
+    """Such as those to files, which are not links there if Sphinx has a role for them."""
+    assert roles(prose(page)) == []
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -80,4 +91,5 @@ def test_what_is_wrong_is_found() -> None:
 
     assert broken(page, text) == ["tutorial.md#no", "no.svg"]
     assert without_text("[a](b) ![](image.svg) [](page.md#x) [ ](c)") == ["page.md#x", "c"]
+    assert roles("a {download}code b") == ["{download}"]
     assert broken(page, f"[a]({REPOSITORY}no.md)") == [f"{REPOSITORY}no.md"]
