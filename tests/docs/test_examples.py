@@ -70,7 +70,7 @@ def test_outputs_are_complete(page: Path) -> None:
         if block.language == "console":
             shown = [output for _, output in transcript(block.code)]
         for output in shown:
-            assert "..." not in re.sub(r"^\.+ +\[100%\]$", "", output, flags=re.MULTILINE), (
+            assert "..." not in re.sub(r"^[.s]+ +\[ *\d+%\]$", "", output, flags=re.MULTILINE), (
                 f"line {block.line}"
             )
 
@@ -105,7 +105,6 @@ def test_what_is_wrong_is_found() -> None:
         ("text", None),
     ]
     assert list(transcript("$ a \\\n  b\nc\n$ d\n")) == [("a \\\n  b", "c\n"), ("d", "")]
-    assert matches("a ...c\n", "a b\nc\n")
     assert not matches("a\n", "a\nb\n")
     assert matches("1 passed in 0.01s\n", "1 passed in 12.34s\n")
     assert not matches("1 passed in 0.01s\n", "2 passed in 0.01s\n")
