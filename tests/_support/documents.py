@@ -207,6 +207,8 @@ class Reader:
         stdin = ""
         if piped := re.fullmatch(r"echo ('[^']*'|[\w-]+) \| (s1crets .*)", line):
             stdin, line = piped[1].strip("'") + "\n", piped[2]
+        if last := re.fullmatch(r"(pytest [^|]*) \| tail -1", line):
+            return self._command(last[1]).splitlines()[-1] + "\n"
         if _SHELL.search(quoted_removed(line)):
             return self._shell(line)
         return self._run(shlex.split(line, comments=True), stdin)
