@@ -38,7 +38,7 @@ async def test_what_is_voided_while_it_is_stored_does_not_stay() -> None:
     backend.tokens = tokens
     token = tokens.add(FetchToken(A))
     value = CachedValue("old", 1.0, token.fetch)
-    await MemoryTier(backend, tokens).put({A: value}, {A: token}, lambda: 100)
+    await MemoryTier(backend, tokens).put({A: value}, {A: token}, {A: 100})
 
     assert backend.peek(A.id) is None
 
