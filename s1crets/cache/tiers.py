@@ -148,7 +148,8 @@ class MemoryTier:
             value.landed = next_in_sequence()
             return not token.is_void and not token.yields_to(there, value.version)
 
-        self._has_derived = self._has_derived or not all(key.is_primary for key in values)
+        if not all(key.is_primary for key in values):  # no look first: another thread may come
+            self._has_derived = True
         items = [(key.id, value, lives[key]) for key, value in values.items() if lives[key] > 0]
         await self._backend.multi_set_if(items, is_wanted)
         for key_id, (value, token) in by_id.items():

@@ -8,16 +8,17 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from _support.world import A
+from _support.world import PATH, A
 
 from s1crets import _sync
 from s1crets.cache.backends._sqlite import FetchLocks, select
 from s1crets.cache.backends.disk import DiskCache
 from s1crets.cache.backends.memory import MemoryCache
-from s1crets.cache.entry import CachedValue, FetchToken, FetchTokens
+from s1crets.cache.entry import CachedValue, CacheKey, FetchToken, FetchTokens
 from s1crets.cache.tiers import MemoryTier
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -41,6 +42,26 @@ async def test_what_is_voided_while_it_is_stored_does_not_stay() -> None:
     await MemoryTier(backend, tokens).put({A: value}, {A: token}, {A: 100})
 
     assert backend.peek(A.id) is None
+
+
+async def test_a_derived_value_that_is_stored_in_between() -> None:
+    """Another thread stores a path while this one stores a secret: an invalidation drops both."""
+    backend, tokens = MemoryCache(), FetchTokens()
+    tier = MemoryTier(backend, tokens)
+
+    def put(key: CacheKey, values: dict[CacheKey, CachedValue]) -> Any:
+        return tier.put(values, {key: tokens.add(FetchToken(key))}, {key: 100})
+
+    class Values(dict[CacheKey, CachedValue]):
+        def __iter__(self) -> Iterator[CacheKey]:
+            with pytest.raises(StopIteration):  # it does not wait
+                put(PATH, {PATH: CachedValue({"/a": "old"})}).send(None)
+            return super().__iter__()
+
+    await put(A, Values({A: CachedValue("old")}))
+    assert backend.peek(PATH.id) is not None
+    await tier.invalidate(["/a"])
+    assert backend.peek(PATH.id) is None
 
 
 def test_a_read_that_interrupts_another_is_not_older(tmp_path: Path) -> None:
