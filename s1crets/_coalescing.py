@@ -380,22 +380,24 @@ class SingleFlight(Generic[K, G, R]):
     async def join_many(
         self, wanted: Iterable[tuple[K, G, Any]], found: dict[K, R | S1cretsError]
     ) -> None:
-        """Join flights, or start them; put each result or error into `found` as it arrives.
+        """Join flights, or start them; put each result or error into `found`.
 
-        `wanted` has keys, each with its group and a token.
+        `wanted` has keys, each with its group and a token. A caller that is cancelled finds there
+        what has landed.
         """
         context = contextvars.copy_context()
         joined = [self._join(key, group, token, context) for key, group, token in wanted]
         try:
-            for flight, waiter in joined:
+            for _, waiter in joined:
                 await waiter
+        finally:
+            for flight, waiter in joined:
+                flight.leave(waiter)
+            for flight in [flight for flight, _ in joined if flight.landed]:
                 try:
                     found[flight.key] = flight.result()
                 except S1cretsError as error:
                     found[flight.key] = error.with_traceback(None)
-        finally:
-            for flight, waiter in joined:
-                flight.leave(waiter)
 
     def _join(
         self, key: K, group: G, token: Any, context: contextvars.Context

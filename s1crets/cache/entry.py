@@ -8,11 +8,12 @@ import json
 import os
 import struct
 import weakref
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 from s1crets._keypath import KeyPath, keys_of, pick
+from s1crets.errors import S1cretsError
 
 _BYTE_ORDER_MARK = "\ufeff"  # of a file that became a secret
 _IGNORED = _BYTE_ORDER_MARK + " \t\r\n"  # before JSON
@@ -120,6 +121,10 @@ class Fetched:
     value: Raw
     version: float = 0.0
     also: Mapping[CacheKey, Fetched] = field(default_factory=dict)
+
+
+Single: TypeAlias = Callable[[], Awaitable[Fetched | S1cretsError]]
+"""Requests a secret that was not returned together with others; returns it, or the error."""
 
 
 class FetchId(NamedTuple):

@@ -43,7 +43,7 @@ class NegativeCache:
     async def remember(self, error: SecretNotFoundError, token: FetchToken) -> None:
         """Store the result of a fetch, unless its token says that it is outdated."""
         values = {token.key: CachedValue(str(error), 0.0, token.fetch)}
-        await self._tier.put(values, {token.key: token}, lambda: self._ttl)
+        await self._tier.put(values, {token.key: token}, {token.key: self._ttl})
 
     def void(self, secrets: Collection[str] | None) -> None:
         """Void the fetches of what an invalidation drops."""

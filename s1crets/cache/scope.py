@@ -111,7 +111,7 @@ class ScopeResolver:
             raw = {"place": scope.place, "owner": scope.owner}
             tokens = await self._memo.begin([_KEY])
             values = {_KEY: CachedValue(raw, 1.0, new_fetch_id())}
-            await self._memo.put(values, tokens, lambda: REMEMBERED)
+            await self._memo.put(values, tokens, {_KEY: REMEMBERED})
 
     def _use(self, scope: Scope) -> None:
         for tier in self._tiers:

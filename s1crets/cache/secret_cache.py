@@ -23,7 +23,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._coalescing import Flight, SingleFlight
+from s1crets._coalescing import Flight, SingleFlight, work_for
 from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched
 from s1crets.cache.freshness import OnError
@@ -33,7 +33,7 @@ from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
-    from s1crets.cache.entry import FetchToken
+    from s1crets.cache.entry import FetchToken, Single
     from s1crets.cache.options import CacheArgs
     from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
@@ -56,8 +56,11 @@ class Source(ScopeSource, Protocol):
 
     async def fetch_many(
         self, keys: Sequence[CacheKey]
-    ) -> Mapping[CacheKey, Fetched | S1cretsError]:
-        """Return what the service has for each key, or why it can't be read."""
+    ) -> Mapping[CacheKey, Fetched | S1cretsError | Single]:
+        """Return what the service has for each key, or why it can't be read.
+
+        What it does not return together with the rest has a function that requests it alone.
+        """
         ...
 
     def aliases(self, path: str) -> Collection[str]:
@@ -78,8 +81,18 @@ class _Group(NamedTuple):
     max_age: float | None = None
 
 
+class _Begun(NamedTuple):
+    """What was noted when a fetch began: the tokens of its keys, and the time."""
+
+    tokens: Mapping[CacheKey, FetchToken]
+    filling: Mapping[CacheKey, FetchToken]  # for what a path's fetch reads along the way
+    absent: Mapping[CacheKey, FetchToken]  # for what is not found
+    at: float
+
+
 _Tokens: TypeAlias = Mapping[CacheKey, "FetchToken | None"]
-_Land: TypeAlias = "Callable[[CacheKey, CachedValue | S1cretsError], None]"
+_Land: TypeAlias = "Callable[[Mapping[CacheKey, CachedValue | S1cretsError]], Awaitable[None]]"
+_Replace: TypeAlias = "Callable[[CacheKey, S1cretsError], Awaitable[CachedValue]] | None"
 
 
 class SecretCache:
@@ -204,6 +217,8 @@ class SecretCache:
             await self._join_many(tokens, found, cached=True, max_age=max_age)
             # A fetch that began before this call may be too old as well.
             tokens = {key: None for key in tokens if _was_read_before(oldest, found[key])}
+            for key in tokens:
+                del found[key]  # nor does it count at the deadline
             cached = False
         elif cached and self._shared and self._freshness.ttl:
             tokens = await self._look_up_many(list(tokens), found)
@@ -242,8 +257,9 @@ class SecretCache:
         landing = {flight.key: flight for flight in flights}
         tokens: _Tokens = {flight.key: flight.token for flight in flights}
 
-        def land(key: CacheKey, outcome: CachedValue | S1cretsError) -> None:
-            landing[key].land(outcome)
+        async def land(outcomes: Mapping[CacheKey, CachedValue | S1cretsError]) -> None:
+            for key, outcome in outcomes.items():
+                landing[key].land(outcome)
 
         if not group.cached:
             await self._fetch(tokens, land)
@@ -262,38 +278,45 @@ class SecretCache:
         if not tokens:
             return
         locks = await self._tier(next(iter(tokens))).lock(list(tokens))
+        held = dict.fromkeys((key for key, is_locked in locks.items() if is_locked), True)
         free = {key: token for key, token in tokens.items() if locks.get(key) is None}
-        locked = [key for key, is_locked in locks.items() if is_locked]
         others = [key for key, is_locked in locks.items() if is_locked is False]
         contested = [asyncio.create_task(self._fetch_contested(key, land)) for key in others]
         try:
             # Not in a task: one that is cancelled before it begins would release nothing.
-            await self._fetch_locked(free, locked, land)
+            await self._fetch_locked(free, held, land)
             await asyncio.gather(*contested)
         finally:
             for task in contested:
                 await cancel_and_wait(task)
 
-    async def _fetch_locked(self, free: _Tokens, locked: list[CacheKey], land: _Land) -> None:
+    async def _fetch_locked(self, free: _Tokens, held: dict[CacheKey, bool], land: _Land) -> None:
         """Fetch keys without a lock, and those whose lock this process has, which it releases."""
-        outcomes: dict[CacheKey, CachedValue | S1cretsError] = {}
+
+        async def released(outcomes: Mapping[CacheKey, CachedValue | S1cretsError]) -> None:
+            await self._release(held, outcomes)
+            await land(outcomes)  # now that nothing is left to do for these
+
         try:
             # Whoever had the lock before may have stored the value.
-            again = await self._missing(dict.fromkeys(locked), outcomes.__setitem__)
-            await self._fetch_or_stale({**free, **again}, outcomes.__setitem__)
+            again = await self._missing(dict.fromkeys(held), released)
+            await self._fetch_or_stale({**free, **again}, released)
         finally:
-            if locked:
-                await self._tier(locked[0]).unlock(locked)
-        for key, outcome in outcomes.items():  # now that nothing is left to do
-            land(key, outcome)
+            await self._release(held, list(held))
+
+    async def _release(self, held: dict[CacheKey, bool], keys: Iterable[CacheKey]) -> None:
+        """Release the locks of keys, as far as they are held."""
+        if locked := [key for key in keys if held.pop(key, False)]:
+            await self._tier(locked[0]).unlock(locked)
 
     async def _fetch_contested(self, key: CacheKey, land: _Land) -> None:
         """Land what another process stores, or fetch it if that takes too long."""
+        work_for(key)
         locked: bool | None = False
         if not self._slow_locks.is_waiting(key):
             locked = await self._wait_for_lock(key)
         if locked:
-            await self._fetch_locked({}, [key], land)
+            await self._fetch_locked({}, {key: True}, land)
         else:
             await self._fetch_or_stale(await self._missing({key: None}, land), land)
 
@@ -304,13 +327,14 @@ class SecretCache:
         unknown = [key for key, token in tokens.items() if token is None]
         if not unknown:
             return tokens
-        missing = dict(tokens)
+        missing, fresh = dict(tokens), {}
         for key, found in (await self._tier(unknown[0]).look_up_many(unknown)).items():
             if not isinstance(found, CachedValue):
                 missing[key] = found
             elif not _was_read_before(oldest, found):
                 del missing[key]
-                land(key, found)
+                fresh[key] = found
+        await land(fresh)
         return missing
 
     async def _not_absent(self, tokens: _Tokens, land: _Land) -> _Tokens:
@@ -318,8 +342,7 @@ class SecretCache:
         if self._negative is None or not tokens:
             return tokens
         absent = await self._negative.errors(list(tokens))
-        for key, error in absent.items():
-            land(key, error)
+        await land(absent)
         return {key: token for key, token in tokens.items() if key not in absent}
 
     async def _wait_for_lock(self, key: CacheKey) -> bool | None:
@@ -366,16 +389,11 @@ class SecretCache:
             found = await self._tier(key).find(key) if self._backoff.is_waiting(key) else None
             if found is not None:
                 self._on_stale()
-                land(key, found)
+                await land({key: found})
                 tokens = {other: token for other, token in tokens.items() if other != key}
         await self._fetch(tokens, land, self.stale_or_raise)
 
-    async def _fetch(
-        self,
-        tokens: _Tokens,
-        land: _Land,
-        replace: Callable[[CacheKey, S1cretsError], Awaitable[CachedValue]] | None = None,
-    ) -> None:
+    async def _fetch(self, tokens: _Tokens, land: _Land, replace: _Replace = None) -> None:
         """Fetch keys of a tier, store the values and land them.
 
         An error is landed, unless `replace` returns something in its place.
@@ -384,40 +402,63 @@ class SecretCache:
         if not keys:
             return
         tier, negative = self._tier(keys[0]), self._negative
-        begun = {key: token for key, token in tokens.items() if token is not None}
-        begun |= await tier.begin([key for key in keys if key not in begun])
+        own = {key: token for key, token in tokens.items() if token is not None}
+        own |= await tier.begin([key for key in keys if key not in own])
         # The secrets under a path are stored under their own names too, in the other tier.
-        filling = await self._keys.begin(keys) if keys[0].kind == PATH else begun
-        began = self._timer()
+        filling = await self._keys.begin(keys) if keys[0].kind == PATH else own
+        at = self._timer()
         absent = {} if negative is None else await negative.begin(keys)
+        begun = _Begun(own, filling, absent, at)
         fetched = await self._source.fetch_many(keys)
-        values: dict[CacheKey, CachedValue] = {}
-        read: dict[CacheKey, Fetched] = {}
-        failures = []
+        together: dict[CacheKey, Fetched | S1cretsError] = {}
+        alone: dict[CacheKey, Single] = {}
         for key in keys:
-            outcome = fetched[key]
-            if isinstance(outcome, Fetched):
-                read[key] = outcome
-                values[key] = _as_cached(outcome, begun[key], began)
+            one = fetched[key]
+            if isinstance(one, (Fetched, S1cretsError)):
+                together[key] = one
             else:
-                failures.append(self._failed(key, outcome, absent.get(key), land, replace))
+                alone[key] = one
+
+        async def fetch_alone(key: CacheKey, fetch: Single) -> None:
+            work_for(key)
+            await self._settle({key: await fetch()}, begun, land, replace)
+
+        work = self._settle(together, begun, land, replace)
+        if alone:
+            # None waits for another, which may take long.
+            await asyncio.gather(work, *(fetch_alone(*item) for item in alone.items()))
+        else:
+            await work
+
+    async def _settle(
+        self,
+        outcomes: Mapping[CacheKey, Fetched | S1cretsError],
+        begun: _Begun,
+        land: _Land,
+        replace: _Replace,
+    ) -> None:
+        """Store what was fetched, and land it."""
+        read = {key: one for key, one in outcomes.items() if isinstance(one, Fetched)}
+        values = {key: _as_cached(one, begun.tokens[key], begun.at) for key, one in read.items()}
         if values:
-            if negative is not None:
-                await negative.forget(list(values))
-            for key in values.keys() & self._backoff.failed_keys.keys():
-                self._backoff.succeeded(key)
+            if self._negative is not None:
+                await self._negative.forget(list(values))
+            for key in values:
+                if key in self._backoff.failed_keys:
+                    self._backoff.succeeded(key)
         if values and self._freshness.ttl:
-            await tier.put(values, begun, self._life)
-            for key, fetched_one in read.items():
-                also = {
-                    other: _as_cached(one, begun[key], began)
-                    for other, one in fetched_one.also.items()
-                }
+            await self._tier(next(iter(values))).put(values, begun.tokens, self._lives(values))
+            for key, one in read.items():
+                token = begun.tokens[key]
+                also = {k: _as_cached(v, token, begun.at) for k, v in one.also.items()}
                 if also:
-                    await self._keys.fill(also, filling[key], self._life)
-        for key, value in values.items():
-            land(key, value)
-        await asyncio.gather(*failures)
+                    await self._keys.fill(also, begun.filling[key], self._lives(also))
+        await land(values)
+        failures = [(key, one) for key, one in outcomes.items() if isinstance(one, S1cretsError)]
+        if failures:
+            await asyncio.gather(
+                *(self._failed(*one, begun.absent.get(one[0]), land, replace) for one in failures)
+            )
 
     async def _failed(
         self,
@@ -425,7 +466,7 @@ class SecretCache:
         error: S1cretsError,
         absent: FetchToken | None,
         land: _Land,
-        replace: Callable[[CacheKey, S1cretsError], Awaitable[CachedValue]] | None,
+        replace: _Replace,
     ) -> None:
         """Land a failure to fetch a key, or what replaces it."""
         if self._freshness.on_error(error) is OnError.DROP:
@@ -439,11 +480,12 @@ class SecretCache:
                 outcome = await replace(key, error)
             except S1cretsError as raised:
                 outcome = raised.with_traceback(None)  # which has this frame
-        land(key, outcome)
+        await land({key: outcome})
 
-    def _life(self) -> float:
-        """Return the seconds that a new entry lives."""
-        return self._freshness.ttl * (1 - self._freshness.jitter * random.random())  # noqa: S311  # not a secret
+    def _lives(self, keys: Iterable[CacheKey]) -> Mapping[CacheKey, float]:
+        """Return the seconds that new entries live."""
+        ttl, jitter = self._freshness.ttl, self._freshness.jitter
+        return {key: ttl * (1 - jitter * random.random()) for key in keys}  # noqa: S311  # not a secret
 
     async def _refused(self, key: CacheKey) -> None:
         """Drop every entry that contains what the service refuses, whatever key it has."""
@@ -469,14 +511,16 @@ class SecretCache:
         locked = (await tier.lock([key])).get(key)
         if locked is False:
             return
-        outcomes: list[CachedValue | S1cretsError] = []
+
+        async def land(outcomes: Mapping[CacheKey, CachedValue | S1cretsError]) -> None:
+            if isinstance(error := outcomes.get(key), S1cretsError):
+                raise error
+
         try:
-            await self._fetch({key: None}, lambda _, outcome: outcomes.append(outcome))
+            await self._fetch({key: None}, land)
         finally:
             if locked:
                 await tier.unlock([key])
-        if isinstance(outcomes[0], S1cretsError):
-            raise outcomes[0]
 
     def _refresh_due(self, key: CacheKey) -> None:
         self._refresher.start(key, self.spawn)

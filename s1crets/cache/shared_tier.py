@@ -444,7 +444,7 @@ class SharedTier:
         self,
         values: Mapping[CacheKey, CachedValue],
         tokens: Mapping[CacheKey, FetchToken],
-        life: Callable[[], float],
+        lives: Mapping[CacheKey, float],
     ) -> Collection[CacheKey]:
         """Store the results of fetches, if the backend works; return those that are outdated."""
         outdated = []
@@ -458,7 +458,7 @@ class SharedTier:
                 elif not self._counts(value, tokens[key], state):
                     outdated.append(key)
                     del left[key]
-            stored = await self._store(left, seen, life)
+            stored = await self._store(left, seen, lives)
             left = {key: value for key, value in left.items() if key not in stored}
             if not left:
                 break
@@ -478,7 +478,7 @@ class SharedTier:
         self,
         values: Mapping[CacheKey, CachedValue],
         seen: Mapping[CacheKey, Seen | None],
-        life: Callable[[], float],
+        lives: Mapping[CacheKey, float],
     ) -> Collection[CacheKey]:
         """Store entries with the tombstones seen; return those whose tombstones are current.
 
@@ -507,10 +507,10 @@ class SharedTier:
                 continue
             assert value.fetch is not None
             row, context, cipher = rows[key].entries[0]
-            now, lives = self._clock(), life()
-            record = Record(now, now + lives, value.version, value.fetch, tombstones, value.raw)
+            now, life = self._clock(), lives[key]
+            record = Record(now, now + life, value.version, value.fetch, tombstones, value.raw)
             text = cipher.encrypt(pack(record), context)
-            texts.append((row, text, lives + self._freshness.stale_for))
+            texts.append((row, text, life + self._freshness.stale_for))
             stored.append(key)
         await self._writes.submit_many(texts)
         return stored
@@ -521,7 +521,10 @@ class SharedTier:
         return {row: _token_of(texts[row]) if added[row] else None for row in rows}
 
     async def fill(
-        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        token: FetchToken,
+        lives: Mapping[CacheKey, float],
     ) -> None:
         """Store what a path's fetch has read along the way, only in a local backend.
 
@@ -542,7 +545,7 @@ class SharedTier:
             for key, value in values.items()
             if (state := seen[key]) and not token.yields_to(state.record, value.version)
         }
-        await self._store(wanted, seen, life)
+        await self._store(wanted, seen, lives)
 
     async def _write_all(
         self, items: Sequence[tuple[str, str, float]], _group: object

@@ -43,18 +43,21 @@ class Tier(Protocol):
         self,
         values: Mapping[CacheKey, CachedValue],
         tokens: Mapping[CacheKey, FetchToken],
-        life: Callable[[], float],
+        lives: Mapping[CacheKey, float],
     ) -> object:
         """Store the results of fetches, unless their tokens say that they are outdated.
 
-        Each lives for `life()` seconds.
+        `lives` has the seconds that each lives.
         """
         ...
 
     async def fill(
-        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        token: FetchToken,
+        lives: Mapping[CacheKey, float],
     ) -> None:
-        """Store what a fetch has read along the way, as far as there is room, each for `life()`."""
+        """Store what a fetch has read along the way, as far as there is room."""
         ...
 
     async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:
@@ -135,18 +138,9 @@ class MemoryTier:
         self,
         values: Mapping[CacheKey, CachedValue],
         tokens: Mapping[CacheKey, FetchToken],
-        life: Callable[[], float],
+        lives: Mapping[CacheKey, float],
     ) -> None:
-        """Store the results of fetches."""
-        await self.keep(values, tokens, life())
-
-    async def keep(
-        self,
-        values: Mapping[CacheKey, CachedValue],
-        tokens: Mapping[CacheKey, FetchToken],
-        life: float,
-    ) -> None:
-        """Store values for `life` seconds, unless their tokens say that they are outdated."""
+        """Store values, unless their tokens say that they are outdated."""
         by_id = {key.id: (value, tokens[key]) for key, value in values.items()}
 
         def is_wanted(key_id: Hashable, there: CachedValue | None) -> bool:
@@ -154,23 +148,26 @@ class MemoryTier:
             value.landed = next_in_sequence()
             return not token.is_void and not token.yields_to(there, value.version)
 
-        self._has_derived = self._has_derived or not all(key.is_primary for key in values)
-        if life > 0:
-            pairs = [(key_id, value) for key_id, (value, _) in by_id.items()]
-            await self._backend.multi_set_if(pairs, is_wanted, ttl=life)
+        if not all(key.is_primary for key in values):  # no look first: another thread may come
+            self._has_derived = True
+        items = [(key.id, value, lives[key]) for key, value in values.items() if lives[key] > 0]
+        await self._backend.multi_set_if(items, is_wanted)
         for key_id, (value, token) in by_id.items():
             # A signal handler may have come between the check and the storing.
             if token.is_void and self._backend.peek_stale(key_id) is value:
                 await self._backend.delete(key_id)
 
     async def fill(
-        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        token: FetchToken,
+        lives: Mapping[CacheKey, float],
     ) -> None:
         """Store values as long as that pushes nothing out."""
         for key, value in values.items():
             if self._backend.full:
                 return
-            await self.keep({key: value}, {key: token}, life())
+            await self.put({key: value}, {key: token}, lives)
 
     async def lock(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, bool | None]:  # noqa: ARG002
         """Return nothing: no other process has this memory."""
@@ -263,7 +260,7 @@ class TieredCache:
     ) -> CachedValue | FetchToken:
         """Return what the shared tier has found, which the memory keeps if it is an entry."""
         if isinstance(found, CachedValue):
-            await self._memory.keep({key: found}, {key: local}, self._life_here(life, local))
+            await self._memory.put({key: found}, {key: local}, {key: self._life_here(life, local)})
         else:
             found.began = local.began
         return found
@@ -276,21 +273,24 @@ class TieredCache:
         self,
         values: Mapping[CacheKey, CachedValue],
         tokens: Mapping[CacheKey, FetchToken],
-        life: Callable[[], float],
+        lives: Mapping[CacheKey, float],
     ) -> None:
         """Store the results of fetches in both tiers, unless outdated in the shared tier."""
-        outdated = await self._shared.put(values, tokens, life)
-        for key, value in values.items():
-            if key not in outdated:
-                left = self._life_here(life(), tokens[key])
-                await self._memory.keep({key: value}, tokens, left)
+        outdated = await self._shared.put(values, tokens, lives)
+        kept = {key: value for key, value in values.items() if key not in outdated}
+        here = {key: self._life_here(lives[key], tokens[key]) for key in kept}
+        await self._memory.put(kept, tokens, here)
 
     async def fill(
-        self, values: Mapping[CacheKey, CachedValue], token: FetchToken, life: Callable[[], float]
+        self,
+        values: Mapping[CacheKey, CachedValue],
+        token: FetchToken,
+        lives: Mapping[CacheKey, float],
     ) -> None:
         """Store values in both tiers."""
-        await self._shared.fill(values, token, life)
-        await self._memory.fill(values, token, lambda: self._life_here(life(), token))
+        await self._shared.fill(values, token, lives)
+        here = {key: self._life_here(life, token) for key, life in lives.items()}
+        await self._memory.fill(values, token, here)
 
     async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
         """Invalidate the memory at once, then the shared tier."""

@@ -1613,10 +1613,10 @@ async def test_memory_sets_values_that_are_wanted(monkeypatch: pytest.MonkeyPatc
 
     await cache.multi_set([("k", "kept"), ("l", "old")], ttl=10)
     now[0] += 20
-    await cache.multi_set_if([("k", "v"), ("l", "new"), ("m", "new")], is_wanted, ttl=10)
+    await cache.multi_set_if([("k", "v", 10), ("l", "new", 10), ("m", "new", 10)], is_wanted)
 
     assert asked == [("k", "kept"), ("l", "old"), ("m", None)]
     assert cache.peek_many(["k", "l", "m"]) == [None, "new", "new"]
     monkeypatch.setenv("AIOCACHE_DISABLE", "1")
-    await cache.multi_set_if([("n", "v")], is_wanted, ttl=10)
+    await cache.multi_set_if([("n", "v", 10)], is_wanted)
     assert cache.peek("n") is None

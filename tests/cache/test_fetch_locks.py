@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from _support.scripts import LIMIT
-from _support.world import A, B, World, lock
+from _support.world import A, B, World, lock, text_of
 from aiocache import SimpleMemoryCache
 
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
@@ -168,3 +168,41 @@ async def test_many_that_are_cancelled_at_any_time_leave_no_lock(kind: str, tmp_
     assert one.fetched
     for world in (one, other):
         await world.cache.aclose()
+
+
+@pytest.mark.parametrize("ticks", range(40))
+async def test_cancelled_at_any_time(ticks: int) -> None:
+    """Of two names one is locked by another process. No lock is held afterwards."""
+    backend = SimpleMemoryCache()
+    first, second = World(backend=backend), World(backend=backend)
+    await known(first, second)
+    assert await lock(second.cache._keys, B)
+    before = asyncio.all_tasks()
+    reading = asyncio.ensure_future(first.cache.read_many([A, B], {}, cached=True))
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    while asyncio.all_tasks() - before:
+        await asyncio.sleep(0)
+    locks: Any = first.cache._keys
+    held = locks._locks._held_here()
+
+    assert not held.rows
+    assert held.timer is None
+    await second.cache._keys.unlock([B])
+
+
+async def test_names_that_are_locked_do_not_hold_back_others() -> None:
+    """Each waits on its own for what another process stores; what is refused does not wait."""
+    backend = SimpleMemoryCache()
+    first, second = World(backend=backend), World(backend=backend)
+    await known(first, second)
+    assert await lock(second.cache._keys, B)
+    waiting = asyncio.ensure_future(first.cache.read(B, cached=True))
+    assert text_of(await first.cache.read(A, cached=True)) == "v1"
+    assert not waiting.done()
+    await second.cache.read(B, cached=False)
+    await second.cache._keys.unlock([B])
+    assert text_of(await waiting) == "v1"
+    assert first.fetched == [A]

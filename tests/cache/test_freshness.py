@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.wire import HANG_UP, Wire, parameter
 from _support.world import PATH, A, World
+from aiocache import SimpleMemoryCache
 
 from s1crets.cache import MemoryCache
-from s1crets.cache.entry import CacheKey
+from s1crets.cache.entry import CachedValue, CacheKey
 from s1crets.cache.freshness import Freshness, OnError, State, is_outage, is_refusal
 from s1crets.cache.refresh import Refresher
 from s1crets.errors import (
@@ -245,3 +246,22 @@ async def test_an_outage_is_invisible_while_the_entry_lives(scripted: Wire) -> N
             assert await ps.get("/a") == "v"
             await asyncio.sleep(0.01)
         assert await ps.get("/a") == "v"
+
+
+@pytest.mark.parametrize("is_tiered", [False, True])
+async def test_entries_that_are_stored_together_do_not_expire_together(*, is_tiered: bool) -> None:
+    """Each lives for a time of its own; a memory in front does not outlive the shared entry."""
+    args: dict[str, Any] = {"backend": SimpleMemoryCache(), "local_ttl": 100} if is_tiered else {}
+    world = World(**args, cache_ttl=100, jitter=1)
+    keys = [CacheKey.of_secret(f"/{i}") for i in range(10)]
+    await world.cache.read_many(keys, {}, cached=True)
+    tier: Any = world.cache._keys
+    left = []
+    for _ in range(100):
+        left.append(sum(world.cache.peek(key) is not None for key in keys))
+        for key in keys if is_tiered else []:
+            if world.cache.peek(key) is not None:
+                assert isinstance(await tier._shared.look_up(key), CachedValue)
+        world.wait(1)
+
+    assert len(set(left)) > 2

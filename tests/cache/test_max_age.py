@@ -91,6 +91,35 @@ async def test_a_fetch_that_began_earlier_does_not_answer() -> None:
     assert [text_of(one) for one in await asyncio.gather(first, second)] == ["v1", "v2"]
 
 
+async def test_what_is_too_old_does_not_count_at_a_deadline() -> None:
+    """A caller has joined an earlier fetch, and is cancelled during the one that follows."""
+    world = World()
+    going = asyncio.Event()
+    fetch = world.fetch
+
+    async def slow(key: CacheKey) -> Any:
+        found = await fetch(key)
+        await (going if len(world.fetched) == 1 else asyncio.Event()).wait()
+        return found
+
+    world.fetch = slow  # type: ignore[method-assign]
+    first = asyncio.ensure_future(world.cache.read(A, cached=True, max_age=0))
+    while not world.fetched:
+        await asyncio.sleep(0)
+    world.wait(1)
+    found: dict[CacheKey, Any] = {}
+    second = asyncio.ensure_future(world.cache.read_many([A], found, cached=True, max_age=0))
+    await asyncio.sleep(0)
+    going.set()
+    assert text_of(await first) == "v1"
+    while len(world.fetched) < 2:
+        await asyncio.sleep(0)
+    second.cancel()
+    await asyncio.gather(second, return_exceptions=True)
+
+    assert found == {}
+
+
 async def test_in_an_outage(place: Callable[[], dict[str, Any]]) -> None:
     """An expired value is served if it is young enough, and not if it is older."""
     world = World(**place(), cache_ttl=2, jitter=0, stale_for=100)

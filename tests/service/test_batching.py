@@ -10,10 +10,14 @@ import pytest
 from _support.wire import HANG_UP, Asked, Wire, parameter, refusal
 
 import s1crets
+from s1crets.cache import DiskCache
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    from s1crets.cache import CacheArgs
 
 NAMES = [f"/n/{i}" for i in range(25)]
 ARN = "arn:aws:ssm:eu-west-1:123456789012:parameter/n/1"
@@ -208,6 +212,32 @@ async def test_an_error_of_the_whole_request_is_copied_for_each_name(
         assert ps.stats.requests == {"GetParameters": 1}
         ssm_wire.answers["GetParameters"] = many
         assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
+
+
+@pytest.mark.parametrize("place", ["memory", "disk"])
+@pytest.mark.parametrize("is_denied_again", [False, True])
+async def test_names_of_a_refused_batch_do_not_wait_for_each_other(
+    ssm_wire: Wire, tmp_path: Path, place: str, *, is_denied_again: bool
+) -> None:
+    """A slow one holds back neither other callers nor what they store; nor do later requests."""
+    go = threading.Event()
+    ssm_wire.answers["GetParameters"] = refusal("AccessDeniedException")
+    cache_args: CacheArgs = {"namespace": "n"}
+    if place == "disk":
+        cache_args["backend"] = DiskCache(tmp_path / "c")
+    async with AsyncParameterStore(cache_args=cache_args) as ps:
+        await ps.get("/warm")
+        if is_denied_again:  # from then on there are no batches
+            await ps.get_many(["/c", "/d"])
+        ssm_wire.answers["GetParameter"] = lambda asked: (
+            (go.wait(30) if asked.body["Name"] == "/slow" else True) and single(asked)
+        )
+        slow = asyncio.ensure_future(ps.get("/slow"))
+        assert await ps.get_many(["/a", "/b"]) == {"/a": "v/a", "/b": "v/b"}
+        assert ps.peek("/a") == "v/a"
+        assert not slow.done()
+        go.set()
+        assert await slow == "v/slow"
 
 
 async def test_uncached_reads_of_the_same_name_share_a_request(

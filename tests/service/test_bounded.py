@@ -322,7 +322,7 @@ async def test_an_invalidation_lets_the_loop_run(how: str) -> None:
     backend = MemoryCache(size=ENTRIES)
     tier = MemoryTier(backend, FetchTokens())
     key = CacheKey("/a:0", secrets=("/a",))
-    await tier.put({key: CachedValue("fake")}, await tier.begin([key]), lambda: 9)
+    await tier.put({key: CachedValue("fake")}, await tier.begin([key]), {key: 9})
     for number in range(1, ENTRIES):
         await backend.set(CacheKey(f"/a:{number}", secrets=("/a",)), Counted(), ttl=9)
     work: dict[str, Any] = {

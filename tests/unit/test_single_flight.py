@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from s1crets._coalescing import SingleFlight
-from s1crets.errors import S1cretsError, UnavailableError
+from s1crets.errors import S1cretsError, SecretNotFoundError, UnavailableError
 
 
 async def test_callers_share_a_fetch() -> None:
@@ -256,3 +256,26 @@ async def test_a_bug_is_raised_by_all() -> None:
 
     assert found[0] == 1
     assert isinstance(found[1], ZeroDivisionError)
+
+
+async def test_what_has_landed_counts_for_a_caller_that_is_cancelled() -> None:
+    """Wherever its key was among the others, result or error; also if others are left."""
+
+    async def fetch(flights: Any, _: str) -> None:
+        (flight,) = flights
+        if flight.key == "slow":
+            await asyncio.Event().wait()
+        flight.land(SecretNotFoundError("no") if flight.key == "missing" else flight.key)
+
+    flights: SingleFlight[str, str, str] = SingleFlight(fetch, lambda _: 1)
+    found: dict[str, Any] = {}
+    wanted = [(key, "x", None) for key in ("slow", "missing", "there")]
+    joined = asyncio.ensure_future(flights.join_many(wanted, found))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    joined.cancel()
+    await asyncio.gather(joined, return_exceptions=True)
+
+    assert list(found) == ["missing", "there"]
+    assert isinstance(found["missing"], SecretNotFoundError)
+    assert found["there"] == "there"

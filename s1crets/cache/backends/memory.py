@@ -135,21 +135,20 @@ class MemoryCache(StorageCache):
     @API.timeout  # type: ignore[untyped-decorator]
     async def multi_set_if(
         self,
-        pairs: Iterable[tuple[Hashable, Any]],
+        items: Iterable[tuple[Hashable, Any, float]],
         is_wanted: Callable[[Hashable, Any], bool],
-        ttl: float,
     ) -> None:
         """Store values in one step, as they are, if `is_wanted(key, value that is there)`.
 
-        The value that is there may have expired; None if there is none. `is_wanted` must not use
-        the cache: it runs under a lock.
+        Each of `items` is a key, a value, and the seconds that it lives. The value that is there
+        may have expired; None if there is none. `is_wanted` must not use the cache: it runs under a
+        lock.
         """
-        expires = self._expires(ttl)
         with self._lock:
-            for key, value in pairs:
+            for key, value, ttl in items:
                 there, _ = self._storage.find(key, expired=True) or (None, 0.0)
                 if is_wanted(key, there):
-                    self._storage.put(key, value, expires)
+                    self._storage.put(key, value, self._expires(ttl))
 
     async def delete_where(self, predicate: Callable[[Any, Any], bool]) -> int:
         """Delete entries for which `predicate(key, value)` is true, expired or not; count them.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, ClassVar, TypeAlias, Unpack
 
 from s1crets._circuit_breaker import Backoff
-from s1crets._coalescing import Batcher, work_for
+from s1crets._coalescing import Batcher
 from s1crets._redaction import Redacted, redact
-from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched
+from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched, Single
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,
@@ -140,18 +141,18 @@ class AwsStore(ABC):
 
     def batch_size(self, key: CacheKey) -> int:
         """Return how many keys like this one `fetch_many` reads with one request."""
-        return self.row.batch_size if key.is_primary else 1
+        return self._batcher.size if key.is_primary else 1
 
     async def fetch_many(
         self, keys: Sequence[CacheKey]
-    ) -> Mapping[CacheKey, Fetched | S1cretsError]:
+    ) -> Mapping[CacheKey, Fetched | S1cretsError | Single]:
         """Return what the service has for each key; several keys share requests."""
         if len(keys) == 1:
             try:
                 return {keys[0]: await self.fetch(keys[0])}
             except S1cretsError as error:
                 return {keys[0]: error}
-        found = await self._batched([key.name for key in keys], self.plain_group)
+        found = await self._together([key.name for key in keys], self.plain_group)
         return {key: found[key.name] for key in keys}
 
     async def fetch(self, key: CacheKey) -> Fetched:
@@ -169,18 +170,17 @@ class AwsStore(ABC):
         """Request several secrets at once; those left out of the result are requested singly."""
         return {}
 
-    async def _batched(
+    async def _together(
         self, names: Sequence[str], group: Any = None, *, splits: bool = True
-    ) -> dict[str, Fetched | S1cretsError]:
+    ) -> dict[str, Fetched | S1cretsError | Single]:
         """Return secrets; names of a group that are requested in the same tick share requests.
 
         One invalid or forbidden name makes AWS refuse the whole batch, so after a refusal the names
-        are requested singly. If all single requests are allowed and the batch is not, the
+        are to be requested singly. If all single requests are allowed and the batch is not, the
         permission for batches is missing, and there are no further ones. Unless it `splits` refused
         batches, the refusal is the result.
         """
-        found: dict[str, Fetched | S1cretsError] = {}
-        refused: dict[str, _Refusal] = {}
+        found: dict[str, Fetched | S1cretsError | Single] = {}
         for name, outcome in (await self._batcher.outcomes(names, group)).items():
             if isinstance(outcome, (Fetched, S1cretsError)):
                 found[name] = outcome
@@ -189,21 +189,34 @@ class AwsStore(ABC):
             elif outcome.error and not splits:
                 found[name] = _about(outcome.error, name, name)
             else:
-                refused[name] = outcome
+                found[name] = partial(self._singly, name, group, outcome)
+        return found
 
-        async def singly(name: str) -> Fetched:
-            work_for(CacheKey.of_secret(name))
-            try:
-                fetched = await self.fetch_one(name, group)
-            except (AccessDeniedError, *_OF_WHOLE_REQUEST):
-                raise
-            except S1cretsError:
-                refused[name].cleared(name, self._batcher)
-                raise
-            refused[name].cleared(name, self._batcher)
-            return fetched
+    async def _singly(self, name: str, group: Any, refusal: _Refusal) -> Fetched | S1cretsError:
+        """Request a secret of a refused batch."""
+        fetched: Fetched | S1cretsError
+        try:
+            fetched = await self.fetch_one(name, group)
+        except (AccessDeniedError, *_OF_WHOLE_REQUEST) as error:
+            return error
+        except S1cretsError as error:
+            fetched = error
+        refusal.cleared(name, self._batcher)
+        return fetched
 
-        return {**found, **await fetch_each(list(refused), singly)} if refused else found
+    async def _batched(
+        self, names: Sequence[str], group: Any = None, *, splits: bool = True
+    ) -> dict[str, Fetched | S1cretsError]:
+        """Return what `_together` does, and what is requested singly."""
+        found = await self._together(names, group, splits=splits)
+
+        async def outcome(name: str) -> Fetched | S1cretsError:
+            one = found[name]
+            return one if isinstance(one, (Fetched, S1cretsError)) else await one()
+
+        if not any(map(callable, found.values())):
+            return found  # type: ignore[return-value]  # without functions
+        return await fetch_each(names, outcome)
 
     async def _batched_one(self, name: str, group: Any = None) -> Fetched:
         outcome = (await self._batched([name], group))[name]
