@@ -1,8 +1,9 @@
 """FastAPI with a database whose password is rotated: no restart, and no request that fails.
 
 `refresh_on` reads the password again when the database rejects it, and repeats the query. It shares
-the provider, and so its cache, with `Secret`: the next request gets the new value too. `watch`
-tells the pool about a rotation before a query fails.
+the provider, and so its cache, with `Secret`: the next request gets the new value too. While the
+new password is in the database but not yet in AWS, `patient_query` waits. `watch` tells the pool
+about a rotation before a query fails.
 """
 
 from __future__ import annotations
@@ -49,6 +50,16 @@ async def query(text: str, *, user: str, password: str) -> str:
     return await pool.query(user, password, text)
 
 
+async def patient_query(text: str) -> str:
+    """Query the database, and again after each pause, as long as it rejects the password."""
+    for pause in app.state.pauses:
+        try:
+            return await query(text)
+        except RejectedError:
+            await asyncio.sleep(pause)
+    return await query(text)
+
+
 async def follow_rotation(interval: float) -> None:
     """Give the pool each new password, also after the secret was deleted or denied for a while."""
     while True:
@@ -77,9 +88,10 @@ async def lifetime(app: FastAPI) -> AsyncIterator[None]:
 
 app = FastAPI(lifespan=lifetime)
 app.state.interval = 60.0  # seconds between two reads
+app.state.pauses = (1.5, 3, 6)  # seconds; AWS is asked at most once per second
 
 
 @app.get("/")
 async def home(user: Annotated[str, Secret("/prod/db", keypath="user")]) -> dict[str, str]:
     """Use the secret in both ways."""
-    return {"user": user, "result": await query("select 1")}
+    return {"user": user, "result": await patient_query("select 1")}

@@ -77,7 +77,7 @@ Raw: TypeAlias = str | bytes | Mapping[str, str | bytes]
 def decode(raw: Raw) -> Any:
     """Parse `raw` if it is a JSON object or array; leave any other text unchanged."""
     if isinstance(raw, str):
-        if raw.lstrip(_IGNORED)[:1] in ("{", "["):
+        if begins_like_json(raw):
             try:
                 return json.loads(without_byte_order_mark(raw))
             except (ValueError, RecursionError):
@@ -86,6 +86,11 @@ def decode(raw: Raw) -> Any:
     if isinstance(raw, bytes):
         return raw
     return {name: decode(member) for name, member in raw.items()}
+
+
+def begins_like_json(text: str) -> bool:
+    """Return whether a text begins like a JSON object or array, whatever follows."""
+    return text.lstrip(_IGNORED)[:1] in ("{", "[")
 
 
 def without_byte_order_mark(text: str) -> str:

@@ -281,14 +281,14 @@ class SecretCache:
         held = dict.fromkeys((key for key, is_locked in locks.items() if is_locked), True)
         free = {key: token for key, token in tokens.items() if locks.get(key) is None}
         others = [key for key, is_locked in locks.items() if is_locked is False]
-        work = self._fetch_locked(free, held, land)
-        if not others:
-            await work
-            return
+        contested = [asyncio.create_task(self._fetch_contested(key, land)) for key in others]
         try:
-            await asyncio.gather(work, *(self._fetch_contested(key, land) for key in others))
+            # Not in a task: one that is cancelled before it begins would release nothing.
+            await self._fetch_locked(free, held, land)
+            await asyncio.gather(*contested)
         finally:
-            await self._release(held, list(held))  # if that was cancelled before it began
+            for task in contested:
+                await cancel_and_wait(task)
 
     async def _fetch_locked(self, free: _Tokens, held: dict[CacheKey, bool], land: _Land) -> None:
         """Fetch keys without a lock, and those whose lock this process has, which it releases."""

@@ -13,6 +13,9 @@ from s1crets.cli._options import global_options
 from s1crets.cli._output import write_value
 from s1crets.cli.help import EPILOG, help_
 
+# The commands for names that are not similar to them: those of Python, and of other tools.
+_MEANT = {"describe": "list", "get_many": "export", "get-many": "export", "set": "put"}
+
 
 class _Group(click.Group):
     """The command, whose usage errors are reported like all others."""
@@ -21,6 +24,12 @@ class _Group(click.Group):
         """Parse the options before the name of a command."""
         with usage_reported():
             return super().make_context(*args, **settings)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Suggest a command for a name that is not similar to it; click does so for others."""
+        if meant := _MEANT.get(args[0]):
+            raise click.UsageError(f"no such command {args[0]!r}; did you mean {meant}?", ctx)
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Parse the rest of the command line, and run the command."""
@@ -42,7 +51,7 @@ def main(context: click.Context, /, **given: Any) -> None:
 
     \b
     Examples:
-      s1crets get prod/db password
+      s1crets get prod/payments token
       s1crets exec --path prod -- env
       s1crets COMMAND --help
     """

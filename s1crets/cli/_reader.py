@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from s1crets.cli._options import call
@@ -35,6 +36,37 @@ def secrets_at(provider: Any, path: str, **options: Any) -> dict[str, Any]:
             raise
     name = path.rstrip("/") or path
     return found or {name: provider.get(name, raw=True, cached=options.get("cached", True))}
+
+
+class NotAPathError(SecretNotFoundError):
+    """There is nothing under a path, since it is the name of a secret."""
+
+
+def nothing_at(provider: Any, path: str, instead: str = "--secret") -> SecretNotFoundError:
+    """Return the error that nothing is under a path; `instead` is for the name of a secret."""
+    with suppress(S1cretsError):
+        if provider.path_exists(path):
+            return NotAPathError(f"{path!r} is the name of a secret, not a path; use {instead}")
+    return SecretNotFoundError(nothing_under(provider, path))
+
+
+def nothing_under(provider: Any, prefix: str) -> str:
+    """Return the message that there are no secrets under a path, with a hint."""
+    if not prefix:
+        return f"no secrets{region(provider)}; check the provider, the region and the account"
+    has_slash = prefix[0] == "/"
+    other = prefix.lstrip("/") if has_slash else f"/{prefix}"
+    service = "Secrets Manager rarely" if has_slash else "Parameter Store"
+    return (
+        f"no secrets under {prefix!r}{region(provider)}; names are case-sensitive, and those of"
+        f" {service} begin with /: is it {other!r}?"
+    )
+
+
+def region(provider: Any) -> str:
+    """Return where the secrets are, for a message."""
+    name = provider.awaited.counters.region
+    return f" in {name}" if name else ""
 
 
 class Reader:

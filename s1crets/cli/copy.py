@@ -49,9 +49,9 @@ def copy(
 
     \b
     Examples:
-      s1crets copy --dry-run -p aws.ps /prod/db /copy/db
-      s1crets copy -p aws.ps /prod/db prod-copy --to-provider aws.sm
-      s1crets copy prod/token prod/token --to-region eu-south-1
+      s1crets copy --dry-run -p aws.ps /prod /copy
+      s1crets copy -p aws.ps /prod prod-copy --to-provider aws.sm
+      s1crets copy prod/api-key prod/api-key --to-region eu-south-1
     """
     values = secrets_at(provider, source, cached=False, parallel=parallel)
     names = {name: _renamed(name, source, target) for name in sorted(values)}

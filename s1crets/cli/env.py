@@ -55,10 +55,10 @@ def exec_(
 
     \b
     Examples:
-      s1crets exec --provider aws.ps --path /prod/db -- env
-      s1crets exec -p aws.ps --path /staging --path /prod --names relative -- env
-      s1crets exec --secret prod/token --prefix A_ -- sh -c 'echo ${#A_TOKEN}'
-      TOKEN=s1crets s1crets exec --strict --path prod -- env
+      s1crets exec --provider aws.ps --path /prod -- env
+      s1crets exec -p aws.ps --path /prod --keys --names relative -- env
+      s1crets exec --secret prod/api-key --prefix A_ -- sh -c 'echo ${#A_API_KEY}'
+      API_KEY=s1crets s1crets exec --strict --path prod -- env
     """
     selected = Selection(**selection)
     variables = selected.variables(provider)
@@ -95,12 +95,12 @@ def export(provider: Any, form: str, **selection: Any) -> None:
 
     \b
     Examples:
-      s1crets export --provider aws.ps --path /prod/db --format dotenv > .env
-      eval "$(s1crets export --secret prod/token --format shell)"
+      s1crets export --provider aws.ps --path /prod --format dotenv > .env
+      eval "$(s1crets export --secret prod/api-key --format shell)"
       s1crets export --path prod --format json
       s1crets export --path prod --keep-case --format tfvars > secrets.tfvars
-      s1crets export --secret prod/db --keys --format github-mask
-      s1crets export --secret prod/db --keys --format github >> github.env
+      s1crets export --secret prod/payments --keys --format github-mask
+      s1crets export --secret prod/payments --keys --format github >> github.env
     """
     selected = Selection(**selection)
     variables = selected.variables(provider)

@@ -23,7 +23,14 @@ from s1crets.cli._options import (
     target_provider,
 )
 from s1crets.cli._output import is_for_people, one_line, report, show
-from s1crets.cli._reader import relative_name, secrets_at
+from s1crets.cli._reader import (
+    NotAPathError,
+    nothing_at,
+    nothing_under,
+    region,
+    relative_name,
+    secrets_at,
+)
 from s1crets.errors import (
     BatchError,
     ConfigurationError,
@@ -52,7 +59,7 @@ def list_(provider: Any, prefix: str, output: str | None, *, long: bool) -> None
 
     \b
     Examples:
-      s1crets list --provider aws.ps /prod/db
+      s1crets list --provider aws.ps /prod
       s1crets list prod --long
       s1crets list prod --output json
       s1crets list | cut -f 1
@@ -60,7 +67,7 @@ def list_(provider: Any, prefix: str, output: str | None, *, long: bool) -> None
     found = provider.describe(prefix)
     short = is_for_people(output)
     if not found:
-        report(_nothing_under(provider, prefix))
+        report(nothing_under(provider, prefix))
         if short:
             return
     columns = (*_COLUMNS, *_LONG) if long else _COLUMNS
@@ -97,25 +104,6 @@ def age(when: datetime, now: datetime) -> str:
     return "just now"
 
 
-def _nothing_under(provider: Any, prefix: str) -> str:
-    """Return the message that there are no secrets under a path, with a hint."""
-    if not prefix:
-        return f"no secrets{_region(provider)}; check the provider, the region and the account"
-    has_slash = prefix[0] == "/"
-    other = prefix.lstrip("/") if has_slash else f"/{prefix}"
-    service = "Secrets Manager rarely" if has_slash else "Parameter Store"
-    return (
-        f"no secrets under {prefix!r}{_region(provider)}; names are case-sensitive, and those of"
-        f" {service} begin with /: is it {other!r}?"
-    )
-
-
-def _region(provider: Any) -> str:
-    """Return where the secrets are, for a message."""
-    region = provider.awaited.counters.region
-    return f" in {region}" if region else ""
-
-
 @provider_command("history", has_output=True)
 @click.argument("path")
 def history(provider: Any, path: str, output: str | None) -> None:
@@ -125,8 +113,8 @@ def history(provider: Any, path: str, output: str | None) -> None:
 
     \b
     Examples:
-      s1crets history prod/token
-      s1crets history -p aws.ps /prod/db/url --output json
+      s1crets history prod/api-key
+      s1crets history -p aws.ps /prod/db --output json
     """
     short = is_for_people(output)
     rows = [
@@ -160,9 +148,9 @@ def check(
 
     \b
     Examples:
-      s1crets check --provider aws.ps --path /prod/db
-      s1crets check --secret prod/token --secret prod/db
-      echo prod/token | s1crets check --verbose -
+      s1crets check --provider aws.ps --path /prod
+      s1crets check --secret prod/api-key --secret prod/payments
+      echo prod/api-key | s1crets check --verbose -
     """
     listed = read_file(file, _NOT_A_FILE).reveal() if file else ""
     lines = map(str.strip, listed.splitlines())
@@ -173,7 +161,7 @@ def check(
     for path in paths:
         outcomes.update(_check_path(provider, path))
     errors = {name: found for name, found in outcomes.items() if isinstance(found, S1cretsError)}
-    where = _region(provider)
+    where = region(provider)
     rows = [(name, *_state(errors.get(name), where)) for name in outcomes]
     shown = 5 if verbose else 3
     columns = ("name", "state", "reason", "missing", "problem")
@@ -208,7 +196,7 @@ def _check_path(provider: Any, path: str) -> Mapping[str, S1cretsError | None]:
         return error.errors
     except S1cretsError as error:
         return {path: error}
-    return {path: None if found else SecretNotFoundError(_nothing_under(provider, path))}
+    return {path: None if found else nothing_at(provider, path)}
 
 
 _REASONS = {
@@ -225,6 +213,8 @@ def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
     """Return a secret's state, the reason, the action that the policy lacks, and the message."""
     if error is None:
         return "ok", "", "", ""
+    if isinstance(error, NotAPathError):
+        return "missing", "the name of a secret, not a path", "", one_line(error)
     if isinstance(error, SecretNotFoundError):
         return "missing", f"not found{where}", "", one_line(error)
     if action := getattr(error, "action", ""):
@@ -238,12 +228,14 @@ def _state(error: S1cretsError | None, where: str) -> tuple[str, str, str, str]:
 @click.argument("b")
 @target_options
 @click.option("--show", "with_values", is_flag=True, help="Also print the values that differ.")
+@click.option("--names-only", is_flag=True, help="Do not compare values.")
 def diff(
     provider: Any,
     a: str,
     b: str,
     *,
     with_values: bool,
+    names_only: bool,
     output: str | None,
     **target: str | None,
 ) -> None:
@@ -251,24 +243,31 @@ def diff(
 
     A and B may also be two secrets, and in different services, regions or accounts. JSON values are
     compared by content, with each number's digits; all others as stored. Values are printed only
-    with --show.
+    with --show. With --names-only, secrets that both have are never different.
 
     \b
     Examples:
-      s1crets diff --provider aws.ps /staging/db /prod/db
-      s1crets diff staging prod --show --output json
-      s1crets diff -p aws.ps /prod/db prod --to-provider aws.sm
+      s1crets diff --provider aws.ps /staging /prod --names-only
+      s1crets diff -p aws.ps /staging /prod --show --output json
+      s1crets diff -p aws.ps /prod prod --to-provider aws.sm
     """
     from concurrent.futures import ThreadPoolExecutor  # takes 5 ms, which --help does not need
 
+    if with_values and names_only:
+        raise ConfigurationError("--show and --names-only can't be combined")
     place = target_provider() if any(target.values()) else nullcontext(provider)
     with place as other, ThreadPoolExecutor(2) as threads:
         in_a, in_b = threads.map(_relative, (provider, other), (a, b))
+    if names_only:
+        in_a, in_b = dict.fromkeys(in_a, ""), dict.fromkeys(in_b, "")
+    same = "in both" if names_only else "equal"
     names = sorted({*in_a, *in_b})
-    rows = [_compare(name, in_a.get(name, MISSING), in_b.get(name, MISSING)) for name in names]
+    rows = [
+        _compare(name, in_a.get(name, MISSING), in_b.get(name, MISSING), same) for name in names
+    ]
     shown = 4 if with_values else 2
     show(("name", "state", "a", "b")[:shown], [row[:shown] for row in rows], output)
-    sys.exit(NO if any(row[1] != "equal" for row in rows) else 0)
+    sys.exit(NO if any(row[1] != same for row in rows) else 0)
 
 
 def _relative(provider: Any, path: str) -> dict[str, Any]:
@@ -277,11 +276,11 @@ def _relative(provider: Any, path: str) -> dict[str, Any]:
     return {relative_name(name, path) or ".": value for name, value in found}
 
 
-def _compare(name: str, a: Any, b: Any) -> tuple[str, ...]:
+def _compare(name: str, a: Any, b: Any, same: str) -> tuple[str, ...]:
     def dump(value: Any) -> str:
         return "" if value is MISSING else re.sub(r"[\t\r\n]", " ", source(value, repr))
 
     if content(a) == content(b):
-        return name, "equal", "", ""
+        return name, same, "", ""
     state = "only in b" if a is MISSING else "only in a" if b is MISSING else "different"
     return name, state, dump(a), dump(b)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 import click
@@ -13,8 +12,7 @@ from s1crets.cli._errors import NO
 from s1crets.cli._json import dump, source
 from s1crets.cli._options import call, flag, parallel_option, provider_command
 from s1crets.cli._output import report, write, write_value
-from s1crets.cli._reader import Reader, relative_name
-from s1crets.errors import S1cretsError
+from s1crets.cli._reader import NotAPathError, Reader, nothing_at, relative_name
 
 
 def _reading_options(command: Callable[..., None]) -> Any:
@@ -54,11 +52,11 @@ def get(
 
     \b
     Examples:
-      s1crets get prod/token
-      s1crets get prod/db password
-      s1crets get prod/token --stage AWSPREVIOUS
-      s1crets get -p aws.ps /prod/db/url:1
-      s1crets get --provider aws.ps /prod/db/hosts 0
+      s1crets get prod/api-key
+      s1crets get prod/payments token
+      s1crets get prod/api-key --stage AWSPREVIOUS
+      s1crets get -p aws.ps /prod/log-level:1
+      s1crets get --provider aws.ps /prod/db user
     """
     selected = {"keypath": key} if key else {"raw": True}
     value = call(provider, "get", path, **selected, default=default, **options)
@@ -89,15 +87,15 @@ def get_by_path(
 
     \b
     Examples:
-      s1crets get-by-path --provider aws.ps /prod/db
+      s1crets get-by-path --provider aws.ps /prod
       s1crets get-by-path prod --relative > settings.json
     """
     reader = Reader(provider, skip=skip_unreadable)
     found = reader.path(path, **options)
     if not found:
-        with suppress(S1cretsError):
-            if provider.path_exists(path):
-                report(f"{path!r} is the name of a secret, not a path; use s1crets get")
+        problem = nothing_at(provider, path, "s1crets get")
+        if isinstance(problem, NotAPathError):
+            report(str(problem))
     reader.report_skipped()
     if relative:
         found = {relative_name(name, path): value for name, value in found.items()}
@@ -114,7 +112,7 @@ def exists(provider: Any, path: str) -> None:
 
     \b
     Examples:
-      s1crets exists prod/token
-      s1crets exists --provider aws.ps /prod/db && echo there
+      s1crets exists prod/api-key
+      s1crets exists --provider aws.ps /prod && echo there
     """
     sys.exit(0 if provider.path_exists(path) else NO)

@@ -11,8 +11,8 @@ import click
 
 from s1crets.cli._json import dump, members
 from s1crets.cli._options import parallel_option, source_options
-from s1crets.cli._reader import Reader
-from s1crets.errors import ConfigurationError, InvalidValueError, SecretNotFoundError
+from s1crets.cli._reader import Reader, nothing_at
+from s1crets.errors import ConfigurationError, InvalidValueError
 
 _SPECIAL = (  # compiled when it is needed, since that takes 5 ms
     # what runs, and where it is found
@@ -118,7 +118,7 @@ class Selection(NamedTuple):
         found: dict[str, str] = {}
         for option, selected in self._layers():
             if option == "paths":
-                found |= self._named(self._under(reader, selected), reader, selected)
+                found |= self._named(self._under(provider, reader, selected), reader, selected)
             elif selected in singles:
                 found |= self._named({selected: singles[selected]}, reader)
         reader.report_skipped()
@@ -135,10 +135,10 @@ class Selection(NamedTuple):
             )
             raise ConfigurationError(f"{message} secrets, or allow it with --allow-special")
 
-    def _under(self, reader: Reader, path: str) -> dict[str, Any]:
+    def _under(self, provider: Any, reader: Reader, path: str) -> dict[str, Any]:
         found = reader.path(path, parallel=self.parallel)
         if not found:
-            reader.skips(path, SecretNotFoundError(f"there are no secrets under {path!r}"))
+            reader.skips(path, nothing_at(provider, path))
         return found
 
     def _layers(self) -> Iterator[tuple[str, str]]:

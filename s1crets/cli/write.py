@@ -99,9 +99,9 @@ def update(provider: Any, path: str, value: Redacted, *, raw: bool, **settings: 
 
     \b
     Examples:
-      echo fake-new | s1crets update prod/token -
-      s1crets update --provider aws.ps /prod/db/url - < url.txt
-      s1crets update prod/token --stage AWSPENDING - < url.txt
+      echo fake-new | s1crets update prod/api-key -
+      s1crets update --provider aws.ps /prod/log-level - < level.txt
+      s1crets update prod/api-key --stage AWSPENDING - < key.txt
     """
     call(provider, "update", path, value, **settings)
 
@@ -117,9 +117,9 @@ def put(provider: Any, path: str, value: Redacted, *, raw: bool, **settings: Any
 
     \b
     Examples:
-      echo fake-new | s1crets put prod/other-token -
+      echo fake-new | s1crets put prod/other-key -
       s1crets put -p aws.ps /prod/hosts --type StringList fake-a,fake-b
-      s1crets put prod/tagged --tag team=web --description "a demo" - < url.txt
+      s1crets put prod/tagged --tag team=web --description "a demo" - < key.txt
     """
     call(provider, "put", path, value, **settings)
 
@@ -134,7 +134,7 @@ def create(provider: Any, path: str, value: Redacted, *, raw: bool, **settings: 
 
     \b
     Examples:
-      echo fake | s1crets create prod/new-token -
+      echo fake | s1crets create prod/new-key -
     """
     call(provider, "create", path, value, **settings)
 
@@ -155,7 +155,7 @@ def delete(provider: Any, path: str, *, yes: bool, **options: Any) -> None:
 
     \b
     Examples:
-      s1crets delete --yes prod/old-token
+      s1crets delete --yes prod/api-key
     """
     if not yes:
         click.confirm(f"Delete {readable(path, sys.stderr)}?", abort=True, err=True)
@@ -171,7 +171,7 @@ def restore(provider: Any, path: str) -> None:
 
     \b
     Examples:
-      s1crets restore prod/deleted-token
+      s1crets restore prod/api-key
     """
     call(provider, "restore", path)
 
@@ -183,7 +183,7 @@ def invalidate(provider: Any, path: str | None) -> None:
 
     \b
     Examples:
-      s1crets invalidate prod/token --cache-dir cache
+      s1crets invalidate prod/api-key --cache-dir cache
     """
     call(provider, "invalidate", path)
 

@@ -51,14 +51,16 @@ class _Float(Hidden, float):
 class _List(Hidden, list[Any]): ...
 
 
-class _Dict(Hidden, dict[str, Any]):
-    def copy(self) -> _Dict:
+class HiddenDict(Hidden, dict[str, Any]):
+    """A hidden object of JSON, or the result of a source."""
+
+    def copy(self) -> HiddenDict:
         """Return a hidden copy: pydantic-settings updates a copy of a source's result."""
-        return _Dict(self).of(self.origin)
+        return HiddenDict(self).of(self.origin)
 
 
 _CLASSES: dict[type, Any] = {
-    str: _Str, bytes: _Bytes, int: _Int, float: _Float, list: _List, dict: _Dict
+    str: _Str, bytes: _Bytes, int: _Int, float: _Float, list: _List, dict: HiddenDict
 }  # fmt: skip
 
 
@@ -87,7 +89,7 @@ def _hide(value: Any, origin: str) -> Any:
 
 def plain(value: Any) -> Any:
     """Return `value` with everything in it as it was before it was hidden."""
-    if type(value) in (dict, _Dict):
+    if type(value) in (dict, HiddenDict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, _List):
         return [plain(item) for item in value]

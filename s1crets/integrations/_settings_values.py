@@ -13,7 +13,7 @@ import pydantic
 
 from s1crets._json_source import items
 from s1crets._keypath import MISSING, KeyPath, keys_of, pick
-from s1crets.cache.entry import decode, without_byte_order_mark
+from s1crets.cache.entry import begins_like_json, decode, without_byte_order_mark
 from s1crets.errors import S1cretsError
 from s1crets.integrations._settings_redaction import hide
 
@@ -26,7 +26,7 @@ class Shape(Enum):
     """The form in which a field takes a secret."""
 
     TEXT = auto()  # as it is stored, also if it is JSON
-    LIST = auto()  # JSON, or items separated by commas, as a StringList is stored
+    LIST = auto()  # JSON, or items separated by commas, as a StringList is stored; not broken JSON
     JSON = auto()  # parsed if it is an object or array
 
 
@@ -92,7 +92,7 @@ class Item:
     def read_as(self, shape: Shape) -> Any:
         """Return the value in the form that a field takes, hidden."""
         value = self._decoded()
-        if shape is Shape.LIST and isinstance(value, str):
+        if shape is Shape.LIST and isinstance(value, str) and not begins_like_json(value):
             return hide(value.split(","), self.origin)
         if shape is Shape.TEXT and not isinstance(value, (str, bytes, type(None))):
             return hide(without_byte_order_mark(str(self._source)), self.origin)

@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from itertools import product
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, TypeAlias, Union, get_args, get_origin
@@ -36,7 +37,14 @@ except ImportError as error:
     message = "settings need the extra `settings`: pip install 's1crets[settings]'"
     raise ConfigurationError(message) from error
 
-from s1crets.integrations._settings_redaction import hide, origin_at, plain, redacted, reveals
+from s1crets.integrations._settings_redaction import (
+    HiddenDict,
+    hide,
+    origin_at,
+    plain,
+    redacted,
+    reveals,
+)
 from s1crets.integrations._settings_values import Item, Shape, checked, shape_of
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
@@ -128,8 +136,8 @@ class SecretsSource(_Source):
 
     Fields that an earlier source has are not read. Fields of text get JSON as the text that is
     stored; lists get JSON, or the items of a StringList. Fields whose secret does not exist are
-    left to later sources and to the field's default. A secret that can't be read for any other
-    reason is a `SecretSettingsError`.
+    left to later sources, except paths, and to the field's default. A secret that can't be read
+    for any other reason is a `SecretSettingsError`.
 
     Args:
         settings_cls: the settings.
@@ -171,13 +179,24 @@ class SecretsSource(_Source):
         return _items(name, provider.get_many(fields, raw=True, errors="return"))
 
 
+class _Secrets(HiddenDict):
+    """The secrets under a path by field, and where a whole secret begins."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: set[_Place] = set()
+
+
 class SecretsPathSource(_Source):
     """Reads all fields from a path: `/prod/app/db/password` is `settings.db.password`.
 
     It takes a single `get_by_path`. Names match fields and aliases regardless of case, and `-`
-    matches `_`. A JSON object at `/prod/app/db` is merged; secrets with longer names override its
-    keys. Secrets without a field are passed on, and `extra` in the settings' configuration applies:
-    the default of `SecretSettings` is to ignore them, that of pydantic-settings to forbid them.
+    matches `_`. A JSON object at `/prod/app/db` is merged with secrets that have longer names,
+    which override its keys. With several of these sources, a secret of an earlier one hides the
+    secret of its name, and all under it, in later ones: JSON of several paths is never merged.
+    Fields with a marker are left out. Secrets without a field are passed on, and `extra` in the
+    settings' configuration applies: the default of `SecretSettings` is to ignore them, that of
+    pydantic-settings to forbid them.
 
     Args:
         settings_cls: the settings.
@@ -197,20 +216,32 @@ class SecretsPathSource(_Source):
         super().__init__(settings_cls, providers=providers)
         self._name = provider
         self._path = path
+        # By this name pydantic-settings keeps the result for later sources.
+        self.__name__ = f"{type(self).__name__}({provider}, {path!r})"
 
     def __call__(self) -> dict[str, Any]:
         """Return the secrets under the path, by field."""
         fields = self._fields()
-        found: dict[str, Any] = hide({}, "values from SecretsPathSource")
-        if all(field.given(self.current_state) for field in fields):
+        found = _Secrets().of("values from SecretsPathSource")
+        if all(field.marker or field.given(self.current_state) for field in fields):
             return found
+        earlier = {
+            place
+            for source in self.settings_sources_data.values()
+            if isinstance(source, _Secrets)
+            for place in source.places
+        }
         settings = _Field(frozenset(), ((),), None, tuple(fields), Shape.JSON)
         values = self._read()
         # Longer names override shorter ones. Of `/A-B` and `/a_b`, which are the same field, the
         # field's own spelling comes last.
         for name in sorted(values, key=lambda name: (name.count("/"), name)):
             parts = name[len(self._path.rstrip("/")) :].split("/")
-            _settle(found, (), [part for part in parts if part], values[name], settings)
+            parts = [part for part in parts if part]
+            if parts or () not in earlier:
+                _settle(found, (), parts, values[name], settings)
+        for place in earlier - {()}:  # keys of JSON with the path's own name are names of their own
+            _drop(found, place)
         return found
 
     def _read(self) -> dict[str, Any]:
@@ -238,11 +269,11 @@ class SecretSettings(BaseSettings):
     Attributes:
         secret_providers: sync providers by name; others are process-wide.
         secret_paths: by the provider's name, a path from which fields without a marker are read,
-            or several, of which the first that has a name wins: `{"aws.ps": "/prod/app"}`; see
-            `SecretsPathSource`.
+            or several: `{"aws.ps": "/prod/app"}`. Of all paths, in this order, the first that has
+            a name wins, with the whole secret; see `SecretsPathSource`.
 
     Raises:
-        ConfigurationError: `secret_paths` or `secret_providers` is in `model_config`.
+        ConfigurationError: `secret_paths` or `secret_providers` is in `model_config`, or misspelt.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore")
@@ -253,10 +284,15 @@ class SecretSettings(BaseSettings):
     @classmethod
     def __pydantic_init_subclass__(cls, **settings: Any) -> None:
         super().__pydantic_init_subclass__(**settings)
-        for name in ("secret_paths", "secret_providers"):
+        attributes = ("secret_paths", "secret_providers")
+        for name in attributes:
             if name in cls.model_config:
                 message = f"{cls.__name__}: {name} is not a part of model_config"
                 raise ConfigurationError(f"{message}: set it as an attribute of the class")
+        for name in cls.__class_vars__.difference(attributes):
+            for similar in get_close_matches(name, attributes, 1, 0.85):
+                message = f"{cls.__name__}: {name} has no effect: did you mean {similar}?"
+                raise ConfigurationError(message)
 
     def __init__(self, /, **values: Any) -> None:
         try:
@@ -316,10 +352,11 @@ class SecretSettings(BaseSettings):
         fields = [field for field in _flattened(_fields_of(cls)) if field.concerns(loc)]
         absent = [str(field.marker) for field in fields if field.marker]
         keys = [str(key) for field in fields[:1] for key in field.places[0]]
-        absent += [
-            str(FromSecret(name, "/".join((path.rstrip("/"), *keys))))
-            for name, path in _each(cls.secret_paths)
-        ]
+        if not any(field.marker for field in fields[:1]):
+            absent += [
+                str(FromSecret(name, "/".join((path.rstrip("/"), *keys))))
+                for name, path in _each(cls.secret_paths)
+            ]
         return f", and there is no {', and no '.join(absent)}" if absent else ""
 
 
@@ -344,16 +381,27 @@ def _put(found: dict[Any, Any], place: _Place, value: Any) -> None:
     found[last] = value
 
 
+def _drop(found: Any, place: _Place) -> None:
+    *outer, last = place
+    for key in outer:
+        found = found.get(key) if isinstance(found, dict) else None
+    if isinstance(found, dict):
+        found.pop(last, None)
+
+
 def _settle(
-    found: dict[str, Any], place: _Place, parts: list[str], item: Item, field: _Field | None
+    found: _Secrets, place: _Place, parts: list[str], item: Item, field: _Field | None
 ) -> None:
     """Put an item at the place that the parts of its name, and the keys of its JSON, lead to."""
     fields = field.inner if field else ()
     if parts:
         field = next((one for one in fields if _normalized(parts[0]) in one.names), None)
-        place = field.place if field else (*place, parts[0])
-        _settle(found, place, parts[1:], item, field)
-    elif fields and (members := item.members()):
+        if not (field and field.marker):
+            place = field.place if field else (*place, parts[0])
+            _settle(found, place, parts[1:], item, field)
+        return
+    found.places.add(place)
+    if fields and (members := item.members()):
         for key, member in members.items():
             _settle(found, place, [key], member, field)
     elif place:

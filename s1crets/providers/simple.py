@@ -91,6 +91,9 @@ Entry = SecretMetadata
 in_thread = run_in_thread
 """Runs a blocking function in a thread: for hooks that block."""
 
+# Attributes that a provider sets on itself; `deadline` and `was_used` also later.
+_SET_ONCE = ("_cache", "_peek_name", "_store", "counters", "rotation")
+_ATTRIBUTES = (*_SET_ONCE, "deadline", "was_used")
 _ONLY = 1.0  # the version of secrets without versions: their content decides
 _MUST_EXIST: Mapping[WriteMode, bool | None] = {"create": False, "put": None, "update": True}
 
@@ -110,9 +113,11 @@ class SimpleOptions(TypedDict, total=False):
 class Hooks(ABC):
     """The questions that a provider's store answers.
 
-    `fetch` and `names` have to be implemented, the others may be. Names that start with an
-    underscore are reserved for s1crets. Hooks run on the caller's event loop, which may be another
-    loop each time; blocking work goes through `in_thread`.
+    `fetch` and `names` have to be implemented, the others may be. A name that s1crets itself uses
+    for something else, such as `read`, is refused when the class is created.
+
+    Hooks run on the caller's event loop, which may be another loop each time; blocking work goes
+    through `in_thread`.
 
     Failures are raised as errors of `s1crets.errors`. An `OSError` becomes an `UnavailableError`,
     for which `stale_for` is meant, and a `PermissionError` an `AccessDeniedError`; any other
@@ -334,12 +339,35 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
         options: `cache_args` and `deadline`: see `SimpleOptions`.
 
     Raises:
-        TypeError: an unknown option, or an option of the wrong type.
+        TypeError: an unknown option, or an option of the wrong type. Also a class without
+            `service`; and, when the class is created, a hook that is not `async def`, or an
+            attribute with a name that s1crets itself uses.
         ValueError: an option out of range, or a cache outside the process without `namespace`.
     """
 
+    def __init_subclass__(cls, **settings: Any) -> None:
+        super().__init_subclass__(**settings)
+        for name in _reserved_names():
+            if getattr(cls, name, None) is not getattr(AsyncSimpleProvider, name, None):
+                raise _name_in_use(cls, name)
+        for name, hook in vars(Hooks).items():
+            if inspect.isfunction(hook) and not name.startswith("_"):
+                own = getattr(cls, name)
+                is_async = any(map(inspect.iscoroutinefunction, (own, inspect.unwrap(own))))
+                if is_async != inspect.iscoroutinefunction(hook):
+                    needed = "a `def`" if is_async else "an `async def`"
+                    raise TypeError(f"{cls.__name__}.{name} must be {needed}, as it is in `Hooks`")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _SET_ONCE and name in vars(self):
+            raise _name_in_use(type(self), name)
+        super().__setattr__(name, value)
+
     def __init__(self, **options: Unpack[SimpleOptions]) -> None:
         options = redact_options(options)
+        if not hasattr(type(self), "service") and "service" not in vars(self):
+            needed = "set it to the store's name, which error messages show"
+            raise TypeError(f"the class {type(self).__name__} has no attribute `service`: {needed}")
         for name in options:
             if name not in SimpleOptions.__annotations__:
                 raise TypeError(f"{type(self).__name__} has no option {name!r}: {self._hint(name)}")
@@ -370,6 +398,19 @@ class AsyncSimpleProvider(Hooks, AsyncProvider):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {self.service}>"
+
+
+def _reserved_names() -> list[str]:
+    """Return the names that s1crets uses itself: neither hooks nor verbs."""
+    public = {name for name in (*dir(Hooks), *dir(SimpleProvider)) if not name.startswith("_")}
+    public |= {"aclose", "watch", "registered_as"}  # not a part of the blocking API
+    own = {*dir(AsyncSimpleProvider), *_ATTRIBUTES} - public - {"_abc_impl"}  # each class has one
+    return sorted(name for name in own if not name.startswith("__"))
+
+
+def _name_in_use(cls: type, name: str) -> TypeError:
+    problem = f"`{name}` is used by s1crets itself; choose another name"
+    return TypeError(f"{cls.__name__}.{name}: {problem}")
 
 
 _S = TypeVar("_S", bound=AsyncSimpleProvider)

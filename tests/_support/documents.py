@@ -15,6 +15,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -36,6 +37,11 @@ NOT_RUN = {"bash", "text", "json", "yaml", "toml", "ini", "dockerfile", "hcl"}
 """What needs an account, Docker or the like (`bash`), output (`text`), and files."""
 _FENCE = re.compile(r"^(`{3,}|:{3,})(\{?[\w-]*\}?)[^\n]*\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 _FILE = re.compile(r"# ([\w./-]+\.py)\n")
+_VARYING = {
+    r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ": "TIME",
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "ID",
+    r" in \d+\.\d\ds$": " in SECONDS",  # of pytest
+}
 _SHELL = re.compile(r"[|<>;&`*]|\$[({?\w]")  # what only a shell understands
 
 
@@ -83,10 +89,16 @@ def transcript(code: str) -> Iterator[tuple[str, str]]:
 
 
 def matches(shown: str, actual: str) -> bool:
-    """Return whether an output is as shown, where `...` stands for anything."""
-    wanted = ".*".join(map(re.escape, shown.rstrip().split("...")))
+    """Return whether an output is as shown; a time stands for any time."""
     stripped = "\n".join(line.rstrip() for line in actual.rstrip().splitlines())
-    return re.fullmatch(wanted, stripped, re.DOTALL) is not None
+    return _without_times(shown.rstrip()) == _without_times(stripped)
+
+
+def _without_times(output: str) -> str:
+    """Return an output with the same times, durations and ids in every run."""
+    for varying, same in _VARYING.items():
+        output = re.sub(varying, same, output)
+    return output
 
 
 class Reader:
@@ -116,19 +128,22 @@ class Reader:
 
     def __exit__(self, *_: object) -> None:
         self._names.clear()
-        for name, module in list(sys.modules.items()):
-            if str(getattr(module, "__file__", None)).startswith(str(self._folder)):
-                del sys.modules[name]
+        self._forget_modules()
         self._stack.close()
         os.environ.clear()
         os.environ.update(self._environment)
         gc.collect()
 
+    def _forget_modules(self) -> None:
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", None)).startswith(str(self._folder)):
+                del sys.modules[name]
+
     def read(self, text: str) -> None:
         """Run all blocks; fail where one fails, or its output is another than shown."""
         text = text.replace("localhost:6379", self._redis)
         for block in blocks(text):
-            if block.language in RUN:
+            if block.language in RUN or block.code.startswith("# pyproject.toml\n"):
                 try:
                     self._read(block)
                 except BaseException as error:
@@ -138,6 +153,9 @@ class Reader:
             self._load(Path(name).with_suffix("").as_posix().replace("/", "."))
 
     def _read(self, block: Block) -> None:
+        if block.language == "toml":
+            (self._folder / "pyproject.toml").write_text(block.code)
+            return
         if block.language == "console":
             for command, output in transcript(block.code):
                 compare(output, self._command(command))
@@ -189,6 +207,8 @@ class Reader:
         stdin = ""
         if piped := re.fullmatch(r"echo ('[^']*'|[\w-]+) \| (s1crets .*)", line):
             stdin, line = piped[1].strip("'") + "\n", piped[2]
+        if last := re.fullmatch(r"(pytest [^|]*) \| tail -1", line):
+            return self._command(last[1]).splitlines()[-1] + "\n"
         if _SHELL.search(quoted_removed(line)):
             return self._shell(line)
         return self._run(shlex.split(line, comments=True), stdin)
@@ -201,7 +221,9 @@ class Reader:
         program, *args = words
         if program == "s1crets":
             return self._s1crets(args, stdin)
-        run = {"curl": self._curl, "pytest": self._pytest, "python": self._script}.get(program)
+        run = {
+            "curl": self._curl, "pip": self._pip, "pytest": self._pytest, "python": self._script
+        }.get(program)  # fmt: skip
         return run(args) if run else self._shell(shlex.join(words))
 
     def _s1crets(self, args: list[str], stdin: str) -> str:
@@ -238,9 +260,24 @@ class Reader:
             self._aws.seed(seed[1])
         return "" if command == "bash" else self._run(shlex.split(command))
 
+    def _pip(self, args: list[str]) -> str:
+        """Make the entry points of the page's package known, as `pip install -e .` does."""
+        assert args == ["install", "-q", "-e", "."], args
+        project = tomllib.loads((self._folder / "pyproject.toml").read_text())["project"]
+        info = self._folder / f"{project['name']}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: 1.0\n")
+        groups = [
+            f"[{group}]\n" + "\n".join(f"{name} = {value}" for name, value in points.items())
+            for group, points in project["entry-points"].items()
+        ]
+        (info / "entry_points.txt").write_text("\n".join(groups))
+        return ""
+
     def _pytest(self, args: list[str]) -> str:
         for name in self._files:
             self._files[name] = True
+        self._forget_modules()  # in the reader's process they were never imported
         options = ["-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir=.", "-c", "/dev/null"]
         options.append("--confcutdir=.")  # pytest looks at everything in it, which is not /tmp then
         with captured() as output:

@@ -14,6 +14,7 @@ from aiocache import SimpleMemoryCache
 from s1crets._coalescing import contexts_of_callers
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.entry import CacheKey
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -143,6 +144,34 @@ async def test_what_was_stored_since_it_was_peeked_at() -> None:
     await world.cache.read_many([A], found, cached=True)
 
     assert found[A].raw == "v1"
+
+
+@pytest.mark.parametrize("kind", ["memory", "disk"])
+async def test_many_that_are_cancelled_at_any_time_leave_no_lock(kind: str, tmp_path: Path) -> None:
+    """Also where another process holds the lock of one of them."""
+    memory = MemoryCache()
+    one, other = (
+        World(backend=memory if kind == "memory" else DiskCache(tmp_path)) for _ in range(2)
+    )
+    await known(one, other)
+    for steps in range(25):
+        keys = [CacheKey.of_secret(f"/{steps}/{name}") for name in "abc"]
+        assert await lock(other.cache._keys, keys[2])
+        reading = asyncio.ensure_future(one.cache.read_many(keys, {}, cached=True))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        await other.cache._keys.unlock([keys[2]])
+        await one.settle()
+        async with asyncio.timeout(LIMIT):
+            for key in keys:
+                while not await lock(other.cache._keys, key):
+                    await asyncio.sleep(0)
+        await other.cache._keys.unlock(keys)
+    assert one.fetched
+    for world in (one, other):
+        await world.cache.aclose()
 
 
 @pytest.mark.parametrize("ticks", range(40))

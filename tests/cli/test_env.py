@@ -462,7 +462,12 @@ class TestExec:
         ("args", "code", "words"),
         [
             ([], 2, "use --path or --secret"),
-            (["--path", "/nothing"], 3, "no secrets under '/nothing'"),
+            (["--path", "/nothing"], 3, "no secrets under '/nothing' in eu-west-1\n  hint: names"),
+            (
+                ["--path", "/name"],
+                3,
+                "'/name' is the name of a secret, not a path\n  hint: use --s",
+            ),
             (["--secret", "/nothing"], 3, "GetParameter '/nothing'"),
             (["--path", "no-slash"], 2, "no-slash"),
             (["--secret", "/odd", "--prefix", "A="], 2, "'A=' can't start"),
@@ -474,7 +479,7 @@ class TestExec:
         self, scripted: Wire, args: list[str], code: int, words: str
     ) -> None:
         """With the usual exit codes."""
-        values = {"/odd": "\ud800", REFERENCE: '{"a": [1e400]}'}
+        values = {"/odd": "\ud800", "/name": "fake", REFERENCE: '{"a": [1e400]}'}
 
         def single(asked: Asked) -> Any:
             name = asked.body["Name"]

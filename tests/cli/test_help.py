@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
@@ -17,6 +18,11 @@ from s1crets import __version__
 from s1crets.cli import main
 from s1crets.cli.formats import FORMATS
 
+if TYPE_CHECKING:
+    from s1crets.testing import LoopbackAws
+
+README = Path(__file__).parents[2].joinpath("README.md").read_text("utf-8")
+README_SEED = json.loads(README.partition("echo '")[2].partition("' > secrets.json")[0])
 COMMANDS = sorted(main.commands)
 
 
@@ -33,13 +39,13 @@ def examples() -> list[Any]:
 
 RECORDER = """#!/bin/sh
 printf '%s\\0' "$@" > "$RECORD/args"
-printf '%s' "$TOKEN" > "$RECORD/token"
+printf '%s' "$API_KEY" > "$RECORD/key"
 cat > "$RECORD/stdin"
 """
 
 
 def recorded(line: str, folder: Path) -> tuple[list[str], bytes, str]:
-    """Let a shell run a line; return what it passes to `s1crets`: arguments, stdin and $TOKEN."""
+    """Let a shell run a line; return what it passes to `s1crets`: arguments, stdin and $API_KEY."""
     stub = folder / "bin" / "s1crets"
     stub.parent.mkdir()
     stub.write_text(RECORDER)
@@ -54,29 +60,27 @@ def recorded(line: str, folder: Path) -> tuple[list[str], bytes, str]:
         stdout=subprocess.DEVNULL, timeout=60, check=True,
     )  # fmt: skip
     args = (folder / "args").read_text().split("\0")[:-1]
-    return args, (folder / "stdin").read_bytes(), (folder / "token").read_text()
+    return args, (folder / "stdin").read_bytes(), (folder / "key").read_text()
 
 
 @pytest.mark.parametrize("line", examples())
 def test_the_examples_work(
-    ssm: Any, asm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
+    s1crets_aws: LoopbackAws, asm: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: str
 ) -> None:
-    """A shell parses each one, and the command succeeds with what the shell passes to it."""
-    secrets = ["prod/token", "prod/db", "staging/token", "prod/old-token", "prod/deleted-token"]
-    for name in secrets:
-        asm.create_secret(Name=name, SecretString='{"password": "fake"}')
-    for name, value in {"db/url": "fake", "db/hosts": '["a"]'}.items():
-        ssm.put_parameter(Name=f"/prod/{name}", Value=value, Type="SecureString")
-        ssm.put_parameter(Name=f"/staging/{name}", Value="other", Type="SecureString")
-    asm.put_secret_value(SecretId="prod/token", SecretString='{"password": "fake-2"}')
-    asm.delete_secret(SecretId="prod/deleted-token")
+    """A shell parses each one, and the command succeeds, with the secrets of the README."""
+    s1crets_aws.seed(README_SEED)
+    s1crets_aws.seed({"aws.ps": {"/staging/log-level": "DEBUG"}})  # the other one of `diff`
+    asm.put_secret_value(SecretId="prod/api-key", SecretString="fake-2")
+    if " restore " in line:
+        asm.delete_secret(SecretId="prod/api-key")
     monkeypatch.chdir(tmp_path)
     Path("cache").mkdir(mode=0o700)
     Path(".env").write_text("A=fake")
     Path("settings.json").write_text('{"a": "fake"}')
-    Path("url.txt").write_text("fake")
-    args, stdin, token = recorded(line, tmp_path)
-    done = run(*args, stdin=stdin, TOKEN=token)
+    for name in ("key.txt", "level.txt"):
+        Path(name).write_text("fake")
+    args, stdin, key = recorded(line, tmp_path)
+    done = run(*args, stdin=stdin, API_KEY=key)
 
     assert done.returncode == (1 if args[0] == "diff" else 0), done.stderr
     assert done.stderr == b""

@@ -190,6 +190,7 @@ class TestCheck:
         [
             (("--secret", "/prod/db"), "not found in eu-west-1", "'prod/db', or a parameter"),
             (("--path", "/prod"), "not found in eu-west-1", "rarely begin with /: is it 'prod'?"),
+            (("--path", "/prod/db", *PS), "the name of a secret, not a path", "use --secret"),
             (("--path", "prod", *PS), "invalid name", "did you mean '/prod'?"),
             (("--secret", "prod/db", *PS), "invalid name", "did you mean '/prod/db'?"),
             (("--secret", "other", *PS), "not found in eu-west-1", "check the name, the region"),
@@ -440,6 +441,22 @@ class TestDiff:
         for state, colour in (("only in a", 31), ("only in b", 32), ("different", 33)):
             assert f"\033[{colour}m{state}\033[0m" in shown
         assert "equal" in shown
+
+    def test_only_names_are_compared_on_request(self, seeded: str) -> None:
+        """Values are not, as two environments rarely share one; nor are they shown."""
+        done = run("diff", *PS, f"{seeded}/a", f"{seeded}/b", "--names-only")
+        assert (done.returncode, done.stderr) == (1, b"")
+        assert done.stdout.decode().splitlines() == [
+            "json\tin both", "n/only\tonly in b", "only\tonly in a", "other\tin both",
+            "same\tin both",
+        ]  # fmt: skip
+
+        done = run("diff", *PS, f"{seeded}/a/other", f"{seeded}/b/other", "--names-only")
+        assert (done.returncode, done.stdout) == (0, b".\tin both\n")
+        assert run("diff", *PS, f"{seeded}/none", f"{seeded}/a", "--names-only").returncode == 3
+        done = run("diff", *PS, f"{seeded}/a", f"{seeded}/b", "--names-only", "--show")
+        assert done.returncode == 2
+        assert "--show and --names-only can't be combined" in error_of(done)
 
     def test_equal_paths_are_exit_code_0(self, seeded: str) -> None:
         """All names and values are the same."""

@@ -74,6 +74,17 @@ def test_a_wrong_command_line_is_a_usage_error(args: tuple[str, ...], words: str
     assert "known are" in hint or re.fullmatch(r"  hint: try s1crets (\w+ )?--help", hint)
 
 
+@pytest.mark.parametrize(("name", "meant"), [("describe", "list"), ("set", "put")])
+def test_a_command_that_python_or_others_call_differently(name: str, meant: str) -> None:
+    """No spelling is similar to it; `set` would be taken for `get`."""
+    done = run_here(name, "x")
+
+    assert done.returncode == 2
+    assert error_of(done).splitlines() == [
+        f"s1crets: no such command {name!r}", f"  hint: did you mean {meant}?"
+    ]  # fmt: skip
+
+
 def test_without_a_command_there_is_help() -> None:
     """On stderr, with the exit code of a usage error."""
     done = run()

@@ -10,7 +10,8 @@ import socket
 import subprocess
 import sys
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -18,9 +19,7 @@ from click.testing import CliRunner, Result
 from s1crets.providers.aws import ParameterStore
 from s1crets.testing.__main__ import main
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+GUIDE = Path(__file__).parents[2] / "docs" / "how-to" / "without-aws.md"
 SEED = '{"aws.ps": {"/a": "fake"}}'
 SAVE = """
 import json, os, sys, boto3
@@ -91,6 +90,11 @@ def test_without_a_command(seed: str, monkeypatch: pytest.MonkeyPatch) -> None:
         while not lines or not lines[-1].startswith("export AWS_EC2_METADATA_DISABLED="):
             lines.append(process.stdout.readline())
             assert lines[-1], "it ended early"
+        guide = GUIDE.read_text("utf-8")
+        exported = re.findall(r"^export (\w+)=", "".join(lines), re.MULTILINE)
+        assert re.findall("until grep -qs (\\w+) local-aws.env", guide) == exported[-1:]
+        unset = " ".join(re.findall("^unset (.+)$", guide, re.MULTILINE)).split()
+        assert sorted(unset) == sorted(exported)
         for line in lines:
             if found := re.fullmatch(r"export (\w+)=(\S+)\n", line):
                 monkeypatch.setenv(*found.groups())

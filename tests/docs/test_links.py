@@ -43,9 +43,22 @@ def broken(page: Path, text: str) -> list[str]:
     return found
 
 
+def roles(text: str) -> list[str]:
+    """Return the roles of Sphinx in a text, which GitHub shows as they are written."""
+    return re.findall(r"(\{[\w:+-]+\})code", text)
+
+
 def without_text(text: str) -> list[str]:
     """Return the targets of links that show nothing."""
     return re.findall(r"(?<!!)\[\s*\]\(([^)]*)\)", text)
+
+
+def invisible(text: str) -> list[str]:
+    """Return the files that only Sphinx' directives of a page refer to."""
+    files = re.findall(r"^```\{literalinclude\} (\S+)$", text, re.MULTILINE)
+    for tree in re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+        files += [f"{line}.md" for line in tree.splitlines() if line and not line.startswith(":")]
+    return [one for one in files if f"]({one})" not in text]
 
 
 @pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
@@ -58,6 +71,12 @@ def test_links_and_images_lead_somewhere(page: Path) -> None:
 def test_links_have_a_text(page: Path) -> None:
     """Sphinx would put a page's title where none is; on GitHub such a link can't be seen."""
     assert without_text(prose(page)) == []
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_work_on_github(page: Path) -> None:
+    """Such as those to files, which are not links there if Sphinx has a role for them."""
+    assert roles(prose(page)) == []
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -73,6 +92,12 @@ def test_every_page_is_in_a_table_of_contents() -> None:
     assert sorted(listed) == sorted(page for page in SITE if page != DOCS / "index.md")
 
 
+@pytest.mark.parametrize("page", SITE, ids=lambda page: str(page.relative_to(DOCS)))
+def test_what_only_sphinx_shows_has_a_link_too(page: Path) -> None:
+    """On GitHub, a table of contents and an included file would lead nowhere."""
+    assert invisible(page.read_text()) == []
+
+
 def test_what_is_wrong_is_found() -> None:
     """The checks of this file can fail."""
     page = DOCS / "index.md"
@@ -80,4 +105,8 @@ def test_what_is_wrong_is_found() -> None:
 
     assert broken(page, text) == ["tutorial.md#no", "no.svg"]
     assert without_text("[a](b) ![](image.svg) [](page.md#x) [ ](c)") == ["page.md#x", "c"]
+    assert invisible("```{literalinclude} a.py\n```\n[b](b.md)\n```{toctree}\nb\nc\n```\n") == [
+        "a.py", "c.md"
+    ]  # fmt: skip
+    assert roles("a {download}code b") == ["{download}"]
     assert broken(page, f"[a]({REPOSITORY}no.md)") == [f"{REPOSITORY}no.md"]

@@ -17,6 +17,7 @@ import s1crets
 from s1crets import errors
 from s1crets.cli import main
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
+from s1crets.providers.simple import _reserved_names
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -216,3 +217,13 @@ def test_what_is_wrong_is_found() -> None:
     source = f"class A:\n{attributes}    x: int\n    z: int\ndef f(): ...\n"
 
     assert undocumented(source) == ["A.z", "f"]
+
+
+def test_the_guide_lists_the_names_that_are_not_free() -> None:
+    """Those without an underscore: all of them, and no other."""
+    guide = (DOCS / "how-to" / "custom-provider.md").read_text()
+    (listed,) = re.findall(r"^These are (.*?), and some", guide, re.MULTILINE | re.DOTALL)
+
+    assert re.findall(r"`(\w+)`", listed) == [
+        name for name in _reserved_names() if not name.startswith("_")
+    ]

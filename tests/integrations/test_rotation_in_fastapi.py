@@ -48,6 +48,25 @@ def test_no_request_fails(example: dict[str, Any], writer: ParameterStore) -> No
     assert second == {"user": "other", "result": "select 1 as other"}
 
 
+@pytest.mark.parametrize("is_finished", [True, False])
+def test_the_database_is_changed_before_aws(
+    example: dict[str, Any], s1crets_aws: LocalAws, *, is_finished: bool
+) -> None:
+    """The request waits until the rotation is finished; the error of one that never is remains."""
+    example["pool"].accepted = "fake-2"
+
+    def pauses() -> Iterator[float]:
+        yield 0
+        if is_finished:
+            s1crets_aws.seed({"aws.ps": {"/prod/db": rotated("fake-2")}})
+        example["ps"].rotation.forget()  # as if a second had passed
+        yield 0
+
+    example["app"].state.pauses = pauses()
+    with TestClient(example["app"], raise_server_exceptions=False) as client:
+        assert client.get("/").status_code == (200 if is_finished else 500)
+
+
 def test_the_pool_follows(example: dict[str, Any], writer: ParameterStore) -> None:
     """Before a query fails: `watch` reads past the cache."""
     example["app"].state.interval = 0.01

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import pytest
 from pydantic import BaseModel, Field, Json, Secret, SecretBytes, SecretStr, ValidationError
+from pydantic_settings import BaseSettings
 from typing_extensions import TypeAliasType, TypedDict
 
 from s1crets.errors import ConfigurationError
@@ -15,6 +16,7 @@ from s1crets.integrations.pydantic_settings import (
     FromSecret,
     SecretSettings,
     SecretSettingsError,
+    SecretsPathSource,
 )
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
 
@@ -223,6 +225,26 @@ def test_a_list_reads_json_too(secrets: dict[str, str | bytes]) -> None:
         read(list[str], path="inner")
 
 
+@pytest.mark.parametrize("annotation", [list[str], set[str], tuple[str, ...], list[str] | None])
+@pytest.mark.parametrize(
+    "text", ['["canary", "b"', '{"canary": 1', "[canary, b]", ' \ufeff["canary']
+)
+def test_a_list_of_broken_json_is_an_error(
+    secrets: dict[str, str | bytes], annotation: Any, text: str
+) -> None:
+    """Not items with brackets. It names the field and the secret, and shows no value."""
+    secrets.update(broken=text, inner=json.dumps({"broken": text}))
+    for path, keypath in (("broken", ()), ("inner", "broken")):
+        with pytest.raises(ValidationError) as caught:
+            read(annotation, keypath, path)
+        (line,) = caught.value.errors()
+
+        assert line["loc"] == ("field",)
+        assert "should be a valid" in line["msg"]
+        assert f"secret '{path}' of m" in line["msg"]
+        assert "canary" not in f"{caught.value!r} {line}"
+
+
 def test_fields_of_models_in_models(secrets: dict[str, str | bytes]) -> None:
     """Each item of a JSON object is read as its field wants it."""
     secrets["doc"] = DOCUMENT
@@ -262,19 +284,131 @@ def test_the_first_of_several_paths_wins(
 ) -> None:
     """Name by name: the rest comes from the next path."""
     secrets.update({
-        "app/a": "1", "shared/a": "2", "shared/b": "3", "app/db": '{"type": "x"}',
-        "shared/db": '{"type": "y", "id": "z"}',
+        "app/a": "1", "shared/a": "2", "shared/b": "3", "app/key/type": "x", "shared/key/type": "y",
+        "shared/key/id": "z", "shared/tags": '{"b": "2"}', "app/tags/a": "1",
     })  # fmt: skip
 
     class Settings(Base):
         secret_paths = {"m": paths}  # noqa: RUF012
         a: str
         b: str
-        db: Key
+        key: Key
+        tags: dict[str, str]
 
     found = Settings()  # type: ignore[call-arg]
 
-    assert (found.a, found.b, found.db.type, found.db.id) == ("1", "3", "x", "z")
+    assert (found.a, found.b, found.key.type, found.key.id) == ("1", "3", "x", "z")
+    assert found.tags == {"a": "1", "b": "2"}
+
+
+class Settled(Base):
+    """Fields that two paths have, in one store or in two."""
+
+    model_config = {"extra": "allow"}  # noqa: RUF012
+    secret_providers = {"m": MEMORY, "n": MEMORY}  # noqa: RUF012
+    user: str = "-"
+    password: str = "-"
+    db: dict[str, Any] = {}  # noqa: RUF012
+    key: Key | None = None
+
+
+@pytest.mark.parametrize("paths", [{"m": ["stag", "prod"]}, {"m": "stag", "n": "prod"}])
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ({"stag/db": {"u": 1}, "prod/db": {"u": 2, "p": 2}}, {"db": {"u": 1}}),
+        ({"stag/DB": {"u": 1}, "prod/db": {"u": 2, "p": 2}}, {"db": {"u": 1}}),
+        ({"stag/db": {"u": 1}, "prod/db/p": 2}, {"db": {"u": 1}}),
+        ({"stag/db/t": {"u": 1}, "prod/db": {"t": {"u": 2, "p": 2}}}, {"db": {"t": {"u": 1}}}),
+        ({"stag/key": {"type": "1"}, "prod/key": {"type": "2", "id": "2"}}, None),
+        ({"stag/more": {"u": 1}, "prod/more": {"u": 2, "p": 2}}, {"more": {"u": 1}}),
+        ({"stag": {"user": "1"}, "prod": {"user": "2", "password": "2"}}, {"user": "1"}),
+        ({"stag": {"db": {"u": 1}}, "prod/db": {"p": 2}}, {"db": {"u": 1}}),
+        ({"stag": {"db": {"u": 1}}, "prod/db/p": 2}, {"db": {"u": 1}}),
+        ({"stag/db": {"u": 1}, "prod": {"db": {"p": 2}, "user": "2"}},
+         {"db": {"u": 1}, "user": "2"}),
+        ({"stag/db/u": "1", "prod/db": "text"}, {"db": {"u": "1"}}),
+    ],
+)  # fmt: skip
+def test_json_of_several_paths_is_not_merged(
+    secrets: dict[str, str | bytes], paths: Any, names: Any, expected: Any
+) -> None:
+    """Otherwise a user of the one environment would get a password of the other."""
+    secrets.update({n: v if isinstance(v, str) else json.dumps(v) for n, v in names.items()})
+    settings: Any = type("Settings", (Settled,), {"secret_paths": paths})
+    if expected is None:
+        with pytest.raises(ValidationError, match=r"key.id\n  Field required"):
+            settings()
+        return
+
+    assert settings().model_dump(exclude_unset=True) == expected
+
+
+def test_json_of_paths_in_sources_of_your_own(secrets: dict[str, str | bytes]) -> None:
+    """The same, without the attribute; another source may be between them."""
+    secrets.update({"stag/db": '{"u": 1}', "prod/db": '{"u": 2, "p": 2}'})
+
+    class Settings(BaseSettings):
+        db: dict[str, int]
+
+        @classmethod
+        def settings_customise_sources(  # type: ignore[override]
+            cls, settings_cls: type[BaseSettings], env_settings: Any, **_: Any
+        ) -> tuple[Any, ...]:
+            paths = [
+                SecretsPathSource(settings_cls, "m", path, providers={"m": MEMORY})
+                for path in ("stag", "prod")
+            ]
+            return paths[0], env_settings, paths[1]
+
+    assert Settings().db == {"u": 1}  # type: ignore[call-arg]
+
+
+def test_a_path_does_not_fill_a_field_with_a_marker(secrets: dict[str, str | bytes]) -> None:
+    """Neither if its secret lacks keys, nor if there is no such secret."""
+    other = json.dumps({"u": 2, "p": 2})
+    secrets.update({"own": '{"u": 1}', "app/db": other, "app/none": other, "app/none/x": "2"})
+    secrets.update({"app/key": '{"type": "2", "id": "2"}', "app": f'{{"db": {other}}}'})
+
+    class Mixed(BaseModel):
+        type: Annotated[str, FromSecret("m", "own", "u")]
+        id: str
+
+    class Settings(Base):
+        secret_paths = {"m": "app"}  # noqa: RUF012
+        db: Annotated[dict[str, int], FromSecret("m", "own")]
+        none: Annotated[dict[str, int], FromSecret("m", "none")] = {}  # noqa: RUF012
+        key: Mixed
+
+    found = Settings()  # type: ignore[call-arg]
+
+    assert (found.db, found.none) == ({"u": 1}, {})
+    assert (found.key.type, found.key.id) == ("1", "2")
+
+
+def test_a_path_is_not_read_for_fields_with_a_marker(secrets: dict[str, str | bytes]) -> None:
+    """It could not fill them."""
+    secrets.update({"app/a": "2"})
+
+    class Settings(Base):
+        secret_paths = {"m": "app"}  # noqa: RUF012
+        a: Annotated[str, FromSecret("m", "a")] = "default"
+        b: str
+
+    before = MEMORY.stats.requests.get("names", 0)
+
+    assert Settings(b="given").a == "default"
+    assert MEMORY.stats.requests.get("names", 0) == before
+
+
+@pytest.mark.parametrize("name", ["secret_path", "secrets_paths", "secret_provider"])
+def test_a_misspelt_attribute(name: str) -> None:
+    """Pydantic only rejects it without `ClassVar`, and advises to add that."""
+    with pytest.raises(ConfigurationError, match=f"Mistake: {name} has no .*mean secret_p.*s?"):
+        type("Mistake", (Base,), {"__annotations__": {name: ClassVar[Any]}, name: {"m": "app"}})
+    own = {"__annotations__": {"secret_store": ClassVar[Any]}, "secret_store": 1}
+
+    assert type("Fine", (Base,), own)
 
 
 def test_a_missing_field_names_all_paths(secrets: dict[str, str | bytes]) -> None:

@@ -40,9 +40,17 @@ class Rotated:
         self.rotate(OLD)
 
     def rotate(self, to: dict[str, str]) -> None:
-        """Do what a rotation does: the store first, then the server; old connections end."""
+        """Do a whole rotation at once; old connections end."""
+        self.change_store(to)
+        self.change_server(to)
+
+    def change_store(self, to: dict[str, str]) -> None:
         self.aws.seed({"aws.ps": {PATH: to}, "aws.sm": {PATH[1:]: to}})
-        user = ["ACL", "SETUSER", "app", "on", "resetpass", f">{to['password']}", "~*", "+@all"]
+
+    def change_server(self, to: dict[str, str], *, forgets: bool = True) -> None:
+        """Let the server take a password, and no other one unless it does not forget them."""
+        passwords = ["resetpass"] * forgets + [f">{to['password']}"]
+        user = ["ACL", "SETUSER", "app", "on", *passwords, "~*", "+@all"]
         assert self.server.command(*user) == b"+OK\r\n"
         self.server.command("CLIENT", "KILL", "USER", "app")
 
@@ -126,6 +134,49 @@ async def test_a_password_that_is_wrong_in_the_store_too(rotated: Rotated) -> No
         with pytest.raises(redis.AuthenticationError):
             await ping()
         assert rotated.reads() == 1
+
+
+async def test_the_server_is_changed_before_the_store(rotated: Rotated) -> None:
+    """In between calls fail, with one read a second; a call that is repeated later succeeds."""
+    async with AsyncParameterStore() as store:
+
+        @store.refresh_on(redis.AuthenticationError, path=PATH)
+        async def ping(secret: dict[str, str]) -> Any:
+            async with redis.asyncio.Redis(**rotated.options(secret)) as client:
+                return await client.ping()
+
+        assert await ping()
+        rotated.reads()
+        rotated.change_server(NEW)
+        failed = await asyncio.gather(*(ping() for _ in range(20)), return_exceptions=True)
+        assert {type(one) for one in failed} == {redis.AuthenticationError}
+        assert rotated.reads() == 1
+        rotated.change_store(NEW)
+        with pytest.raises(redis.AuthenticationError):
+            await ping()  # the read of those that failed is shared for a second
+        assert rotated.reads() == 0
+        store.rotation.forget()  # as if it had passed
+        assert all(await asyncio.gather(*(ping() for _ in range(20))))
+        assert rotated.reads() == 1
+
+
+async def test_both_passwords_are_valid_for_a_while(rotated: Rotated) -> None:
+    """No call fails, whether it uses the old one or the new one."""
+    async with AsyncParameterStore() as store:
+
+        @store.refresh_on(redis.AuthenticationError, path=PATH)
+        async def ping(secret: dict[str, str]) -> Any:
+            async with redis.asyncio.Redis(**rotated.options(secret)) as client:
+                return await client.ping()
+
+        assert await ping()
+        rotated.change_server(NEW, forgets=False)
+        assert await ping()
+        rotated.change_store(NEW)
+        assert await ping()
+        rotated.change_server(NEW)  # the old one is removed
+        assert await ping()
+        assert await store.get(PATH) == NEW
 
 
 async def test_a_connection_is_made_anew_when_the_secret_changes(rotated: Rotated) -> None:

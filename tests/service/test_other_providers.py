@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import subprocess
@@ -24,6 +25,7 @@ from s1crets.providers.simple import (
     Entry,
     Fetched,
     SimpleProvider,
+    _reserved_names,
     in_thread,
 )
 
@@ -113,6 +115,75 @@ class TestWhatIsWritten:
         report = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
         assert isinstance(caught.value.__cause__, ValueError)
         assert CANARY not in "".join(report.format(chain=True))
+
+    @pytest.mark.parametrize("mixes_in", [True, False])
+    def test_names_that_s1crets_uses(self, *, mixes_in: bool) -> None:
+        """A method of the same name would replace it, and fail somewhere inside."""
+        names = set(_reserved_names())
+
+        assert {"read", "answer", "key_of", "get_local", "_get", *vars(AsyncDict())} <= names
+        for name in names:
+            own: dict[str, Any] = {name: 5}
+            bases = (type("Mixin", (), own), AsyncDict) if mixes_in else (AsyncDict,)
+            message = f"^Vault.{name}: `{name}` is used by s1crets itself; choose another name$"
+            with pytest.raises(TypeError, match=message):
+                type("Vault", bases, {} if mixes_in else own)
+
+    def test_names_that_are_free(self) -> None:
+        """Verbs may be replaced, as may what the class has for itself."""
+        own = dict.fromkeys(["get", "watch", "aclose", "registered_as", "_client", "lookup"], 5)
+
+        assert type("Vault", (AsyncDict,), own)
+
+    @pytest.mark.parametrize("first", [True, False])
+    @pytest.mark.parametrize("name", ["_store", "_cache", "counters"])
+    def test_attributes_that_s1crets_sets(self, name: str, *, first: bool) -> None:
+        """Before or after `super().__init__`."""
+
+        class Vault(AsyncDict):
+            def __init__(self) -> None:
+                if first:
+                    setattr(self, name, {})
+                super().__init__()
+                setattr(self, name, {})
+
+        with pytest.raises(TypeError, match=f"^Vault.{name}: `{name}` is used by s1crets itself"):
+            Vault()
+        AsyncDict().deadline = 5
+
+    @pytest.mark.parametrize("hook", ["fetch", "names", "exists", "entries", "store", "disconnect"])
+    def test_hooks_are_async(self, hook: str) -> None:
+        """It says so when the class is written, not when it is called; a wrapper is fine."""
+        with pytest.raises(TypeError, match=f"^Vault.{hook} must be an `async def`"):
+            type("Vault", (AsyncDict,), {hook: lambda *_: None})
+
+        @functools.wraps(AsyncDict.fetch)
+        def wrapper(self: Any, name: str) -> Any:
+            return AsyncDict.fetch(self, name)
+
+        assert type("Vault", (AsyncDict,), {hook: wrapper})
+
+    @pytest.mark.parametrize("hook", ["check", "identity"])
+    def test_hooks_that_are_not_async(self, hook: str) -> None:
+        """Nobody would await them: any name would pass, and identities would differ."""
+        with pytest.raises(TypeError, match=f"^Vault.{hook} must be a `def`"):
+            type("Vault", (AsyncDict,), {hook: AsyncDict.fetch})
+
+    def test_a_service_is_needed(self) -> None:
+        """At the latest when a provider is made: a base class may leave it to its subclasses."""
+
+        class Base(AsyncSimpleProvider):
+            fetch = AsyncDict.fetch
+            names = AsyncDict.names
+
+        class Named(Base):
+            def __init__(self) -> None:
+                self.service = "named"
+                super().__init__()
+
+        with pytest.raises(TypeError, match=r"^the class Base has no attribute `service`: set it"):
+            Base()
+        assert Named().service == "named"
 
     async def test_what_is_fetched_is_text_or_bytes(self, held: dict[str, Any]) -> None:
         """With a version, where there is one; anything else is told of, without the value."""
