@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,15 @@ from _support.scripts import LIMIT
 from _support.world import A, B, World, lock, text_of
 from aiocache import SimpleMemoryCache
 
+from s1crets._coalescing import contexts_of_callers
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
 from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.entry import CacheKey
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from s1crets.cache.entry import CacheKey, Fetched
 
 
 class Stolen(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
@@ -193,16 +197,32 @@ async def test_cancelled_at_any_time(ticks: int) -> None:
     await second.cache._keys.unlock([B])
 
 
-async def test_names_that_are_locked_do_not_hold_back_others() -> None:
-    """Each waits on its own for what another process stores; what is refused does not wait."""
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_names_that_are_locked_do_not_hold_back_others(*, is_stored: bool) -> None:
+    """Each waits on its own for another process, and is fetched for its own callers."""
     backend = SimpleMemoryCache()
     first, second = World(backend=backend), World(backend=backend)
     await known(first, second)
     assert await lock(second.cache._keys, B)
-    waiting = asyncio.ensure_future(first.cache.read(B, cached=True))
-    assert text_of(await first.cache.read(A, cached=True)) == "v1"
+    caller: ContextVar[CacheKey] = ContextVar("caller")
+    callers: dict[CacheKey, list[CacheKey]] = {}
+    fetch = first.fetch
+
+    async def noted(key: CacheKey) -> Fetched:
+        callers[key] = [context[caller] for context in contexts_of_callers()]
+        return await fetch(key)
+
+    async def read(key: CacheKey) -> Any:
+        caller.set(key)
+        return text_of(await first.cache.read(key, cached=True))
+
+    first.fetch = noted  # type: ignore[method-assign]
+    waiting, free = (asyncio.ensure_future(read(key)) for key in (B, A))
+    assert await free == "v1"
     assert not waiting.done()
-    await second.cache.read(B, cached=False)
+    if is_stored:
+        await second.cache.read(B, cached=False)
     await second.cache._keys.unlock([B])
-    assert text_of(await waiting) == "v1"
-    assert first.fetched == [A]
+    assert await waiting == ("v1" if is_stored else "v2")
+    assert callers.get(B, [B]) == [B]
+    assert first.fetched == ([A] if is_stored else [A, B])
