@@ -88,7 +88,7 @@ class Rotation:
                         raise
                 return await injected(newer, args, kwargs)()
 
-            return call
+            return _without_secrets(call, function, keypath)
 
         return _through_descriptors(decorate)
 
@@ -116,7 +116,7 @@ class Rotation:
                         raise
                 return injected(newer, args, kwargs)()
 
-            return call
+            return _without_secrets(call, function, keypath)
 
         return _through_descriptors(decorate)
 
@@ -246,6 +246,30 @@ def _position(function: Callable[..., object]) -> int:
     except ValueError:  # a function in C
         return 0
     return int(first.strip("_") in _RECEIVERS)
+
+
+def _without_secrets(
+    call: Callable[..., R], function: Callable[..., object], keypath: KeyPaths
+) -> Callable[..., R]:
+    """Give a wrapper the signature of its callers: FastAPI takes each parameter from the request."""
+    names = keypath if isinstance(keypath, Mapping) else ()
+    try:
+        # What follows a keyword argument can only be passed by name: `partial` says so.
+        signature = inspect.signature(partial(function, **dict.fromkeys(names)))
+    except ValueError:  # a function in C, or one without these parameters
+        return call
+    parameters = list(signature.parameters.values())
+    if names:
+        parameters = [p for p in parameters if p.kind is not p.KEYWORD_ONLY or p.name not in names]
+    else:
+        secret = parameters[(position := _position(function)) :][:1]
+        if secret and secret[0].kind in (
+            secret[0].POSITIONAL_ONLY,
+            secret[0].POSITIONAL_OR_KEYWORD,
+        ):
+            del parameters[position]
+    call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return call
 
 
 def _through_descriptors(decorate: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -666,6 +666,25 @@ class TestRotation:
         assert set(after) == {(200, "fake-new")}
         assert operations(aws) == ["GetParameter"] * 2
 
+    def test_a_decorated_endpoint(self) -> None:
+        """Parameters for secrets are not the client's to send; the others are."""
+        app, refresh_on = FastAPI(), partial(ParameterStore().refresh_on, ValueError, path=NAME)
+
+        @app.get("/async")
+        @AsyncParameterStore().refresh_on(ValueError, path=NAME, keypath="password")
+        async def first(password: str, n: int) -> Any:
+            return password, n
+
+        @app.get("/sync")
+        @refresh_on(keypath={"password": "password", "user": "user"})
+        def named(user: str, n: int, password: str) -> Any:
+            return user, password, n
+
+        with TestClient(app) as client:
+            assert client.get("/async?n=1").json() == [VALUE, 1]
+            assert client.get("/sync?n=1&password=fake-other").json() == ["fake-user", VALUE, 1]
+            assert client.get("/sync").status_code == 422
+
 
 def client_of(app: FastAPI) -> httpx2.AsyncClient:
     """Return a client that calls the app on this event loop."""

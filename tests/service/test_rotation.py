@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import json
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -475,6 +476,72 @@ class TestRefreshOn:
         ours = [repr(frame.locals) for frame in report.stack if frame.filename != __file__]
         assert ours
         assert OLD not in "".join(ours)
+
+
+# What is decorated, the keypath, and the signature that callers see.
+async def _first(password: str, /, to: str = "db") -> str: ...  # type: ignore[empty-body]
+async def _method(self: object, password: str, *, to: str) -> str: ...  # type: ignore[empty-body]
+async def _named(to: str, user: str, password: str, n: int) -> str: ...  # type: ignore[empty-body]
+async def _any(*args: str, **kwargs: str) -> str: ...  # type: ignore[empty-body]
+async def _keyword(*, password: str) -> str: ...  # type: ignore[empty-body]
+async def _none() -> str: ...  # type: ignore[empty-body]
+
+
+class TestSignature:
+    """Frameworks look at the signature: it does not have what callers don't pass."""
+
+    @pytest.mark.parametrize(
+        ("function", "keypath", "signature"),
+        [
+            (_first, (), "(to: 'str' = 'db') -> 'str'"),
+            (_method, (), "(self: 'object', *, to: 'str') -> 'str'"),
+            (_named, (), "(user: 'str', password: 'str', n: 'int') -> 'str'"),
+            (_named, {"user": "a", "password": "b"}, "(to: 'str', *, n: 'int') -> 'str'"),
+            (_any, (), "(*args: 'str', **kwargs: 'str') -> 'str'"),
+            (_any, {"kwargs": "a"}, "(*args: 'str', **kwargs: 'str') -> 'str'"),
+            (_keyword, {"password": "b"}, "() -> 'str'"),
+            # These can't be called, which is found out then.
+            (_keyword, (), "(*, password: 'str') -> 'str'"),
+            (_none, (), "() -> 'str'"),
+            (_none, {"password": "b"}, "() -> 'str'"),
+        ],
+    )
+    def test_it_lacks_the_secret(self, function: Any, keypath: Any, signature: str) -> None:
+        refresh_on = AsyncParameterStore().refresh_on(ValueError, path="/db", keypath=keypath)
+
+        assert str(inspect.signature(refresh_on(function))) == signature
+
+    def test_blocking_methods_of_every_kind(self, blocking: Blocking) -> None:
+        refresh_on = blocking.refresh_on(ValueError, path="db")
+
+        class Database:
+            @refresh_on
+            def of_instance(self, password: str, to: int) -> None: ...
+
+            @refresh_on
+            @classmethod
+            def of_class(cls, password: str, to: int) -> None: ...
+
+            @staticmethod
+            @refresh_on
+            def of_none(password: str, to: int) -> None: ...
+
+        for method in (Database().of_instance, Database.of_class, Database.of_none):
+            assert list(inspect.signature(method).parameters) == ["to"]
+
+    def test_several_secrets(self) -> None:
+        """Each decorator takes its own away."""
+        ps = AsyncParameterStore()
+
+        @ps.refresh_on(ValueError, path="/one")
+        @ps.refresh_on(ValueError, path="/two")
+        async def both(two: str, one: str, to: str) -> None: ...
+
+        assert list(inspect.signature(both).parameters) == ["to"]
+
+    def test_functions_without_a_signature(self, blocking: Blocking) -> None:
+        """Some that are written in C."""
+        assert blocking.refresh_on(ValueError, path="db")(max).__wrapped__ is max  # type: ignore[attr-defined]
 
 
 async def connect_and_forget(connect: Any) -> None:
