@@ -251,7 +251,7 @@ def _position(function: Callable[..., object]) -> int:
 def _without_secrets(
     call: Callable[..., R], function: Callable[..., object], keypath: KeyPaths
 ) -> Callable[..., R]:
-    """Give a wrapper the signature of its callers: FastAPI takes each parameter from the request."""
+    """Hide the secrets in a wrapper's signature: FastAPI takes parameters from the request."""
     names = keypath if isinstance(keypath, Mapping) else ()
     try:
         # What follows a keyword argument can only be passed by name: `partial` says so.
@@ -262,11 +262,9 @@ def _without_secrets(
     if names:
         parameters = [p for p in parameters if p.kind is not p.KEYWORD_ONLY or p.name not in names]
     else:
-        secret = parameters[(position := _position(function)) :][:1]
-        if secret and secret[0].kind in (
-            secret[0].POSITIONAL_ONLY,
-            secret[0].POSITIONAL_OR_KEYWORD,
-        ):
+        position = _position(function)
+        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        if position < len(parameters) and parameters[position].kind in kinds:
             del parameters[position]
     call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return call
