@@ -273,7 +273,8 @@ class SecretSettings(BaseSettings):
             a name wins, with the whole secret; see `SecretsPathSource`.
 
     Raises:
-        ConfigurationError: `secret_paths` or `secret_providers` is in `model_config`, or misspelt.
+        ConfigurationError: `secret_paths` or `secret_providers` is in `model_config`, misspelt, or
+            not a dict.
     """
 
     model_config = SettingsConfigDict(hide_input_in_errors=True, extra="ignore")
@@ -289,6 +290,11 @@ class SecretSettings(BaseSettings):
             if name in cls.model_config:
                 message = f"{cls.__name__}: {name} is not a part of model_config"
                 raise ConfigurationError(f"{message}: set it as an attribute of the class")
+            if not isinstance(given := getattr(cls, name), Mapping):
+                raise ConfigurationError(
+                    f"{cls.__name__}: {name} must be a dict by the provider's name, such as"
+                    f" 'aws.ps', not {type(given).__name__}"
+                )
         for name in cls.__class_vars__.difference(attributes):
             for similar in get_close_matches(name, attributes, 1, 0.85):
                 message = f"{cls.__name__}: {name} has no effect: did you mean {similar}?"

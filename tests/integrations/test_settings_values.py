@@ -430,6 +430,16 @@ def test_what_is_no_part_of_the_configuration(name: str) -> None:
         type("Mistake", (Base,), {"model_config": {name: {"m": "app"}}})
 
 
+@pytest.mark.parametrize("name", ["secret_paths", "secret_providers"])
+@pytest.mark.parametrize("given", [["/a", "/b"], "/a", None])
+def test_what_is_not_by_provider(name: str, given: Any) -> None:
+    """A path alone does not say which store has it."""
+    kind = type(given).__name__
+    problem = f"^Mistake: {name} must be a dict by the provider's name, such as .*, not {kind}$"
+    with pytest.raises(ConfigurationError, match=problem):
+        type("Mistake", (Base,), {name: given})
+
+
 def test_no_error_shows_a_value(secrets: dict[str, str | bytes]) -> None:
     """Whatever a field wanted to read it as."""
     secrets.update(doc='{"canary": 5877}', deep="[" * 200 + "]" * 200, text="canary-5e77")
