@@ -47,6 +47,10 @@ async def stripped(work: Awaitable[R]) -> R:
         del failed  # or the error and this frame would hold each other
 
 
+RAISED_HERE = "It was raised here:"
+"""The first line of the note that `strip_traceback` leaves."""
+
+
 def strip_traceback(error: BaseException) -> BaseException:
     """Return `error` without frames and context. A bug keeps a note of its origin, no values."""
     if isinstance(error, S1cretsError):
@@ -56,6 +60,6 @@ def strip_traceback(error: BaseException) -> BaseException:
         import traceback  # takes 10 ms; asyncio, whose tasks come here, has imported it
 
         origin = "".join(traceback.format_tb(error.__traceback__))
-        vars(error).setdefault("__notes__", []).append(f"It was raised here:\n{origin}")
+        vars(error).setdefault("__notes__", []).append(f"{RAISED_HERE}\n{origin}")
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from traceback import format_tb
 
 import click
 
-from s1crets.cli._output import OTHER, report
+from s1crets._redaction import RAISED_HERE
+from s1crets.cli._output import OTHER, report, write_line
 from s1crets.errors import (
     AccessDeniedError,
     BatchError,
@@ -20,6 +23,7 @@ from s1crets.errors import (
     ThrottledError,
     UnavailableError,
 )
+from s1crets.providers import is_built_in
 
 NO, NOT_FOUND, DENIED = 1, 3, 4
 INTERRUPTED = 130  # the shell's convention; click's own 1 would be the "no" of `exists`
@@ -41,6 +45,7 @@ class _Log(logging.Handler):
 
 
 _log = logging.getLogger("s1crets")
+_FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)  # of a traceback
 
 
 @contextmanager
@@ -62,10 +67,35 @@ def reported() -> Iterator[None]:
         report(f"{error.strerror or 'the operation failed'} [{type(error).__name__}]")
         sys.exit(OTHER)
     except Exception as error:  # noqa: BLE001  # Python would exit with 1, which means "no"
-        report(f"unexpected {type(error).__name__}; please report the command that caused it")
+        _report_unexpected(error)
         sys.exit(OTHER)
     finally:
         _log.removeHandler(handler)
+
+
+def _report_unexpected(error: Exception) -> None:
+    """Report an exception without its text, which may contain a value."""
+    context = click.get_current_context(silent=True)
+    params = context.params if context else {}
+    if params.get("debug"):
+        for place in _places(error):
+            write_line(f"s1crets: debug: {place}")
+    kind, used = type(error).__name__, (params.get("provider"), params.get("to_provider"))
+    if others := [repr(name) for name in dict.fromkeys(used) if name and not is_built_in(name)]:
+        report(
+            f"unexpected {kind} with the provider {' and '.join(others)} of another package; please"
+            " report the command to its authors: a provider should raise errors of s1crets"
+        )
+    else:
+        report(f"unexpected {kind}; please report the command that caused it")
+
+
+def _places(error: Exception) -> Iterator[str]:
+    """Yield file, line and function of each frame, also of those that were removed; no code."""
+    notes = [one for one in getattr(error, "__notes__", ()) if one.startswith(RAISED_HERE)]
+    for frames in ("".join(format_tb(error.__traceback__)), *reversed(notes)):
+        for file, line, function in _FRAME.findall(frames):
+            yield f"{file}:{line} in {function}"
 
 
 @contextmanager

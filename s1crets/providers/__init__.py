@@ -66,6 +66,11 @@ def is_provider(name: object) -> bool:
     return name in _CLASSES or name in _others()
 
 
+def is_built_in(name: str) -> bool:
+    """Return whether that provider is a part of s1crets, and not of another package."""
+    return name in _CLASSES
+
+
 def reset() -> None:
     """Close and remove the shared providers: the next call creates them again."""
     while _providers:

@@ -16,6 +16,8 @@ from _support.wire import HANG_UP, Reply, Wire, refusal
 import s1crets
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from _support.command import FakeProvider
 
     from s1crets.testing import LoopbackAws
@@ -126,6 +128,49 @@ def test_no_command_shows_the_text_of_an_unknown_exception(
     done = run(*command.split(), stdin=f"A={CANARY}".encode())
 
     assert (done.returncode, done.stdout, done.stderr.decode()) == (7, b"", UNEXPECTED)
+
+
+VAULT = """
+from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
+
+class AsyncVault(AsyncSimpleProvider):
+    service = "our vault"
+
+    async def fetch(self, name):
+        raise RuntimeError("canary-b08c")  # line 8
+
+    async def names(self, path):
+        return []
+
+class Vault(SimpleProvider[AsyncVault]):
+    async_class = AsyncVault
+"""
+
+
+def test_an_unknown_exception_of_another_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint is for its authors; --debug says where it was raised, without its text."""
+    (tmp_path / "erring_vault.py").write_text(VAULT)
+    (info := tmp_path / "vaults-1.0.dist-info").mkdir()
+    names = "".join(f"{name} = erring_vault:Vault\n" for name in ("vault", "other"))
+    (info / "entry_points.txt").write_text(f"[s1crets.providers]\n{names}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "erring_vault", raising=False)
+    done = run("get", "--provider", "vault", "name")
+    debugged = run("get", "--provider", "vault", "name", "--debug").stderr.decode()
+    both = run("diff", "--provider", "vault", "--to-provider", "other", "a", "b")
+
+    assert done.returncode == 7
+    assert done.stderr.decode() == (
+        "s1crets: unexpected RuntimeError with the provider 'vault' of another package\n"
+        "  hint: please report the command to its authors: a provider should raise errors of"
+        " s1crets\n"
+    )
+    assert f"s1crets: debug: {tmp_path / 'erring_vault.py'}:8 in fetch\n" in debugged
+    assert debugged.endswith(done.stderr.decode())
+    assert CANARY not in debugged
+    assert b"with the provider 'vault' and 'other' of another package\n" in both.stderr
 
 
 def test_an_interrupted_command_line_is_no_usage_error(monkeypatch: pytest.MonkeyPatch) -> None:
