@@ -44,8 +44,10 @@ class CacheArgs(TypedDict, total=False):
         missing_ttl: seconds that "not found" is remembered, unless this provider, or one that
             shares its cache, writes the secret; 0.
         cache_on_disk: store entries in folders, shared by processes; False.
-        key_cache_dir: folder of single secrets; by default in the user's cache folder.
-        path_cache_dir: folder of paths; by default in the user's cache folder.
+        key_cache_dir: folder of single secrets, only with `cache_on_disk`; by default in the
+            user's cache folder.
+        path_cache_dir: folder of paths, only with `cache_on_disk`; by default in the user's cache
+            folder.
         cache_key: encrypts what is stored outside the process: 32 bytes, base64 of them, the
             `pathlib.Path` of a private file with that text, a function that returns any of these,
             or a list of them, of which the first encrypts and all decrypt; by default the
