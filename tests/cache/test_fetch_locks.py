@@ -19,7 +19,7 @@ from s1crets.cache.entry import CacheKey
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from s1crets.cache.entry import CacheKey, Fetched
+    from s1crets.cache.entry import Fetched
 
 
 class Stolen(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
