@@ -507,9 +507,9 @@ class TestSignature:
         ],
     )
     def test_it_lacks_the_secret(self, function: Any, keypath: Any, signature: str) -> None:
-        refresh_on = AsyncParameterStore().refresh_on(ValueError, path="/db", keypath=keypath)
+        decorate: Any = AsyncParameterStore().refresh_on(ValueError, path="/db", keypath=keypath)
 
-        assert str(inspect.signature(refresh_on(function))) == signature
+        assert str(inspect.signature(decorate(function))) == signature
 
     def test_blocking_methods_of_every_kind(self, blocking: Blocking) -> None:
         refresh_on = blocking.refresh_on(ValueError, path="db")
