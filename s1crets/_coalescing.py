@@ -35,9 +35,8 @@ def contexts_of_callers() -> list[contextvars.Context]:
 
 
 def work_for(key: Hashable) -> None:
-    """Let the current task work only for those callers that want this key, if there are any."""
-    if own := tuple(pair for pair in _callers.get() if pair[0] == key):
-        _callers.set(own)
+    """Let the current task work only for those callers that want this key."""
+    _callers.set(tuple(pair for pair in _callers.get() if pair[0] == key))
 
 
 class _Waiter(Generic[T, R]):
