@@ -154,6 +154,7 @@ def test_an_unknown_exception_of_another_package(
     (tmp_path / "erring_vault.py").write_text(VAULT)
     (info := tmp_path / "vaults-1.0.dist-info").mkdir()
     names = "".join(f"{name} = erring_vault:Vault\n" for name in ("vault", "other"))
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vaults\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text(f"[s1crets.providers]\n{names}")
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(sys.modules, "erring_vault", raising=False)
