@@ -21,6 +21,8 @@ from s1crets.providers.aws import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from _support.servers import RedisServer
 
     from s1crets.testing import LoopbackAws
@@ -119,15 +121,21 @@ def test_blocking_calls_outlast_a_rotation(
         assert rotated.reads() == 1
 
 
+def pinging(store: AsyncParameterStore, rotated: Rotated) -> Callable[[], Awaitable[Any]]:
+    """Return a call of the server with the password in the store."""
+
+    @store.refresh_on(redis.AuthenticationError, path=PATH)
+    async def ping(secret: dict[str, str]) -> Any:
+        async with redis.asyncio.Redis(**rotated.options(secret)) as client:
+            return await client.ping()
+
+    return ping
+
+
 async def test_a_password_that_is_wrong_in_the_store_too(rotated: Rotated) -> None:
     """The server's own error is raised, and AWS is asked once."""
     async with AsyncParameterStore() as store:
-
-        @store.refresh_on(redis.AuthenticationError, path=PATH)
-        async def ping(secret: dict[str, str]) -> Any:
-            async with redis.asyncio.Redis(**rotated.options(secret)) as client:
-                return await client.ping()
-
+        ping = pinging(store, rotated)
         assert await ping()
         rotated.server.command("ACL", "SETUSER", "app", "resetpass", ">fake-unknown")
         rotated.reads()
@@ -139,12 +147,7 @@ async def test_a_password_that_is_wrong_in_the_store_too(rotated: Rotated) -> No
 async def test_the_server_is_changed_before_the_store(rotated: Rotated) -> None:
     """In between calls fail, with one read a second; a call that is repeated later succeeds."""
     async with AsyncParameterStore() as store:
-
-        @store.refresh_on(redis.AuthenticationError, path=PATH)
-        async def ping(secret: dict[str, str]) -> Any:
-            async with redis.asyncio.Redis(**rotated.options(secret)) as client:
-                return await client.ping()
-
+        ping = pinging(store, rotated)
         assert await ping()
         rotated.reads()
         rotated.change_server(NEW)
@@ -163,12 +166,7 @@ async def test_the_server_is_changed_before_the_store(rotated: Rotated) -> None:
 async def test_both_passwords_are_valid_for_a_while(rotated: Rotated) -> None:
     """No call fails, whether it uses the old one or the new one."""
     async with AsyncParameterStore() as store:
-
-        @store.refresh_on(redis.AuthenticationError, path=PATH)
-        async def ping(secret: dict[str, str]) -> Any:
-            async with redis.asyncio.Redis(**rotated.options(secret)) as client:
-                return await client.ping()
-
+        ping = pinging(store, rotated)
         assert await ping()
         rotated.change_server(NEW, forgets=False)
         assert await ping()
