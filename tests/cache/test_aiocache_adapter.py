@@ -405,6 +405,27 @@ async def test_a_process_without_cpu_does_not_look_like_a_slow_cache(
     assert caplog.text == ""
 
 
+async def test_calls_that_wait_for_their_turn_are_not_made_after_a_failure() -> None:
+    """Eight are made at a time; the others find out that the cache fails before they are made."""
+    begun = []
+    fails = asyncio.Event()
+
+    class Failing(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+        async def _multi_get(self, keys: list[str], *_: Any, **__: Any) -> Any:
+            begun.extend(keys)
+            await fails.wait()
+            raise ConnectionError
+
+    backend = AiocacheBackend(Failing(), "test", [])
+    reading = [asyncio.ensure_future(backend.get_many([str(i)])) for i in range(20)]
+    while len(begun) < 8:
+        await asyncio.sleep(0)
+    fails.set()
+
+    assert await asyncio.gather(*reading) == [None] * 20
+    assert begun == list("01234567")
+
+
 async def test_fetches_of_a_lock_holder_that_dies_are_taken_over() -> None:
     """Its row expires; until then others wait, with a limit."""
     backend = MemoryCache()
