@@ -195,22 +195,26 @@ def build_tiers(
     if in_memory:
         if missing_ttl:
             missing = FetchTokens()
-            negative = NegativeCache(MemoryTier(memory(), missing), missing, missing_ttl)
+            negative = NegativeCache(MemoryTier(memory(), missing, memory()), missing, missing_ttl)
         memory = partial(
             memory,
             refresh_ahead=freshness.refresh_ahead,
             stale_for=freshness.stale_for,
             on_due=lambda key_id: on_due(key_of_id(key_id)),
         )
-        keys_tier, derived = (MemoryTier(memory(), tokens) for _ in range(2))
+        keys_tier, derived = MemoryTier(memory(), tokens), MemoryTier(memory(), tokens, memory())
         return _Tiers(freshness, tokens, keys_tier, derived, negative)
     make = partial(SharedTier, ring=key_ring(keys), on_due=on_due, clock=clock, timer=timer)
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
     tiers: Sequence[Tier] = shared
     if args.get("local_ttl"):
-        tiers = [
-            TieredCache(MemoryTier(memory(), tier.tokens), tier, args.get("local_ttl", 0), timer)
+        local = [
+            MemoryTier(memory(), tier.tokens, None if tier is shared[0] else memory())
             for tier in shared
+        ]
+        tiers = [
+            TieredCache(*both, args.get("local_ttl", 0), timer)
+            for both in zip(local, shared, strict=True)
         ]
     if missing_ttl:
         negative = NegativeCache(tiers[2], shared[2].tokens, missing_ttl)

@@ -103,13 +103,28 @@ class MemoryTier:
     An invalidation first voids the fetches under way, then deletes the entries. A fetch checks
     under the lock of the backend that it is not void: it stores nothing, or it stores before the
     deletion.
+
+    Args:
+        backend: where the entries are.
+        tokens: the fetches under way in this process.
+        paths: where the entries are that depend on any number of secrets. Each invalidation drops
+            them: a backend of their own is emptied in one step, and not searched.
     """
 
-    def __init__(self, backend: MemoryCache, tokens: FetchTokens) -> None:
-        self._backend = backend
+    def __init__(
+        self, backend: MemoryCache, tokens: FetchTokens, paths: MemoryCache | None = None
+    ) -> None:
+        self._backend, self._paths = backend, paths
         self._has_derived = False
         self._tokens = tokens
-        self.peek_id = backend.peek
+        self.peek_id = backend.peek if paths is None else self._peek_id
+
+    def _peek_id(self, key_id: Hashable) -> CachedValue | None:
+        found: CachedValue | None = self._backend_of(key_of_id(key_id)).peek(key_id)
+        return found
+
+    def _backend_of(self, key: CacheKey) -> MemoryCache:
+        return self._backend if self._paths is None or key.secrets else self._paths
 
     async def begin(self, keys: Collection[CacheKey]) -> Mapping[CacheKey, FetchToken]:
         """Return the tokens of fetches that begin now."""
@@ -131,7 +146,7 @@ class MemoryTier:
 
     async def find(self, key: CacheKey) -> CachedValue | None:
         """Return the entry, fresh or stale."""
-        found: CachedValue | None = self._backend.peek_stale(key.id)
+        found: CachedValue | None = self._backend_of(key).peek_stale(key.id)
         return found
 
     async def put(
@@ -142,20 +157,25 @@ class MemoryTier:
     ) -> None:
         """Store values, unless their tokens say that they are outdated."""
         by_id = {key.id: (value, tokens[key]) for key, value in values.items()}
+        items: dict[MemoryCache, list[tuple[Hashable, CachedValue, float]]] = {}
 
         def is_wanted(key_id: Hashable, there: CachedValue | None) -> bool:
             value, token = by_id[key_id]
             value.landed = next_in_sequence()
             return not token.is_void and not token.yields_to(there, value.version)
 
-        if not all(key.is_primary for key in values):  # no look first: another thread may come
-            self._has_derived = True
-        items = [(key.id, value, lives[key]) for key, value in values.items() if lives[key] > 0]
-        await self._backend.multi_set_if(items, is_wanted)
-        for key_id, (value, token) in by_id.items():
-            # A signal handler may have come between the check and the storing.
-            if token.is_void and self._backend.peek_stale(key_id) is value:
-                await self._backend.delete(key_id)
+        for key, value in values.items():
+            backend = self._backend_of(key)
+            if backend is self._backend and not key.is_primary:
+                self._has_derived = True  # no look first: another thread may come
+            if lives[key] > 0:
+                items.setdefault(backend, []).append((key.id, value, lives[key]))
+        for backend, of_backend in items.items():
+            await backend.multi_set_if(of_backend, is_wanted)
+            for key_id, value, _ in of_backend:
+                # A signal handler may have come between the check and the storing.
+                if by_id[key_id][1].is_void and backend.peek_stale(key_id) is value:
+                    await backend.delete(key_id)
 
     async def fill(
         self,
@@ -182,6 +202,8 @@ class MemoryTier:
 
     async def invalidate(self, secrets: Collection[str] | None, *, paths: bool = True) -> None:
         """Delete the entries."""
+        if self._paths is not None and paths:
+            await self._paths.clear()
         if secrets is None:
             await self._backend.clear()
             return
@@ -195,7 +217,7 @@ class MemoryTier:
     async def drop(self, keys: Collection[CacheKey]) -> None:
         """Delete entries."""
         for key in keys:
-            await self._backend.delete(key.id)
+            await self._backend_of(key).delete(key.id)
 
     async def has_entries(self, secret: str) -> bool:  # noqa: ARG002
         """Return True: an invalidation costs next to nothing here."""
