@@ -385,12 +385,15 @@ class SecretCache:
 
     async def _fetch_or_stale(self, tokens: _Tokens, land: _Land) -> None:
         """Fetch; during an outage, land expired entries, with few requests to the service."""
-        for key in [key for key in tokens if key in self._backoff.failed_keys]:
-            found = await self._tier(key).find(key) if self._backoff.is_waiting(key) else None
-            if found is not None:
+        failed = [key for key in tokens if key in self._backoff.failed_keys]
+        waiting = [key for key in failed if self._backoff.is_waiting(key)]
+        found = await asyncio.gather(*(self._tier(key).find(key) for key in waiting))
+        stale = {key: value for key, value in zip(waiting, found, strict=True) if value}
+        if stale:
+            for _ in stale:
                 self._on_stale()
-                await land({key: found})
-                tokens = {other: token for other, token in tokens.items() if other != key}
+            await land(stale)
+            tokens = {key: token for key, token in tokens.items() if key not in stale}
         await self._fetch(tokens, land, self.stale_or_raise)
 
     async def _fetch(self, tokens: _Tokens, land: _Land, replace: _Replace = None) -> None:

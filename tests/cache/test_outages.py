@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from _support.wire import HANG_UP, Reply, Wire, parameter, refusal
 from _support.world import PATH, A, B, World
+from aiocache import SimpleMemoryCache
 
 from s1crets.cache import DiskCache
 from s1crets.cache.entry import CacheKey
@@ -84,6 +85,36 @@ async def test_attempts_are_few_in_an_outage(place: Any) -> None:
     assert attempts[A] != attempts[B]
     assert (await world.get(A)).startswith("v")
     assert world.fetched[-1] == A
+
+
+async def test_many_expired_values_are_looked_up_together() -> None:
+    """In an outage, as at any other time: the backend may be a server."""
+
+    class Counting(SimpleMemoryCache):  # type: ignore[misc]  # aiocache has no type hints
+        calls = 0
+
+        async def _multi_get(self, keys: list[str], *args: Any, **options: Any) -> Any:
+            self.calls += 1
+            return await super()._multi_get(keys, *args, **options)
+
+    backend = Counting()
+    world = World(backend=backend, cache_ttl=100, stale_for=10_000, jitter=0)
+    keys = [CacheKey.of_secret(f"/{number}") for number in range(10)]
+    calls = {}
+    for some in (keys[:1], keys):
+        world.fails = None
+        await world.cache.read_many(some, {}, cached=False)
+        world.wait(100)
+        world.fails = UnavailableError("down")
+        await world.cache.read_many(some, {}, cached=True)
+        before, world.stale = backend.calls, 0
+        found: dict[CacheKey, Any] = {}
+        await world.cache.read_many(some, found, cached=True)
+        assert world.stale == len(found) == len(some)
+        calls[len(some)] = backend.calls - before
+
+    assert calls[10] == calls[1]
+    await world.cache.aclose()
 
 
 async def test_a_new_outage_is_warned_of_again(caplog: pytest.LogCaptureFixture) -> None:
