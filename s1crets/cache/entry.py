@@ -115,7 +115,7 @@ class Fetched:
         value: text, or bytes of a binary secret; of a path, all of them by name.
         version: a number that grows with every version, if the service has one. Without it, what
             is stored tells whether a secret has changed.
-        also: further secrets that were read along the way, by key.
+        also: further secrets that were read along the way, by key; only of s1crets' own stores.
     """
 
     value: Raw

@@ -19,7 +19,7 @@ class Observer(Protocol):
     """Notified of a provider's work other than cache hits.
 
     Methods are called where the work is done: in the caller's context, or in the context of a task
-    that works for several callers, whose contexts are then in `s1crets._coalescing.callers`.
+    that works for several callers.
     """
 
     def call(
