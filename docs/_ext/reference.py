@@ -187,9 +187,15 @@ def text_of(text: str) -> list[str]:
 
 
 def escaped(text: str) -> str:
-    """Return a text whose asterisks and bars are themselves, and whose options are code."""
-    text = re.sub(r"([*|])|_(?=\W|$)", lambda found: "\\" + found[0], text)
-    return re.sub(r"(?<![`\w-])--[a-z][a-z-]*", lambda found: f"``{found[0]}``", text)
+    """Return a text whose asterisks and bars are themselves; code and options are code."""
+
+    def of_part(part: str) -> str:
+        if part.startswith("`"):
+            return f"``{' '.join(part.strip('`').split())}``"
+        part = re.sub(r"([*|])|_(?=\W|$)", lambda found: "\\" + found[0], part)
+        return re.sub(r"(?<![\w-])--[a-z][a-z-]*", lambda found: f"``{found[0]}``", part)
+
+    return "".join(map(of_part, re.split(r"(`[^`]+`)", text)))
 
 
 def parsed(directive: SphinxDirective, lines: list[str]) -> list[nodes.Node]:

@@ -34,8 +34,14 @@ def secrets_at(provider: Any, path: str, **options: Any) -> dict[str, Any]:
     except InvalidNameError:  # the name of a parameter may not be a valid path
         if not path:
             raise
+    if found:
+        return found
     name = path.rstrip("/") or path
-    return found or {name: provider.get(name, raw=True, cached=options.get("cached", True))}
+    try:
+        return {name: provider.get(name, raw=True, cached=options.get("cached", True))}
+    except SecretNotFoundError as error:
+        message = f"there is no secret of that name, and {nothing_under(provider, name)}"
+        raise SecretNotFoundError(message) from error
 
 
 class NotAPathError(SecretNotFoundError):

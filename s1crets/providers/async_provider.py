@@ -351,7 +351,8 @@ class AsyncProvider:
         In a method the secret follows `self` or `cls`. Callers leave it out. When the function
         raises one of `exceptions`, the secret is read past all caches, once for all calls that
         fail within a second. If it has changed, the function is called again with it, once. If not,
-        as while a new password is in the database but not yet in AWS, the exception is passed on.
+        as while a new password is in the database but not yet in AWS, or if it can't be read, the
+        exception is passed on.
 
         >>> @ps.refresh_on(PermissionError, path="/prod/db", keypath="password")
         ... async def query(password, statement):

@@ -423,6 +423,7 @@ async def test_calls_that_wait_for_their_turn_are_not_made_after_a_failure() -> 
     fails.set()
 
     assert await asyncio.gather(*reading) == [None] * 20
+    assert await backend.get_many(["20"]) is None
     assert begun == list("01234567")
 
 

@@ -453,7 +453,9 @@ class TestDiff:
 
         done = run("diff", *PS, f"{seeded}/a/other", f"{seeded}/b/other", "--names-only")
         assert (done.returncode, done.stdout) == (0, b".\tin both\n")
-        assert run("diff", *PS, f"{seeded}/none", f"{seeded}/a", "--names-only").returncode == 3
+        done = run("diff", *PS, f"{seeded}/none", f"{seeded}/a", "--names-only")
+        assert done.returncode == 3
+        assert b"no secret of that name, and no secrets under" in done.stderr
         done = run("diff", *PS, f"{seeded}/a", f"{seeded}/b", "--names-only", "--show")
         assert done.returncode == 2
         assert "--show and --names-only can't be combined" in error_of(done)

@@ -197,6 +197,34 @@ def test_a_burst_survives_any_quota(quota: float, saved: float, trip: float) -> 
     assert loop.now - 100 <= shortest * 1.3 + 10
 
 
+@pytest.mark.parametrize(("retry", "outlasts"), [(3, False), (12, True)])
+def test_more_attempts_outlast_a_longer_throttling(retry: int, *, outlasts: bool) -> None:
+    """Requests in the queue give up as late as those that are sent again and again."""
+    loop = Simulated()
+    began, taken = loop.time(), 0
+
+    async def ask(rate: RateLimiter) -> None:
+        nonlocal taken
+        for attempt in range(retry):
+            if not await rate.acquire(attempt, retry):
+                return
+            if loop.time() > began + 12:
+                taken += 1
+                rate.accepted(loop.time())
+                return
+            rate.throttled(loop.time())
+
+    async def burst() -> None:
+        rate = RateLimiter(clock=loop.time, sleep=asyncio.sleep)
+        await asyncio.gather(*(ask(rate) for _ in range(100)))
+
+    try:
+        loop.run_until_complete(burst())
+    finally:
+        loop.close()
+    assert (taken == 100) is outlasts
+
+
 async def test_what_aws_refused_goes_before_what_has_not_left() -> None:
     """Throttled requests precede new ones when the rate allows the next."""
     world = World(2)

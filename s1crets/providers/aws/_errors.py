@@ -273,7 +273,7 @@ def _action(request: Request, words: str, *, is_of_kms: bool) -> str:
 def _other_name(request: Request) -> str:
     """Return the remedy if the caller has probably left out a slash, or taken the wrong service."""
     name = request.subject
-    if request.service is PARAMETER_STORE and re.match(r"[^/:]+/", name):
+    if request.service is PARAMETER_STORE and re.match(r"[\w.-]+/", name):
         return (
             f"the name of a parameter with a / in it begins with one: did you mean {'/' + name!r}?"
         )

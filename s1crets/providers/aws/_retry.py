@@ -45,7 +45,7 @@ _INCREASE = 0.04  # requests per second for each accepted request: 4 % of the ra
 _CATCH_UP = 0.1  # seconds that a late timer may make up for
 _REST = 0.5  # the part of an interval that each request throttled together with others adds
 _SILENCE = 0.5  # seconds, at least, before a third attempt
-_HOPELESS = 4  # decreases without any accepted request after which queued requests give up
+_HOPELESS = 4  # decreases, at least, without any accepted request, then queued requests give up
 _PAUSE = 1.0  # seconds, at most, before the next request after AWS has throttled
 _QUIET = 60.0  # seconds without throttling after which requests are not delayed any more
 
@@ -77,24 +77,24 @@ class RateLimiter:
         self._lock = new_lock()
         self._queues: LoopLocal[_Locks] = LoopLocal(lambda: (asyncio.Lock(), asyncio.Lock()))
 
-    async def acquire(self, attempts: int = 0) -> bool:
-        """Wait until a request throttled `attempts` times may be sent; False if it is pointless."""
+    async def acquire(self, attempts: int = 0, retry: int = 0) -> bool:
+        """Wait until a request throttled `attempts` times may be sent; False if it is pointless.
+
+        That is if others wait in front, and AWS throttles as many in a row as this one may be sent.
+        """
         if self.rate is None:
             return True
         new, front = self._queues.here()
-        is_behind = front.locked()
-        if is_behind and self._is_hopeless():  # AWS accepts nothing, and others wait in front
+        is_behind, limit = front.locked(), max(retry, _HOPELESS)
+        if is_behind and self._decreases >= limit:
             return False
         # Only the first of the requests that were not sent yet competes with the throttled ones.
         async with nullcontext() if attempts else new, front:
             while (wait := self._reserve(attempts)) > 0:
-                if is_behind and self._is_hopeless():
+                if is_behind and self._decreases >= limit:
                     return False
                 await self._sleep(wait * random.uniform(1.0, 1.1))  # noqa: S311  # not a secret
         return True
-
-    def _is_hopeless(self) -> bool:
-        return self._decreases >= _HOPELESS
 
     def _reserve(self, attempts: int) -> float:
         """Take the next slot, or return the seconds until it."""
@@ -183,7 +183,7 @@ class Attempts:
             return
         quota = self._spec.service.quotas.get(operation_name, operation_name)
         rate = self._spec.limits[quota]
-        if not await rate.acquire(context.get(_THROTTLED, 0)):
+        if not await rate.acquire(context.get(_THROTTLED, 0), self._spec.retry):
             message = "other requests have been throttled for too long"
             error = {"Code": "ThrottlingException", "Message": message}
             raise _client_error({"Error": error}, operation_name)
