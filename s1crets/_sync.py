@@ -51,6 +51,11 @@ class _Portal:
         self._stopped = False
         on_fork(self)
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread was started, and not stopped."""
+        return self._loop is not None
+
     def after_fork(self) -> None:
         """Start a new thread on the next call: threads do not survive a fork."""
         self._lock = new_lock()
@@ -188,6 +193,11 @@ class _Call:
     async def _run(self) -> Redacted:
         """Return the result redacted, since asyncio logs results of tasks at DEBUG."""
         return redact(await self._bound())
+
+
+def has_awaited() -> bool:
+    """Return whether a blocking call had to await something; if not, only files can be open."""
+    return _portal.is_running
 
 
 def start_afresh() -> None:

@@ -140,10 +140,17 @@ def open_provider(
     verbs: tuple[str, ...], provider: str, *, debug: bool, **options: Any
 ) -> Iterator[Any]:
     """Yield the selected provider, watched by what reports its work; close it at the end."""
-    from s1crets.cli._activity import observed  # takes 12 ms, which --help does not need
+    from s1crets._sync import has_awaited
+    from s1crets.cli._activity import observed  # they take 100 ms, which --help does not need
 
-    with made(verbs, provider, **options) as opened, observed(opened, debug=debug):
-        yield opened
+    opened = made(verbs, provider, **options)
+    try:
+        with observed(opened, debug=debug):
+            yield opened
+    finally:
+        # Files are closed by the exit; to close them before would start a thread for that.
+        if has_awaited():
+            opened.close()
 
 
 def target_options(command: Callable[..., Any]) -> Any:
