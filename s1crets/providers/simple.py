@@ -35,12 +35,21 @@ from __future__ import annotations
 import asyncio
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from s1crets._per_loop import LoopLocal
+from s1crets._per_loop import LoopLocal, PerLoop
 from s1crets._redaction import Redacted, redact, strip_traceback
 from s1crets._runtime import run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
@@ -184,7 +193,10 @@ class Hooks(ABC):
         return ""
 
     async def disconnect(self) -> None:  # noqa: B027  # most stores have nothing open
-        """Close what is open; a later call opens it again."""
+        """Close what is open on the running event loop; a later call opens it again.
+
+        Called when the provider is closed, and when an event loop ends on which it was used.
+        """
 
 
 class _SimpleStore:
@@ -195,6 +207,7 @@ class _SimpleStore:
         self._namespace = namespace
         self._counters = counters
         self._slots = LoopLocal(partial(asyncio.Semaphore, hooks.concurrency))
+        self._used = PerLoop(partial(_until_closed, hooks))
 
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
         check_name(path)
@@ -291,7 +304,7 @@ class _SimpleStore:
         return f"{kind.__module__}.{kind.__qualname__}\0{self._hooks.identity()}"
 
     async def aclose(self) -> None:
-        await self._hooks.disconnect()
+        await self._used.aclose()
 
     async def _call(
         self,
@@ -301,6 +314,8 @@ class _SimpleStore:
         *args: Any,
         **kwargs: Any,
     ) -> _R:
+        if asyncio.get_running_loop() not in self._used.ready:
+            await self._used.get()
         async with self._slots.here():
             observer = self._counters.observer
             observed = observer.request(operation, [subject]) if observer else nullcontext()
@@ -309,6 +324,14 @@ class _SimpleStore:
                 if observer:
                     observer.sent(again=False)
                 return await hook(*args, **kwargs)
+
+
+async def _until_closed(hooks: Hooks) -> AsyncGenerator[Hooks, None]:
+    """Disconnect at the end, which is that of the event loop if nobody closes the provider."""
+    try:
+        yield hooks
+    finally:
+        await hooks.disconnect()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
 import pytest
@@ -312,6 +312,26 @@ class TestWhatIsWritten:
         assert seen == [
             ("a", "fake", False), ("a", '{"k": 1}', None), ("a", b"\xff", True), "a", "closed",
         ]  # fmt: skip
+
+    def test_each_loop_that_ends_disconnects(self) -> None:
+        """A program that never closes its provider leaves nothing open. A new loop begins again."""
+        seen: list[asyncio.AbstractEventLoop] = []
+
+        class Connected(AsyncDict):
+            values: ClassVar[dict[str, Any]] = {}
+
+            async def disconnect(self) -> None:
+                seen.append(asyncio.get_running_loop())
+
+        store = Connected()
+        for count in (1, 2):
+            with asyncio.Runner() as runner:
+                loop = runner.get_loop()
+                runner.run(store.describe())
+                runner.run(store.describe())
+                assert loop not in seen
+            assert seen[-1] is loop
+            assert len(seen) == count
 
     async def test_what_it_can_not_do_by_default(self, held: dict[str, Any]) -> None:
         """It only reads, and tells names."""
