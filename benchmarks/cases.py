@@ -32,22 +32,36 @@ TEXT, JSON = "/hit", "/hit/json"
 FOUR = {"user": "u", "password": f"fake {JSON}", "host": "h", "port": 5432}
 LARGE: Any = {"cache_size": 200_000}
 LATE = 500  # names; fewer are read several times
-_REQUESTS = 300
+_REQUESTS = int(os.environ.get("BENCH_REQUESTS", "300"))
 _CALLS, _ROUNDS = int(os.environ.get("BENCH_CALLS", "20_000")), 7
 Took: TypeAlias = dict[str, float]
 
 
 class Stopwatch:
-    """CPU and wall time since it was made."""
+    """CPU and wall time since it was made.
+
+    With `BENCH_INSTRUCTIONS` this is a process in valgrind, which counts instructions meanwhile.
+    """
+
+    operations = 0  # that were timed in this process
 
     def __init__(self) -> None:
         gc.collect()
+        _count_instructions("on")
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def per(self, count: int = 1) -> Took:
         """Return the time of one of so many operations."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        _count_instructions("off")
+        Stopwatch.operations += count
         return {"cpu": cpu / count, "wall": wall / count}
+
+
+def _count_instructions(state: str) -> None:
+    if os.environ.get("BENCH_INSTRUCTIONS"):
+        command = ["callgrind_control", "-i", state, str(os.getpid())]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def middle(rounds: list[Took]) -> Took:
@@ -805,4 +819,4 @@ if __name__ == "__main__":
     if size:
         print(json.dumps(CURVES[case][implementation](int(size[0]))))
     else:
-        print(json.dumps(CASES[case][implementation]()))
+        print(json.dumps({**CASES[case][implementation](), "operations": Stopwatch.operations}))
