@@ -162,11 +162,12 @@ def in_valgrind(job: list[str], env: dict[str, str], *options: str) -> tuple[str
     valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *options]
     done = subprocess.run(
         [*valgrind, *job],
-        env={**env, "PYTHONHASHSEED": "0"}, check=True, capture_output=True, text=True,
+        env={**env, "PYTHONHASHSEED": "0"}, cwd=HERE,
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     found = re.search(r"Collected : (\d+)", done.stderr)
     assert found
-    print(f"{int(found[1]):,}", *job[1:])
+    print(f"{int(found[1]):,}", job[-1])
     return done.stdout, int(found[1])
 
 
