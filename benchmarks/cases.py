@@ -660,11 +660,12 @@ def redis_hits(count: int, *, bare: bool) -> Took:
             get: Any = client.get if bare else store.get
             keys: Any = rows[:count] if bare else wanted
             found = []
-            for _ in range(20):
+            repeats = min(1000, _CALLS) // count
+            for _ in range(min(20, _CALLS // 100)):
                 watch = Stopwatch()
-                for _ in range(1000 // count):
+                for _ in range(repeats):
                     await asyncio.gather(*map(get, keys)) if count > 1 else await get(keys[0])
-                found.append(watch.per(1000 // count * count))
+                found.append(watch.per(repeats * count))
             return middle(found)
 
     with redis_url() as url:

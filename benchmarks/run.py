@@ -59,6 +59,8 @@ COUNTED = {  # whose instructions are counted
     "async hit, text": ["s1crets", "bare coroutine"],
     "hit, JSON of four fields": ["s1crets", "s1crets 0.0.12"],
     "disk hit": ["s1crets", "s1crets, encrypted", "diskcache itself"],
+    "Redis hit, encrypted": ["s1crets", "redis-py's get"],
+    "each of 200 Redis hits at once": ["s1crets", "redis-py's get"],
     "uncached get, Parameter Store": ["s1crets", "aiobotocore"],
     "uncached get, Secrets Manager": ["s1crets", "aiobotocore"],
     "uncached blocking get": ["s1crets", "aiobotocore, awaited"],
