@@ -6,6 +6,7 @@ import asyncio
 import functools
 import gc
 import inspect
+import itertools
 import os
 import signal
 import time
@@ -83,6 +84,20 @@ def ca_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("ca") / "one.pem"
     file.write_text(f"{first}{end}\n", encoding="utf-8")
     return file
+
+
+@pytest.fixture(scope="session")
+def _folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("tests")
+    return (folder / str(number) for number in itertools.count())
+
+
+@pytest.fixture
+def tmp_path(_folders: Iterator[Path]) -> Path:
+    """Return an empty folder; pytest's fixture, with symlinks, takes each test 3 ms of CPU."""
+    path = next(_folders)
+    path.mkdir()
+    return path
 
 
 @pytest.fixture(scope="session", autouse=True)
