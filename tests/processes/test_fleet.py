@@ -34,6 +34,8 @@ KEY = base64.b64encode(b"k" * 32).decode()
 FORKER = """
 import asyncio, json, os, signal, sys
 sys.modules.pop("redis", None)  # which other programs of the tests do without
+import aiomcache, redis.asyncio.cluster, redis.asyncio.sentinel  # once, not in each worker
+import s1crets.cache.backends.redis
 from s1crets.providers.aws import AsyncParameterStore
 
 async def serve(reader, writer):
