@@ -50,6 +50,7 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("suite")
 
 NO_AWS = "http://127.0.0.1:9"  # connections to it are refused
+WITHOUT_AWS = {"cache", "docs", "unit"}
 
 
 def pytest_configure() -> None:
@@ -128,11 +129,11 @@ def environment(
 ) -> dict[str, str]:
     """Hide this machine's settings, and use a local AWS if the test may need it.
 
-    moto takes two seconds of CPU to start, so tests in `tests/unit`, and tests that only use a
-    scripted AWS, get no local AWS unless they ask for it.
+    moto takes two seconds of CPU to start, and 20 ms to be emptied, so tests in some folders, and
+    tests that only use a scripted AWS, get no local AWS unless they ask for it.
     """
     fixtures = set(request.fixturenames)
-    scripted = "scripted" in fixtures or "unit" in request.path.parts
+    scripted = "scripted" in fixtures or WITHOUT_AWS & set(request.path.parts)
     if fixtures & {"s1crets_aws", "ssm", "asm"} or not scripted:
         settings = request.getfixturevalue("s1crets_aws").environment
     else:
