@@ -32,22 +32,36 @@ TEXT, JSON = "/hit", "/hit/json"
 FOUR = {"user": "u", "password": f"fake {JSON}", "host": "h", "port": 5432}
 LARGE: Any = {"cache_size": 200_000}
 LATE = 500  # names; fewer are read several times
-_REQUESTS = 300
+_REQUESTS = int(os.environ.get("BENCH_REQUESTS", "300"))
 _CALLS, _ROUNDS = int(os.environ.get("BENCH_CALLS", "20_000")), 7
 Took: TypeAlias = dict[str, float]
 
 
 class Stopwatch:
-    """CPU and wall time since it was made."""
+    """CPU and wall time since it was made.
+
+    With `BENCH_INSTRUCTIONS` this is a process in valgrind, which counts instructions meanwhile.
+    """
+
+    operations = 0  # that were timed in this process
 
     def __init__(self) -> None:
         gc.collect()
+        _count_instructions("on")
         self._cpu, self._wall = time.process_time(), time.perf_counter()
 
     def per(self, count: int = 1) -> Took:
         """Return the time of one of so many operations."""
         cpu, wall = time.process_time() - self._cpu, time.perf_counter() - self._wall
+        _count_instructions("off")
+        Stopwatch.operations += count
         return {"cpu": cpu / count, "wall": wall / count}
+
+
+def _count_instructions(state: str) -> None:
+    if os.environ.get("BENCH_INSTRUCTIONS"):
+        command = ["callgrind_control", "-i", state, str(os.getpid())]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def middle(rounds: list[Took]) -> Took:
@@ -270,14 +284,13 @@ def invalidate(paths: int) -> Took:
         from s1crets.providers.aws import AsyncParameterStore
 
         async with AsyncParameterStore(cache_args=LARGE) as store:
-            for i in range(paths):
-                await store.get_by_path(f"/paths/{i}/3")
             rounds = []
-            for _ in range(_ROUNDS):
+            for _ in range(3):
+                for i in range(paths):  # the last round dropped them
+                    await store.get_by_path(f"/paths/{i}/3")
                 watch = Stopwatch()
-                for _ in range(200):
-                    await store.invalidate(TEXT)
-                rounds.append(watch.per(200))
+                await store.invalidate(TEXT)
+                rounds.append(watch.per())
             return middle(rounds)
 
     return asyncio.run(main())
@@ -646,11 +659,12 @@ def redis_hits(count: int, *, bare: bool) -> Took:
             get: Any = client.get if bare else store.get
             keys: Any = rows[:count] if bare else wanted
             found = []
-            for _ in range(20):
+            repeats = min(1000, _CALLS) // count
+            for _ in range(min(20, _CALLS // 100)):
                 watch = Stopwatch()
-                for _ in range(1000 // count):
+                for _ in range(repeats):
                     await asyncio.gather(*map(get, keys)) if count > 1 else await get(keys[0])
-                found.append(watch.per(1000 // count * count))
+                found.append(watch.per(repeats * count))
             return middle(found)
 
     with redis_url() as url:
@@ -805,4 +819,4 @@ if __name__ == "__main__":
     if size:
         print(json.dumps(CURVES[case][implementation](int(size[0]))))
     else:
-        print(json.dumps(CASES[case][implementation]()))
+        print(json.dumps({**CASES[case][implementation](), "operations": Stopwatch.operations}))

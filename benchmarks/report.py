@@ -144,6 +144,21 @@ def target_table(results: Results) -> list[str]:
     return lines
 
 
+def instruction_table(results: Results) -> list[str]:
+    """Return ratios of instructions with their targets, and all numbers, as lines of Markdown."""
+    lines = ["| measurement | target | result | reached |", "|---|---|---|---|"]
+    for target in TARGETS:
+        if target.case in results and target.unit == "x":
+            (found,) = target.numbers(results[target.case])
+            reached = "yes" if found <= target.most else "no"
+            lines.append(f"| {target.what} | ≤ {target.most:.2f} x | {found:.2f} x | {reached} |")
+    lines += ["", "| case | implementation | thousand instructions |", "|---|---|---|"]
+    for case, result in results.items():
+        for name, (took,) in result.took.items():
+            lines.append(f"| {case} | {name} | {took['cpu'] / 1000:,.1f} |")
+    return lines
+
+
 def table(results: Results) -> list[str]:
     """Return all cases, each compared with its first implementation, as lines of Markdown."""
     lines = [

@@ -2,7 +2,8 @@
 
 Each measurement is a process of its own; the implementations of a case take turns, several times.
 Machines are noisy: what counts are the ratios of one round. `quick` runs each case once, without
-the curves, and writes nothing; `--only TEXT` runs some cases alone.
+the curves, and writes nothing; `--only TEXT` runs some cases alone. `instructions` counts the
+instructions of some cases with valgrind, and writes `instructions.md`: noise does not change them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -22,7 +24,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cases import CASES, CURVES, Took
-from report import Result, curve_table, plot_curves, plot_hits, table, target_table
+from report import (
+    Result,
+    curve_table,
+    instruction_table,
+    plot_curves,
+    plot_hits,
+    table,
+    target_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +53,19 @@ SIZES = {
     "tasks": [1, 10, 100, 1000, 10_000],
     "threads": [1, 2, 4, 8, 16, 32, 64],
     "paths": [1, 10, 100, 1000],
+}
+COUNTED = {  # whose instructions are counted
+    "sync hit, text": ["s1crets", "s1crets 0.0.12"],
+    "async hit, text": ["s1crets", "bare coroutine"],
+    "hit, JSON of four fields": ["s1crets", "s1crets 0.0.12"],
+    "disk hit": ["s1crets", "s1crets, encrypted", "diskcache itself"],
+    "Redis hit, encrypted": ["s1crets", "redis-py's get"],
+    "each of 200 Redis hits at once": ["s1crets", "redis-py's get"],
+    "uncached get, Parameter Store": ["s1crets", "aiobotocore"],
+    "uncached get, Secrets Manager": ["s1crets", "aiobotocore"],
+    "uncached blocking get": ["s1crets", "aiobotocore, awaited"],
+    "1,000 concurrent gets": ["s1crets", "aiobotocore, batches by hand"],
+    "get_many, 1,000 names": ["s1crets", "aiobotocore, batches by hand"],
 }
 MOST = 40.0  # seconds of a case, then no further round begins
 LONG = 8.0  # seconds; what takes longer is not repeated, and not with ten times as many names
@@ -123,8 +146,35 @@ def run_case(case: str, rounds: int) -> Result:
     return result
 
 
-def start_ups(rounds: int) -> dict[str, Result]:
-    """Measure whole processes: a script or command that reads one secret, imports."""
+def count_instructions(case: str) -> Result:
+    """Count the instructions of one operation of a case, for each implementation."""
+    result = Result({}, {})
+    with server() as env:
+        env |= {"BENCH_INSTRUCTIONS": "1", "BENCH_CALLS": "300", "BENCH_REQUESTS": "50"}
+        for name in COUNTED[case]:
+            python = peers() if name in IN_PEERS else sys.executable
+            job = [python, str(HERE / "cases.py"), case, name]
+            stdout, count = in_valgrind(job, env, "--instr-atstart=no")
+            result.took[name] = [{"cpu": count / json.loads(stdout)["operations"]}]
+    return result
+
+
+def in_valgrind(job: list[str], env: dict[str, str], *options: str) -> tuple[str, int]:
+    """Return what a process prints, and the number of its instructions."""
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", *options]
+    done = subprocess.run(
+        [*valgrind, *job],
+        env={**env, "PYTHONHASHSEED": "0"}, cwd=HERE,
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    found = re.search(r"Collected : (\d+)", done.stderr)
+    assert found
+    print(f"{int(found[1]):,}", job[-1])
+    return done.stdout, int(found[1])
+
+
+def start_up_jobs() -> dict[tuple[str, str], list[str]]:
+    """Return the commands of whole processes: scripts that read one secret, imports."""
     folder = HERE / ".cache"
     command = str(Path(sys.executable).parent / "s1crets")
     ours = "from s1crets.providers.aws import ParameterStore; ParameterStore().get('/hit')"
@@ -136,7 +186,7 @@ async def main():
         await client.get_parameter(Name="/hit")
 asyncio.run(main())"""
     python = [sys.executable, "-c"]
-    jobs = {
+    return {
         (COLD, "s1crets"): [*python, ours],
         (COLD, "aiobotocore"): [*python, bare],
         (COLD, "s1crets 0.0.12"): [peers(), "-c", ours],
@@ -148,6 +198,23 @@ asyncio.run(main())"""
         (START, "import asyncio"): [*python, "import asyncio"],
         (START, "python -c pass"): [*python, "pass"],
     }
+
+
+def count_start_ups() -> dict[str, Result]:
+    """Count the instructions of whole processes."""
+    results = {case: Result({}, {}) for case in (COLD, START)}
+    with server() as env:
+        for (case, name), job in start_up_jobs().items():
+            interpreted = job if job[0].endswith("python") else [sys.executable, *job]
+            if "warm" in name:
+                subprocess.run(job, env=env, cwd=HERE, check=True, stdout=subprocess.DEVNULL)
+            results[case].took[name] = [{"cpu": in_valgrind(interpreted, env)[1]}]
+    return results
+
+
+def start_ups(rounds: int) -> dict[str, Result]:
+    """Measure whole processes."""
+    jobs = start_up_jobs()
     results = {case: Result({}, {}, is_compared=case == COLD) for case in (COLD, START)}
     with server() as env:
         subprocess.run(jobs[START, "s1crets get, warm disk"], env=env, check=True)
@@ -176,12 +243,27 @@ def run_curve(curve: str) -> dict[str, list[tuple[int, Took]]]:
     return found
 
 
+_INSTRUCTIONS = f"""# Instructions, as `make bench ARGS=instructions` counts them
+
+With valgrind, in user space, Python {platform.python_version()}, {platform.machine()}. They do not
+depend on the machine's speed, nor on what else it does; times also depend on memory and the kernel.
+
+"""
+
+
 def main() -> None:
     """Run what was asked for."""
     options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("how", nargs="?", choices=["quick"], help="each case once, no curves")
+    options.add_argument("how", nargs="?", choices=["quick", "instructions"], help="see above")
     options.add_argument("--only", default="", metavar="TEXT", help="cases with this in the name")
     chosen = options.parse_args()
+    if chosen.how == "instructions":
+        counted = {case: count_instructions(case) for case in COUNTED if chosen.only in case}
+        if not chosen.only:
+            counted |= count_start_ups()
+        text = "\n".join(instruction_table(counted)) + "\n"
+        print(text) if chosen.only else (HERE / "instructions.md").write_text(_INSTRUCTIONS + text)
+        return
     rounds = 1 if chosen.how else 5
     if chosen.how:
         os.environ["BENCH_CALLS"] = "4000"

@@ -32,7 +32,7 @@ autodoc_default_options = {
     "members": True,
     "inherited-members": True,
     # Public only for the rest of the package.
-    "exclude-members": "answer, cached_value, forget_failures, get_local, get_by_path_local,"
+    "exclude-members": "answer, cached_value, forget_failures, get_local, get_by_path_local, hit,"
     " key_of, open_cache, read, registered_as, service, spawn_with, start_afresh",
 }
 autodoc_typehints = "signature"

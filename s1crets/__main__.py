@@ -10,6 +10,7 @@ import sys
 
 def main() -> None:
     """Run the command. Ctrl-C ends it without a traceback, also while it is being imported."""
+    gc.set_threshold(100_000)  # imports make many objects and no garbage
     atexit.register(_collect_garbage_once)
     try:
         from s1crets.cli import main as command

@@ -117,7 +117,9 @@ def _of_one_kind(message: str, errors: Mapping[str, S1cretsError]) -> BatchError
     """Return a `BatchError` that is also of the class that all its errors have in common."""
     kinds = {type(error) for error in errors.values()}
     bases: tuple[type, ...] = (BatchError, *kinds) if len(kinds) == 1 else (BatchError,)
-    error: BatchError = type("BatchError", bases, {})(message, {}, errors)
+    error: BatchError = type("BatchError", bases, {"__module__": BatchError.__module__})(
+        message, {}, errors
+    )
     return error
 
 

@@ -123,7 +123,7 @@ class AsyncProvider:
         if _get_running_loop() is None:
             raise not_asyncio(self)
         if cached and max_age is None and not raw:  # a hit costs nothing more
-            found = self._hit(path, keypath, default)
+            found = self.hit(path, keypath, default)
             if found is not MISSING:
                 return found
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
@@ -145,7 +145,7 @@ class AsyncProvider:
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
         if cached and max_age is None and not raw:
-            return self._hit(path, keypath, default)
+            return self.hit(path, keypath, default)
         options: Any = {"cached": cached, "max_age": max_age, "raw": raw}
         return self._hit_other(self._store.key(path), keypath, default, **options)
 
@@ -442,7 +442,7 @@ class AsyncProvider:
 
     # Reading, for subclasses with more options, and for rotation
 
-    def _hit(self, name: str, keypath: KeyPath, default: Any) -> Any:
+    def hit(self, name: str, keypath: KeyPath = (), default: Any = UNSET) -> Any:
         """Return the value of a primary key in a local cache, or `MISSING`: the cost of a hit."""
         try:
             held = self._peek_name(name)
@@ -463,7 +463,7 @@ class AsyncProvider:
         max_age: float | None,
         raw: bool,
     ) -> Any:
-        """Return the value of a name that `_hit` does not find, or need not look for."""
+        """Return the value of a name that `hit` does not find, or need not look for."""
         if key.is_primary and cached and max_age is None and not raw:
             return MISSING
         return self._hit_key(key, keypath, default, cached=cached, max_age=max_age, raw=raw)

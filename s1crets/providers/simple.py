@@ -449,7 +449,7 @@ class SimpleProvider(Facade[_S]):
         options = redact_options(options)
         self._provider = in_background(self.async_class(**options))
 
-    get = blocking(AsyncSimpleProvider.get, AsyncSimpleProvider.get_local)
+    get = blocking(AsyncSimpleProvider.get, AsyncSimpleProvider.get_local, AsyncSimpleProvider.hit)
     get_many = blocking(AsyncSimpleProvider.get_many)
     get_by_path = blocking(AsyncSimpleProvider.get_by_path, AsyncSimpleProvider.get_by_path_local)
     path_exists = blocking(AsyncSimpleProvider.path_exists)

@@ -473,6 +473,7 @@ class TestFailedStart:
             await lifespan(Preload(ps, names=["/a", "/b"]))(FastAPI()).__aenter__()
 
         assert isinstance(caught.value, s1crets.BatchError)
+        assert type(caught.value).__module__ == s1crets.BatchError.__module__  # as tracebacks show
         assert isinstance(caught.value, s1crets.AccessDeniedError)
         assert set(caught.value.errors) == {"/a", "/b"}
         assert str(caught.value).startswith("the app is not started")

@@ -32,8 +32,8 @@ ONLY_ASYNC = {"aclose", "watch"}
 # for the facade, the integrations, the test kit and subclasses
 INTERNAL = {
     "answer", "blocking_refresh_on", "cached_value", "counters", "deadline", "forget_failures",
-    "get_by_path_local", "get_local", "key_of", "open_cache", "read", "registered_as", "service",
-    "spawn_with", "start_afresh",
+    "get_by_path_local", "get_local", "hit", "key_of", "open_cache", "read", "registered_as",
+    "service", "spawn_with", "start_afresh",
 }  # fmt: skip
 ONLY_BLOCKING = {"close", "awaited"}
 

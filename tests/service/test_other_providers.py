@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import traceback
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
@@ -313,21 +313,20 @@ class TestWhatIsWritten:
             ("a", "fake", False), ("a", '{"k": 1}', None), ("a", b"\xff", True), "a", "closed",
         ]  # fmt: skip
 
-    def test_each_loop_that_ends_disconnects(self) -> None:
+    def test_each_loop_that_ends_disconnects(self, held: dict[str, Any]) -> None:
         """A program that never closes its provider leaves nothing open. A new loop begins again."""
         seen: list[asyncio.AbstractEventLoop] = []
 
         class Connected(AsyncDict):
-            values: ClassVar[dict[str, Any]] = {}
-
             async def disconnect(self) -> None:
                 seen.append(asyncio.get_running_loop())
 
+        held["a"] = "fake"
         store = Connected()
         for count in (1, 2):
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
-                runner.run(store.describe())
+                assert runner.run(store.get("a", cached=False)) == "fake"
                 runner.run(store.describe())
                 assert loop not in seen
             assert seen[-1] is loop

@@ -19,7 +19,7 @@ class ParameterStore(Facade[AsyncParameterStore]):
         options = redacted(options)
         self._provider = in_background(AsyncParameterStore(**options))
 
-    get = blocking(AsyncParameterStore.get, AsyncParameterStore.get_local)
+    get = blocking(AsyncParameterStore.get, AsyncParameterStore.get_local, AsyncParameterStore.hit)
     get_many = blocking(AsyncParameterStore.get_many)
     get_by_path = blocking(AsyncParameterStore.get_by_path, AsyncParameterStore.get_by_path_local)
     path_exists = blocking(AsyncParameterStore.path_exists)
@@ -41,7 +41,7 @@ class SecretsManager(Facade[AsyncSecretsManager]):
         options = redacted(options)
         self._provider = in_background(AsyncSecretsManager(**options))
 
-    get = blocking(AsyncSecretsManager.get, AsyncSecretsManager.get_local)
+    get = blocking(AsyncSecretsManager.get, AsyncSecretsManager.get_local, AsyncSecretsManager.hit)
     get_many = blocking(AsyncSecretsManager.get_many)
     get_by_path = blocking(AsyncSecretsManager.get_by_path, AsyncSecretsManager.get_by_path_local)
     path_exists = blocking(AsyncSecretsManager.path_exists)

@@ -519,7 +519,7 @@ class AsyncParameterStore(AwsProvider):
         if _get_running_loop() is None:
             raise not_asyncio(self)
         if cached and decrypt and max_age is None and not raw:  # a hit costs nothing more
-            found = self._hit(path, keypath, default)
+            found = self.hit(path, keypath, default)
             if found is not MISSING:
                 return found
         key = self._store.key(path, decrypt=decrypt)
@@ -544,7 +544,7 @@ class AsyncParameterStore(AwsProvider):
     ) -> Any:
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
         if cached and decrypt and max_age is None and not raw:
-            found = self._hit(path, keypath, default)
+            found = self.hit(path, keypath, default)
             if found is not MISSING:
                 return found
         key = self._store.key(path, decrypt=decrypt)

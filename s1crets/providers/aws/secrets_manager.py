@@ -354,7 +354,7 @@ class AsyncSecretsManager(AwsProvider):
             raise not_asyncio(self)
         is_current = version_id is None is version_stage
         if cached and is_current and max_age is None and not raw:  # a hit costs nothing more
-            found = self._hit(path, keypath, default)
+            found = self.hit(path, keypath, default)
             if found is not MISSING:
                 return found
         key = self._store.key(path, version_id=version_id, version_stage=version_stage)
@@ -379,7 +379,7 @@ class AsyncSecretsManager(AwsProvider):
         """Return the result of `get` if a local cache has it, otherwise `MISSING`. Never waits."""
         is_current = version_id is None is version_stage
         if cached and is_current and max_age is None and not raw:
-            found = self._hit(path, keypath, default)
+            found = self.hit(path, keypath, default)
             if found is not MISSING:
                 return found
         key = self._store.key(path, version_id=version_id, version_stage=version_stage)
