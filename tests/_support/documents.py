@@ -280,6 +280,8 @@ class Reader:
         self._forget_modules()  # in the reader's process they were never imported
         options = ["-p", "no:cacheprovider", "-p", "no:valkey", "--rootdir=.", "-c", "/dev/null"]
         options.append("--confcutdir=.")  # pytest looks at everything in it, which is not /tmp then
+        options += ["-p", "no:unraisableexception"]  # it collects garbage five times, at the end
+        options.append(f"--basetemp={self._folder.parent / 'tests'}")  # or old folders are deleted
         with captured() as output:
             code = pytest.main([*options, "-W", "ignore", "--capture=sys", *args])
         assert code == 0, output.getvalue()

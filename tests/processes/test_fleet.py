@@ -32,8 +32,10 @@ if TYPE_CHECKING:
 NAMES = [f"/fleet/{i}" for i in range(200)]
 KEY = base64.b64encode(b"k" * 32).decode()
 FORKER = """
-import asyncio, json, os, signal, sys
+import asyncio, gc, json, os, signal, sys
 sys.modules.pop("redis", None)  # which other programs of the tests do without
+import aiomcache, redis.asyncio.cluster, redis.asyncio.sentinel  # once, not in each worker
+import s1crets.cache.backends.redis
 from s1crets.providers.aws import AsyncParameterStore
 
 async def serve(reader, writer):
@@ -63,6 +65,8 @@ async def warm():
 
 os.environ.update(json.loads(sys.stdin.readline()))
 asyncio.run(warm())
+gc.collect()
+gc.freeze()  # or each worker copies all of it
 forked = []
 for line in sys.stdin:
     forked.append(os.fork())
