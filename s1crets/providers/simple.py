@@ -34,6 +34,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import (
     AsyncGenerator,
@@ -207,7 +208,7 @@ class _SimpleStore:
         self._namespace = namespace
         self._counters = counters
         self._slots = LoopLocal(partial(asyncio.Semaphore, hooks.concurrency))
-        self._used = PerLoop(partial(_until_closed, hooks))
+        self._used = PerLoop(partial(_until_closed, weakref.ref(hooks)))
 
     def key(self, path: str, kind: str = VALUE) -> CacheKey:
         check_name(path)
@@ -326,12 +327,13 @@ class _SimpleStore:
                 return await hook(*args, **kwargs)
 
 
-async def _until_closed(hooks: Hooks) -> AsyncGenerator[Hooks, None]:
+async def _until_closed(reference: weakref.ref[Hooks]) -> AsyncGenerator[None, None]:
     """Disconnect at the end, which is that of the event loop if nobody closes the provider."""
     try:
-        yield hooks
+        yield
     finally:
-        await hooks.disconnect()
+        if (hooks := reference()) is not None:
+            await hooks.disconnect()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import sys
 import warnings
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 from _support.scripts import LIMIT, unmeasured
@@ -102,10 +102,7 @@ class FakeProvider:
         self.awaited = self  # its own async class
         self.counters = Counters()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
+    def close(self) -> None: ...
 
     def get(self, *_: Any, **__: Any) -> Any:
         raise self.error

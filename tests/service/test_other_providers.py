@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import json
 import os
 import subprocess
 import sys
 import traceback
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -331,6 +333,18 @@ class TestWhatIsWritten:
                 assert loop not in seen
             assert seen[-1] is loop
             assert len(seen) == count
+
+    def test_a_provider_that_is_garbage_is_not_kept(self, held: dict[str, Any]) -> None:
+        """Although the loop that it was used on goes on."""
+        held["a"] = "fake"
+        with asyncio.Runner() as runner:
+            store = AsyncDict()
+            runner.run(store.get("a"))
+            alive = weakref.ref(store)
+            del store
+            gc.collect()
+
+            assert alive() is None
 
     async def test_what_it_can_not_do_by_default(self, held: dict[str, Any]) -> None:
         """It only reads, and tells names."""
