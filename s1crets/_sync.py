@@ -287,10 +287,12 @@ def blocking(
     def call(self: Facade[T], /, *args: P.args, **kwargs: P.kwargs) -> R:
         provider = self._provider
         try:
-            if hit is not None and len(args) == 1 and not kwargs:
-                found: R = hit(provider, args[0])
-                if found is not MISSING:
-                    return found
+            if hit is not None and not kwargs:
+                names: Any = args
+                if len(names) == 1:
+                    found: R = hit(provider, names[0])
+                    if found is not MISSING:
+                        return found
             if local is not None:
                 found = local(provider, *args, **kwargs)
                 if found is MISSING and provider.open_cache():
