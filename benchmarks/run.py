@@ -67,7 +67,7 @@ COUNTED = {  # whose instructions are counted
     "1,000 concurrent gets": ["s1crets", "aiobotocore, batches by hand"],
     "get_many, 1,000 names": ["s1crets", "aiobotocore, batches by hand"],
 }
-MOST = 25.0  # seconds of a case, then no further round begins
+MOST = 20.0  # seconds of a case after its first round, then no further round begins
 LONG = 8.0  # seconds; what takes longer is not repeated, and not with ten times as many names
 
 
@@ -132,9 +132,11 @@ def run_case(case: str, rounds: int) -> Result:
     result = Result({name: [] for name in names}, {}, is_far=case in FAR or case == QUOTA)
     options = ["--latency", "20"] if result.is_far else []
     options += ["--quota", "40"] if case == QUOTA else []
-    until = time.monotonic() + MOST
+    until = float("inf")
     with server(*options) as env:
         for number in range(1 if case in {QUOTA, GROWTH} else rounds):
+            if number == 1:  # the first round has what is too slow to be repeated
+                until = time.monotonic() + MOST
             if time.monotonic() > until:
                 break
             for name in names:
