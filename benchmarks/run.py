@@ -288,7 +288,8 @@ def main() -> None:
 {os.cpu_count()} cores; {", ".join(f"{name} {version(name)}" for name in packages)}. {took}
 AWS is `benchmarks/server.py` on loopback: 20 ms away where seconds are shown, with a quota of 40
 requests a second in the last of those. Implementations of a case took turns; ratios are those of
-one turn, medians and extremes. Compare only numbers of one case.
+one turn, medians and extremes. Compare only numbers of one case. The same ratios by instructions,
+which do not depend on the machine: [instructions.md](instructions.md).
 
 """
     (HERE / "results.md").write_text(head + "\n".join(tables) + "\n")
