@@ -85,7 +85,9 @@ class TestFiles(ProviderContract):
             for name, value in values.items():
                 path = tmp_path / "secrets" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(value)
+                complete = tmp_path / "complete"  # a watcher would see the file while it is written
+                complete.write_text(value)
+                complete.replace(path)
 
         return seed
 
