@@ -220,7 +220,7 @@ def test_a_warm_cache_folder_answers_without_aws(scripted: Wire, tmp_path: Path)
     command = ["get", "name", "--cache-dir", str(tmp_path / "cache")]
     cold = run(*command)
     # Measured: in this process something was awaited, so a provider is always closed.
-    coverage = {name: text for name, text in os.environ.items() if name.startswith("COVERAGE_")}
+    coverage: Any = {key: os.environ[key] for key in os.environ if key.startswith("COVERAGE_")}
     warm = run_process(*command, PYTHONPROFILEIMPORTTIME="1", **coverage)
     modules = {line.rpartition("|")[2].strip() for line in warm.stderr.decode().splitlines()}
 
