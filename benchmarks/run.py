@@ -67,7 +67,7 @@ COUNTED = {  # whose instructions are counted
     "1,000 concurrent gets": ["s1crets", "aiobotocore, batches by hand"],
     "get_many, 1,000 names": ["s1crets", "aiobotocore, batches by hand"],
 }
-MOST = 20.0  # seconds of a case after its first round, then no further round begins
+MOST = 12.0  # seconds of a case after its first round, then no further round begins
 LONG = 8.0  # seconds; what takes longer is not repeated, and not with ten times as many names
 
 
