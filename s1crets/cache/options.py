@@ -208,7 +208,7 @@ def build_tiers(
     shared, memo = _shared_tiers(args, make, freshness, tokens, is_encrypted=bool(keys))
     tiers: Sequence[Tier] = shared
     if args.get("local_ttl"):
-        local = [
+        local = [  # in that of the secrets' own names there are no paths
             MemoryTier(memory(), tier.tokens, None if tier is shared[0] else memory())
             for tier in shared
         ]

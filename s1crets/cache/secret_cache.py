@@ -386,10 +386,9 @@ class SecretCache:
     async def _fetch_or_stale(self, tokens: _Tokens, land: _Land) -> None:
         """Fetch; during an outage, land expired entries, with few requests to the service."""
         failed = [key for key in tokens if key in self._backoff.failed_keys]
-        waiting = [key for key in failed if self._backoff.is_waiting(key)]
-        found = await asyncio.gather(*(self._tier(key).find(key) for key in waiting))
-        stale = {key: value for key, value in zip(waiting, found, strict=True) if value}
-        if stale:
+        if waiting := [key for key in failed if self._backoff.is_waiting(key)]:
+            found = await asyncio.gather(*(self._tier(key).find(key) for key in waiting))
+            stale = {key: value for key, value in zip(waiting, found, strict=True) if value}
             for _ in stale:
                 self._on_stale()
             await land(stale)

@@ -117,9 +117,8 @@ def _of_one_kind(message: str, errors: Mapping[str, S1cretsError]) -> BatchError
     """Return a `BatchError` that is also of the class that all its errors have in common."""
     kinds = {type(error) for error in errors.values()}
     bases: tuple[type, ...] = (BatchError, *kinds) if len(kinds) == 1 else (BatchError,)
-    error: BatchError = type("BatchError", bases, {"__module__": BatchError.__module__})(
-        message, {}, errors
-    )
+    kind = type("BatchError", bases, {"__module__": BatchError.__module__})
+    error: BatchError = kind(message, {}, errors)
     return error
 
 

@@ -305,7 +305,10 @@ class _SimpleStore:
         return f"{kind.__module__}.{kind.__qualname__}\0{self._hooks.identity()}"
 
     async def aclose(self) -> None:
+        was_used = asyncio.get_running_loop() in self._used.ready
         await self._used.aclose()
+        if not was_used:  # here: but a method of its own may have opened something
+            await self._hooks.disconnect()
 
     async def _call(
         self,

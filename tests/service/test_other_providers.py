@@ -325,6 +325,9 @@ class TestWhatIsWritten:
 
         held["a"] = "fake"
         store = Connected()
+        asyncio.run(store.aclose())
+        assert len(seen) == 1  # also if no secret was read
+        seen.clear()
         for count in (1, 2):
             with asyncio.Runner() as runner:
                 loop = runner.get_loop()
