@@ -33,7 +33,7 @@ FOUR = {"user": "u", "password": f"fake {JSON}", "host": "h", "port": 5432}
 LARGE: Any = {"cache_size": 200_000}
 LATE = 500  # names; fewer are read several times
 _REQUESTS = int(os.environ.get("BENCH_REQUESTS", "300"))
-_CALLS, _ROUNDS = int(os.environ.get("BENCH_CALLS", "20_000")), 7
+_CALLS, _ROUNDS = int(os.environ.get("BENCH_CALLS", "10_000")), 5
 Took: TypeAlias = dict[str, float]
 
 
@@ -660,7 +660,7 @@ def redis_hits(count: int, *, bare: bool) -> Took:
             keys: Any = rows[:count] if bare else wanted
             found = []
             repeats = min(1000, _CALLS) // count
-            for _ in range(min(20, _CALLS // 100)):
+            for _ in range(min(10, _CALLS // 100)):
                 watch = Stopwatch()
                 for _ in range(repeats):
                     await asyncio.gather(*map(get, keys)) if count > 1 else await get(keys[0])

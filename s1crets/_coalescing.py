@@ -87,8 +87,8 @@ class Batcher(Generic[T, R]):
     Everything submitted in a tick is sent at its end, `size` distinct items per call. While
     `calls` are under way, items accumulate for the next call. Results are delivered together, so
     that follow-up requests meet in a tick again. A call that nobody awaits any more is cancelled
-    unless `finishes`; otherwise what fits in one call, and is alone, is handled in its caller's
-    task.
+    unless `finishes`; otherwise what fills a call, or is alone and fits in one, is handled in its
+    caller's task.
 
     Args:
         work: handles the distinct items of a group; returns a result or an exception for each.
@@ -157,13 +157,17 @@ class Batcher(Generic[T, R]):
         return waiter.results  # type: ignore[return-value]  # all are there
 
     async def _tick(self, queue: _Queue[T, R], group: Hashable, waiter: _Waiter[T, R]) -> None:
-        """Wait for the end of the tick; then handle a waiter that is alone, or send all."""
-        try:
-            await asyncio.sleep(0)
-        except asyncio.CancelledError:
-            waiter.done.cancel()
-            self._send(queue, group)
-            raise
+        """Wait for the end of the tick; then handle a waiter that is alone, or send all.
+
+        What fills a call does not wait.
+        """
+        if waiter.left < self.size:
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                waiter.done.cancel()
+                self._send(queue, group)
+                raise
         # The first of the waiting items is this waiter's, unless it was sent with earlier ones.
         is_alone = waiter.left == len(queue.waiting) <= self.size and queue.waiting[0][1] is waiter
         if not is_alone or len(queue.calls) >= self._calls:
@@ -239,9 +243,30 @@ class Batcher(Generic[T, R]):
         self._send(queue, group)
 
 
+class _Wait:
+    """A caller's wait until none of its flights is `left`."""
+
+    __slots__ = ("arrived", "left")
+
+    def __init__(self) -> None:
+        self.left = 0
+        self.arrived: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def landed(self) -> None:
+        """Count a flight that has landed."""
+        self.left -= 1
+        if not self.left:
+            self.wake()
+
+    def wake(self) -> None:
+        """End the wait, whatever has landed."""
+        if not self.arrived.done():
+            self.arrived.set_result(None)
+
+
 @dataclass(slots=True, eq=False)
 class Flight(Generic[K, R]):
-    """A fetch under way: its waiters, the contexts of its callers, and its outcome once `landed`.
+    """A fetch under way: its waits, the contexts of its callers, and its outcome once `landed`.
 
     Attributes:
         key: what is fetched.
@@ -252,30 +277,29 @@ class Flight(Generic[K, R]):
     token: Any
     others: dict[K, Flight[K, R]]  # those of its group that can be joined
     contexts: list[contextvars.Context] = field(default_factory=list)
-    waiters: set[asyncio.Future[None]] = field(default_factory=set)
+    waits: set[_Wait] = field(default_factory=set)
     trip: _Trip[K, R] | None = None  # once it has begun
     landed: bool = False
     outcome: R | BaseException = field(init=False)
 
     def land(self, outcome: R | BaseException) -> None:
-        """Set the outcome and wake the waiters; only the first time counts."""
+        """Set the outcome and wake the callers; only the first time counts."""
         if self.landed:
             return
         self.landed, self.outcome = True, outcome
         self.close()
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        for wait in self.waits:
+            wait.landed()
 
     def close(self) -> None:
         """Let nobody join any more."""
         if self.others.get(self.key) is self:
             del self.others[self.key]
 
-    def leave(self, waiter: asyncio.Future[None]) -> None:
-        """Forget a waiter; cancel a task that fetches for nobody."""
-        self.waiters.discard(waiter)
-        if self.waiters or self.landed:
+    def leave(self, wait: _Wait) -> None:
+        """Forget a caller; cancel a task that fetches for nobody."""
+        self.waits.discard(wait)
+        if self.waits or self.landed:
             return
         self.close()
         if self.trip is not None and not any(one.is_awaited for one in self.trip.flights):
@@ -284,7 +308,7 @@ class Flight(Generic[K, R]):
     @property
     def is_awaited(self) -> bool:
         """Whether anybody waits for the outcome."""
-        return bool(self.waiters) and not self.landed
+        return bool(self.waits) and not self.landed
 
     def result(self) -> R:
         """Return the outcome, or raise the caller's own copy of the error."""
@@ -363,17 +387,18 @@ class SingleFlight(Generic[K, G, R]):
         Raises:
             TimeoutError: it has not landed within the seconds of `limit`.
         """
-        flight, waiter = self._join(key, group, token, contextvars.copy_context())
+        wait = _Wait()
+        flight = self._join(key, group, token, wait, contextvars.copy_context())
         timer = None
         if limit is not None:
             # Costs less than a scope that cancels the task, which does nothing here but wait.
-            timer = asyncio.get_running_loop().call_later(limit, _give_up, waiter)
+            timer = asyncio.get_running_loop().call_later(limit, wait.wake)
         try:
-            await waiter
+            await wait.arrived
         finally:
             if timer is not None:
                 timer.cancel()
-            flight.leave(waiter)
+            flight.leave(wait)
         return flight.result()
 
     async def join_many(
@@ -381,27 +406,27 @@ class SingleFlight(Generic[K, G, R]):
     ) -> None:
         """Join flights, or start them; put each result or error into `found`.
 
-        `wanted` has keys, each with its group and a token. A caller that is cancelled finds there
-        what has landed.
+        `wanted` has distinct keys, each with its group and a token. A caller that is cancelled
+        finds there what has landed.
         """
-        context = contextvars.copy_context()
-        joined = [self._join(key, group, token, context) for key, group, token in wanted]
+        wait, context = _Wait(), contextvars.copy_context()
+        joined = [self._join(key, group, token, wait, context) for key, group, token in wanted]
         try:
-            for _, waiter in joined:
-                await waiter
+            if joined:
+                await wait.arrived
         finally:
-            for flight, waiter in joined:
-                flight.leave(waiter)
-            for flight in [flight for flight, _ in joined if flight.landed]:
+            for flight in joined:
+                flight.leave(wait)
+            for flight in [flight for flight in joined if flight.landed]:
                 try:
                     found[flight.key] = flight.result()
                 except S1cretsError as error:
                     found[flight.key] = error.with_traceback(None)
 
     def _join(
-        self, key: K, group: G, token: Any, context: contextvars.Context
-    ) -> tuple[Flight[K, R], asyncio.Future[None]]:
-        """Return the flight of a key, which is created if there is none, and a waiter."""
+        self, key: K, group: G, token: Any, wait: _Wait, context: contextvars.Context
+    ) -> Flight[K, R]:
+        """Let a caller wait for the flight of a key, which is created if there is none."""
         loop = asyncio.get_running_loop()
         flights = self._flights.get(loop) or self._flights.here()
         others = flights.by_group.get(group)
@@ -413,10 +438,10 @@ class SingleFlight(Generic[K, G, R]):
             if not flights.due:
                 loop.call_soon(self._begin, flights)
             flights.due.setdefault(group, []).append(flight)
-        waiter: asyncio.Future[None] = loop.create_future()
-        flight.waiters.add(waiter)
+        wait.left += 1
+        flight.waits.add(wait)
         flight.contexts.append(context)
-        return flight, waiter
+        return flight
 
     def _begin(self, flights: _Flights[K, G, R]) -> None:
         """Start the tasks of all flights that are due and still waited for."""
@@ -424,7 +449,7 @@ class SingleFlight(Generic[K, G, R]):
         due, flights.due = flights.due, {}
         flights.by_group = {group: others for group, others in flights.by_group.items() if others}
         for group, created in due.items():
-            wanted, size = [flight for flight in created if flight.waiters], self._size(group)
+            wanted, size = [flight for flight in created if flight.waits], self._size(group)
             for flight in [] if self._is_joinable(group) else wanted:
                 flight.close()
             for start in range(0, len(wanted), size):
@@ -436,8 +461,3 @@ class SingleFlight(Generic[K, G, R]):
                     flight.trip = trip
                 trip.task = loop.create_task(self._fetch(together, group), context=context)
                 trip.task.add_done_callback(trip.ended)
-
-
-def _give_up(waiter: asyncio.Future[None]) -> None:
-    if not waiter.done():
-        waiter.set_result(None)

@@ -14,7 +14,7 @@ from s1crets.cache import DiskCache
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
     from pathlib import Path
 
     from s1crets.cache import CacheArgs
@@ -59,6 +59,30 @@ async def test_names_of_one_tick_are_sent_together(
     assert (ps.stats.hits, ps.stats.misses) == (0, 25)
     await ps.get_many(NAMES)
     assert (ps.stats.hits, ps.stats.misses) == (25, 25)
+
+
+async def test_get_many_takes_a_task_for_each_request(
+    ps: AsyncParameterStore, ssm_wire: Wire
+) -> None:
+    """It takes none for each name."""
+    tasks: list[str] = []
+
+    def start(
+        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
+    ) -> asyncio.Task[Any]:
+        if coroutine.cr_frame.f_globals["__name__"].startswith("s1crets."):
+            tasks.append(coroutine.__qualname__)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    await ps.get("/n/first")
+    asyncio.get_running_loop().set_task_factory(start)
+    try:
+        found = await ps.get_many(f"/n/{number}" for number in range(200))
+    finally:
+        asyncio.get_running_loop().set_task_factory(None)
+
+    assert len(found) == 200
+    assert len(tasks) == ssm_wire.count("GetParameters") == 20, sorted(set(tasks))
 
 
 async def test_a_single_name_is_a_single_request(ps: AsyncParameterStore, ssm_wire: Wire) -> None:
