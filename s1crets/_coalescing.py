@@ -12,7 +12,6 @@ import contextvars
 import copy
 from collections import deque
 from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -55,12 +54,12 @@ class _Waiter(Generic[T, R]):
         self.calls: list[_Call[T, R]] = []
 
 
-@dataclass(slots=True, eq=False)
 class _Call(Generic[T, R]):
     """A call under way, and the items in it, each with its waiter."""
 
-    items: list[tuple[T, _Waiter[T, R]]]
-    task: asyncio.Task[None] | None = None
+    def __init__(self, items: list[tuple[T, _Waiter[T, R]]]) -> None:
+        self.items = items
+        self.task: asyncio.Task[None] | None = None
 
     def settle(self, results: Mapping[T, R | BaseException | None]) -> None:
         """Give the waiters their results; wake those that have all."""
@@ -72,13 +71,13 @@ class _Call(Generic[T, R]):
                     waiter.done.set_result(None)
 
 
-@dataclass(slots=True, eq=False)
 class _Queue(Generic[T, R]):
     """The items of a group on an event loop that are to be sent, and the calls under way."""
 
-    waiting: deque[tuple[T, _Waiter[T, R]]] = field(default_factory=deque)
-    calls: set[_Call[T, R]] = field(default_factory=set)
-    scheduled: bool = False
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[T, _Waiter[T, R]]] = deque()
+        self.calls: set[_Call[T, R]] = set()
+        self.scheduled = False
 
 
 class Batcher(Generic[T, R]):
@@ -264,23 +263,24 @@ class _Wait:
             self.arrived.set_result(None)
 
 
-@dataclass(slots=True, eq=False)
 class Flight(Generic[K, R]):
     """A fetch under way: its waits, the contexts of its callers, and its outcome once `landed`.
 
-    Attributes:
+    Args:
         key: what is fetched.
         token: what its first caller passed.
+        others: those of its group that can be joined.
     """
 
-    key: K
-    token: Any
-    others: dict[K, Flight[K, R]]  # those of its group that can be joined
-    contexts: list[contextvars.Context] = field(default_factory=list)
-    waits: set[_Wait] = field(default_factory=set)
-    trip: _Trip[K, R] | None = None  # once it has begun
-    landed: bool = False
-    outcome: R | BaseException = field(init=False)
+    __slots__ = ("contexts", "key", "landed", "others", "outcome", "token", "trip", "waits")
+    outcome: R | BaseException
+
+    def __init__(self, key: K, token: Any, others: dict[K, Flight[K, R]]) -> None:
+        self.key, self.token, self.others = key, token, others
+        self.contexts: list[contextvars.Context] = []
+        self.waits: set[_Wait] = set()
+        self.trip: _Trip[K, R] | None = None  # once it has begun
+        self.landed = False
 
     def land(self, outcome: R | BaseException) -> None:
         """Set the outcome and wake the callers; only the first time counts."""
@@ -324,12 +324,13 @@ class Flight(Generic[K, R]):
         return outcome
 
 
-@dataclass(slots=True, eq=False)
 class _Trip(Generic[K, R]):
     """Flights, and the task that fetches them."""
 
-    flights: Sequence[Flight[K, R]]
-    task: asyncio.Task[None] = field(init=False)
+    task: asyncio.Task[None]
+
+    def __init__(self, flights: Sequence[Flight[K, R]]) -> None:
+        self.flights = flights
 
     def ended(self, task: asyncio.Task[None]) -> None:
         """Land what the task has left under way."""
@@ -346,12 +347,12 @@ async def _fetch_alone(flights: Sequence[Flight[Any, Any]], fetch: Any) -> None:
     flight.land(await fetch(flight.key))
 
 
-@dataclass(slots=True, eq=False)
 class _Flights(Generic[K, G, R]):
     """The flights of an event loop: all that can be joined, and those that begin after the tick."""
 
-    by_group: dict[G, dict[K, Flight[K, R]]] = field(default_factory=dict)
-    due: dict[G, list[Flight[K, R]]] = field(default_factory=dict)
+    def __init__(self) -> None:
+        self.by_group: dict[G, dict[K, Flight[K, R]]] = {}
+        self.due: dict[G, list[Flight[K, R]]] = {}
 
 
 class SingleFlight(Generic[K, G, R]):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum, auto
+from typing import NamedTuple
 
 from s1crets.errors import (
     AccessDeniedError,
@@ -37,8 +37,7 @@ class OnError(Enum):
     RAISE = auto()
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(NamedTuple):
     """The time limits of a cache, all in seconds."""
 
     ttl: float = 900  # age at which an entry expires

@@ -7,10 +7,9 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import callers_level
@@ -160,8 +159,7 @@ def redact_options(options: _T) -> _T:
     return {**options, "cache_args": {**args, **secret}} if secret else options  # type: ignore[return-value]  # the same keys
 
 
-@dataclass(frozen=True)
-class _Tiers:
+class _Tiers(NamedTuple):
     """The tiers of a cache, nothing opened yet."""
 
     freshness: Freshness

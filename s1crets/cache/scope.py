@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from s1crets._circuit_breaker import Backoff
 from s1crets._coalescing import SingleFlight
@@ -23,8 +22,7 @@ _KEY = CacheKey.of_secret("scope")
 _RETRY = 5.0  # seconds before the service is asked again
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """An identity: nobody gets the values of another identity."""
 
     # Service, region and endpoint: the same secrets for everybody who may read them. Invalidations

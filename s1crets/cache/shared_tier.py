@@ -9,7 +9,6 @@ import random
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -53,8 +52,7 @@ _TOGETHER = 10  # locks that are taken in one call
 _BATCH, _CALLS = 1000, 8
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(NamedTuple):
     """The rows of a key."""
 
     entries: Sequence[tuple[str, bytes, Cipher]]  # row, context, cipher, by key of the key ring

@@ -45,7 +45,7 @@ class _Log(logging.Handler):
 
 
 _log = logging.getLogger("s1crets")
-_FRAME = re.compile(r'^  File "(.*)", line (\d+), in (.*)$', re.MULTILINE)  # of a traceback
+_FRAME = r'(?m)^  File "(.*)", line (\d+), in (.*)$'  # of a traceback
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _places(error: Exception) -> Iterator[str]:
     """Yield file, line and function of each frame, also of those that were removed; no code."""
     notes = [one for one in getattr(error, "__notes__", ()) if one.startswith(RAISED_HERE)]
     for frames in ("".join(format_tb(error.__traceback__)), *reversed(notes)):
-        for file, line, function in _FRAME.findall(frames):
+        for file, line, function in re.findall(_FRAME, frames):
             yield f"{file}:{line} in {function}"
 
 

@@ -14,7 +14,7 @@ import click
 
 DELAY = 1.0  # seconds until a progress bar is shown
 # C0, C1, line separators, bidirectional and other invisible formatting, lone surrogates.
-_UNSAFE = re.compile(
+_UNSAFE = (
     "[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -50,7 +50,7 @@ def readable(text: str, stream: TextIO | None, keep: str = "\n\t") -> str:
     def escape(match: re.Match[str]) -> str:
         return match[0] if match[0] in keep else _escape(match[0])
 
-    return _UNSAFE.sub(escape, text) if is_terminal(stream) else text
+    return re.sub(_UNSAFE, escape, text) if is_terminal(stream) else text
 
 
 def _escape(character: str) -> str:

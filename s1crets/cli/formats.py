@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from s1crets.errors import InvalidValueError
 
-_BARE = re.compile(r"[A-Za-z0-9_@%+:,./-]*")
+_BARE = r"[A-Za-z0-9_@%+:,./-]*"
 # A dotenv file is read by python-dotenv and by shells. Between double quotes both unescape `\\` and
 # `\"`, and both resolve `${NAME:-default}`, which is how a dollar sign is written. `${NAME-text}`
 # is text only for a shell, `${NAME+:-text}` only for python-dotenv, which knows `\r` but reads a
@@ -35,7 +35,7 @@ def _lines(line: str, quoted: Callable[[str], str]) -> Callable[[Mapping[str, st
 
 
 def _dotenv_line(name: str, value: str) -> str:
-    if _BARE.fullmatch(value):
+    if re.fullmatch(_BARE, value):
         return f"{name}={value}\n"
     if not re.search(r"['\\\r]|\$\{", value):
         return f"{name}='{value}'\n"

@@ -77,7 +77,7 @@ def list_(provider: Any, prefix: str, output: str | None, *, long: bool) -> None
 
 _COLUMNS = ("name", "type", "version", "changed")
 _LONG = ("kms_key", "accessed", "description")
-_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_ID = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 _UNITS = (
     ("year", 31_557_600),
     ("month", 2_629_800),
@@ -92,7 +92,7 @@ def _cell(value: str | datetime | None, *, short: bool) -> str:
     if isinstance(value, datetime):
         return age(value, datetime.now(UTC)) if short else f"{value.astimezone(UTC):%Y-%m-%dT%XZ}"
     text = value or ""
-    return _ID.sub(lambda match: match[0][:8], text.rpartition(":key/")[2]) if short else text
+    return re.sub(_ID, lambda found: found[0][:8], text.rpartition(":key/")[2]) if short else text
 
 
 def age(when: datetime, now: datetime) -> str:

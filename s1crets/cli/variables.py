@@ -33,7 +33,7 @@ _SPECIAL = (  # compiled when it is needed, since that takes 5 ms
     r"|\w+_PROXY|SSL_CERT_\w+|SSLKEYLOGFILE|OPENSSL_\w+|\w+_CA_BUNDLE|CURL_HOME|KRB5_\w+"
     r"|DOCKER_(HOST|CONFIG)|KUBECONFIG|AWS_\w+|S1CRETS_\w+"
 )
-_ARN = re.compile(r"arn:[^:]+:(ssm|secretsmanager):[^:]*:[^:]*:(parameter/?|secret:)")
+_ARN = r"arn:[^:]+:(ssm|secretsmanager):[^:]*:[^:]*:(parameter/?|secret:)"
 _REFERENCE = "/aws/reference/secretsmanager/"
 
 
@@ -184,7 +184,7 @@ def _plain(name: str, *, is_listed: bool) -> str:
     """Return a name without what selects a version, and without the rest of an ARN."""
     if is_listed:
         return name
-    arn = _ARN.match(name)
+    arn = re.match(_ARN, name)
     plain = name[arn.end() :] if arn else name.removeprefix(_REFERENCE)
     if arn and arn[1] == "secretsmanager":
         return re.sub(r"-[A-Za-z0-9]{6}$", "", plain)

@@ -14,7 +14,7 @@ from s1crets.cache import DiskCache
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from pathlib import Path
 
     from s1crets.cache import CacheArgs
@@ -67,9 +67,7 @@ async def test_get_many_takes_a_task_for_each_request(
     """It takes none for each name."""
     tasks: list[str] = []
 
-    def start(
-        loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, Any], **options: Any
-    ) -> asyncio.Task[Any]:
+    def start(loop: asyncio.AbstractEventLoop, coroutine: Any, **options: Any) -> asyncio.Task[Any]:
         if coroutine.cr_frame.f_globals["__name__"].startswith("s1crets."):
             tasks.append(coroutine.__qualname__)
         return asyncio.Task(coroutine, loop=loop, **options)

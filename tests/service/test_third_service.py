@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -74,7 +73,7 @@ async def test_without_a_batch_operation_names_are_requested_singly(scripted: Wi
     """Also if the row says that there is one."""
 
     class Batched(ApiKeyStore):
-        row = replace(API_GATEWAY, batch_size=10)
+        row = API_GATEWAY._replace(batch_size=10)
 
     class AsyncBatched(AsyncApiKeys):
         _store_type = Batched

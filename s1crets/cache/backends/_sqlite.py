@@ -75,6 +75,11 @@ class FilelessDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no ty
 
 
 @functools.cache
+def _address(path: Path, mode: str) -> str:
+    """Return a file's URI, with every byte escaped; `Path.as_uri` would import all of urllib."""
+    return f"file:%{os.fsencode(path).hex('%')}?{mode}"
+
+
 def _select(count: int) -> str:
     # Faster than `key IN (?, …)`, which fills and sorts a table for each execution.
     return "SELECT " + ", ".join([_VALUE] * count)
@@ -266,7 +271,7 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         # mode=rw, or SQLite would create a file that is missing, with the umask's mode.
-        address = f"{(self._folder.absolute() / 'cache.db').as_uri()}?mode=rw"
+        address = _address(self._folder.absolute() / "cache.db", "mode=rw")
         wait = _TRIES * _BUSY
         return sqlite3.connect(
             address, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
@@ -364,8 +369,8 @@ class _ReadOnly:
             # With a journal, SQLite reads both, if it finds the index or can do without.
             mode = "mode=ro" if self._state[-1] else "immutable=1"
             found = self._connections.one = sqlite3.connect(
-                f"{self._path.as_uri()}?{mode}", uri=True, timeout=_BUSY, isolation_level=None,
-                check_same_thread=False,
+                _address(self._path, mode),
+                uri=True, timeout=_BUSY, isolation_level=None, check_same_thread=False,
             )  # fmt: skip
             self._opened.append(found)
         return found.execute

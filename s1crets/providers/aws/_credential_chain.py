@@ -72,7 +72,7 @@ _SAFE = {
     *("CredentialRetrievalError", "LoginError", "MetadataRetrievalError", "NoCredentialsError"),
     *("PartialCredentialsError", "ReadTimeoutError", "SSOError", "TokenRetrievalError"),
 }
-_CHAIN = re.compile(r"(aio)?botocore\.(credentials|tokens)")
+_CHAIN = r"(aio)?botocore\.(credentials|tokens)"
 
 
 async def of_session(session: Any) -> Any:
@@ -210,7 +210,7 @@ def _origin(error: BaseException, profile: str) -> tuple[str, str, str]:
     """Return botocore's name of the method, the profile and the role that a failure is about."""
     method = role = ""
     for frame, _ in walk_tb(error.__traceback__):
-        if _CHAIN.fullmatch(frame.f_globals.get("__name__", "")):
+        if re.fullmatch(_CHAIN, frame.f_globals.get("__name__", "")):
             owner = frame.f_locals.get("self")
             method = getattr(owner, "METHOD", None) or getattr(owner, "method", None) or method
             profile = getattr(owner, "_profile_name", profile)

@@ -14,7 +14,6 @@ import os
 import uuid
 from collections.abc import Mapping
 from functools import lru_cache
-from http import HTTPStatus
 from inspect import signature
 from types import FunctionType
 from typing import Any
@@ -45,6 +44,7 @@ _KNOWN = (
     "botocore.useragent",
     "s1crets.",
 )
+_OK = 200  # `http.HTTPStatus` is not imported otherwise, and takes 2 ms
 _SIGNERS = ("botocore.auth", "botocore.crt.auth")  # the same algorithm in Python and in C
 
 
@@ -122,7 +122,7 @@ class _Express:
             self._add_retry_headers(request)
             self._attempts.before_send(request, event_name)
             outcome = await self._endpoint.http_session.send(request)
-            if outcome.status_code == HTTPStatus.OK:
+            if outcome.status_code == _OK:
                 return outcome, await self._parsed(outcome, model, params)
         except Exception as error:  # noqa: BLE001  # botocore raises it, or its own
             outcome = outcome or error

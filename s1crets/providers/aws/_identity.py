@@ -28,7 +28,7 @@ _KEYS = ("AWS_ACCESS_KEY_ID", "AWS_ACCOUNT_ID")
 # Sources of credentials that the hint covers. Credentials from a machine or a container may belong
 # to another role in the next process.
 _COVERED = ("env", "shared-credentials-file", "config-file", "assume-role", "sso")
-_SESSION = re.compile(r"(?<=:assumed-role/)([^/]+)/.*")  # the role's name, and the session's
+_SESSION = r"(?<=:assumed-role/)([^/]+)/.*"  # the role's name, and the session's
 _TIMEOUT = 2.0  # seconds to ask for the caller's identity
 
 
@@ -86,7 +86,7 @@ async def _caller(source: CredentialSource, session: Any, region: str) -> tuple[
             with anyio.fail_after(_TIMEOUT):
                 answer = await sts.get_caller_identity()
             is_lasting = found.method in _COVERED
-            return "caller=" + _SESSION.sub(r"\1", answer["Arn"]), is_lasting
+            return "caller=" + re.sub(_SESSION, r"\1", answer["Arn"]), is_lasting
     except Exception as error:  # noqa: BLE001  # the fetch works without it
         # An access key has one owner; but a key that came with a token does not last.
         _log.log(

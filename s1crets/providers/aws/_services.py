@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(NamedTuple):
     """An AWS service."""
 
     name: str  # botocore's
@@ -15,7 +14,7 @@ class Service:
     iam_prefix: str  # of its IAM actions
     batch_size: int = 1  # names per batch request; 1 if there is no batch operation
     # The quota of each operation that shares it with others; every other operation has its own.
-    quotas: Mapping[str, str] = field(default_factory=dict)
+    quotas: Mapping[str, str] = {}
     models: tuple[str, ...] = ()  # of botocore's data, besides the service's model and endpoints
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-import re
 import ssl
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
@@ -34,16 +33,19 @@ _MODELS = {"data_loader", "default_config_resolver", "endpoint_resolver", "smart
 
 # What decides which secrets a provider reads, and as whom. Keys are not part of it: a program may
 # replace expired ones.
-_SETTING = re.compile(
-    r"AWS_(CONFIG_FILE|CONTAINER_CREDENTIALS_(FULL|RELATIVE)_URI|ENDPOINT_URL.*"
-    r"|(DEFAULT_)?(PROFILE|REGION)|IGNORE_CONFIGURED_ENDPOINT_URLS|ROLE_ARN"
-    r"|SHARED_CREDENTIALS_FILE|WEB_IDENTITY_TOKEN_FILE)"
-)
+_SETTINGS = {
+    *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
+    *("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"),
+    *("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
+    *("AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"),
+}
+_ENDPOINTS = "AWS_ENDPOINT_URL"  # of all services, or with the name of one
 
 
 def environment_settings() -> dict[str, str]:
     """Return the variables that decide about region, endpoint and identity."""
-    return {name: os.environ[name] for name in sorted(os.environ) if _SETTING.fullmatch(name)}
+    found = (name for name in os.environ if name in _SETTINGS or name.startswith(_ENDPOINTS))
+    return {name: os.environ[name] for name in sorted(found)}
 
 
 class Settings:

@@ -17,8 +17,8 @@ Tier: TypeAlias = Literal["Standard", "Advanced", "Intelligent-Tiering"]
 LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _LEVELS = 15  # of a parameter's name
-_RESERVED = re.compile(r"/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$", re.IGNORECASE)
-_REFERENCE = re.compile(r"\{\{\s*ssm:")
+_RESERVED = r"(?i)/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$"
+_REFERENCE = r"\{\{\s*ssm:"
 _STAGES = 20  # of a version
 _CURRENT = "AWSCURRENT"
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
@@ -151,11 +151,11 @@ def check_parameter(name: str, raw: Redacted) -> None:
         problem = f"it contains a / and must begin with one; did you mean {'/' + name!r}?"
     elif levels > _LEVELS:
         problem = f"it has {levels} levels; the maximum is {_LEVELS}"
-    elif _RESERVED.match(name):
+    elif re.match(_RESERVED, name):
         problem = "names that begin with aws or ssm are reserved; use another name"
     if problem:
         raise InvalidNameError(f"{name!r} is not a valid name of a parameter: {problem}")
-    if _REFERENCE.search(raw.reveal()):
+    if re.search(_REFERENCE, raw.reveal()):
         raise InvalidValueError(
             "the value can't be stored: it contains {{ssm:…}}, a reference to another parameter,"
             " which AWS does not allow; leave it out"
