@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
@@ -20,6 +19,13 @@ OTHERS = ["#c8553d", "#3d6fb4", "#8a6bb1", "#b07d2b"]
 LINE_HEIGHT = 15  # pixels between the labels of two lines
 
 
+class Figure(NamedTuple):
+    """What the fastest rounds say, and every round: what else runs on a machine only adds."""
+
+    best: float
+    rounds: Sequence[float]
+
+
 @dataclass
 class Result:
     """A case: what each implementation took in each round, and the requests of the last round."""
@@ -29,42 +35,49 @@ class Result:
     is_far: bool = False  # seconds count too
     is_compared: bool = True  # with its first implementation
 
-    def numbers(self, name: str, unit: str) -> list[float]:
-        """Return the numbers of an implementation."""
-        return [one[unit] for one in self.took[name]]
+    def number(self, name: str, unit: str) -> Figure:
+        """Return what an implementation took."""
+        found = [one[unit] for one in self.took[name]]
+        return Figure(min(found), found)
 
-    def ratios(self, name: str, other: str, unit: str = "cpu") -> list[float]:
-        """Return the ratios of two implementations, round by round."""
-        pairs = zip(self.numbers(name, unit), self.numbers(other, unit), strict=False)
-        return [one / two for one, two in pairs]
+    def ratio(self, name: str, other: str, unit: str) -> Figure:
+        """Return the ratio of two implementations."""
+        ours, theirs = self.number(name, unit), self.number(other, unit)
+        pairs = zip(ours.rounds, theirs.rounds, strict=False)
+        return Figure(ours.best / theirs.best, [one / two for one, two in pairs])
 
 
 Results: TypeAlias = "Mapping[str, Result]"
 
 
 class Target(NamedTuple):
-    """A measurement, the largest number that is good enough, and the numbers of the rounds."""
+    """A measurement, the largest number that is good enough, and what finds the number."""
 
     what: str
     most: float
     case: str
-    numbers: Callable[[Result], list[float]]
+    find: Callable[[Result], Figure]
     unit: str = "x"
     is_cpu: bool = True  # and not a time that is mostly waited
 
 
-def ratio(name: str, other: str, unit: str = "cpu") -> Callable[[Result], list[float]]:
+def ratio(name: str, other: str, unit: str = "cpu") -> Callable[[Result], Figure]:
     """Return what finds a ratio."""
-    return lambda result: result.ratios(name, other, unit)
+    return lambda result: result.ratio(name, other, unit)
 
 
-def number(name: str, unit: str = "cpu", less: str = "") -> Callable[[Result], list[float]]:
-    """Return what finds a number, or its difference to that of another implementation."""
+def number(name: str, unit: str = "cpu") -> Callable[[Result], Figure]:
+    """Return what finds a number."""
+    return lambda result: result.number(name, unit)
 
-    def find(result: Result) -> list[float]:
-        found = result.numbers(name, unit)
-        others = result.numbers(less, unit) if less else [0.0] * len(found)
-        return [one - other for one, other in zip(found, others, strict=True)]
+
+def difference(name: str, other: str) -> Callable[[Result], Figure]:
+    """Return what finds how much more CPU time one takes than the other."""
+
+    def find(result: Result) -> Figure:
+        ours, theirs = result.number(name, "cpu"), result.number(other, "cpu")
+        pairs = zip(ours.rounds, theirs.rounds, strict=True)
+        return Figure(ours.best - theirs.best, [one - two for one, two in pairs])
 
     return find
 
@@ -100,7 +113,7 @@ TARGETS = [
     Target("each of 200 Redis hits at once", 25e-6,
            "each of 200 Redis hits at once", number("s1crets"), "s"),
     Target("1,000 cold names, more on disk than in memory", 0.3, "1,000 cold names, stored",
-           number("s1crets, encrypted on disk", less="s1crets, in memory"), "s"),
+           difference("s1crets, encrypted on disk", "s1crets, in memory"), "s"),
     Target("script with one get / aiobotocore", 1.1, COLD,
            ratio("s1crets", "aiobotocore")),
     Target("s1crets get / script with aiobotocore", 1.1, COLD,
@@ -108,7 +121,7 @@ TARGETS = [
     Target("s1crets get, warm --cache-dir", 0.13, START, number("s1crets get, warm disk"), "s"),
     Target("s1crets --help", 0.12, START, number("s1crets --help"), "s"),
     Target("import s1crets.providers.aws, more than asyncio", 0.06, START,
-           number("import s1crets.providers.aws", less="import asyncio"), "s"),
+           difference("import s1crets.providers.aws", "import asyncio"), "s"),
     Target("4,000 names at 40 requests a second, time", 9.5,
            "4,000 names, 40 requests a second", number("s1crets", "wall"), "s", is_cpu=False),
     Target("4,000 names at 40 requests a second, throttled", 20,
@@ -126,11 +139,11 @@ def shown(value: float, unit: str) -> str:
     return f"{value * 1e6:.3g} µs"
 
 
-def spread(numbers: Sequence[float], unit: str) -> str:
-    """Return the median of the rounds with their extremes."""
-    median = shown(statistics.median(numbers), unit)
-    low, high = shown(min(numbers), unit), shown(max(numbers), unit)
-    return f"{median} ({low} to {high})" if len(numbers) > 1 else median
+def spread(figure: Figure, unit: str) -> str:
+    """Return a figure with the extremes of the rounds."""
+    best, rounds = shown(figure.best, unit), figure.rounds
+    extremes = f" ({shown(min(rounds), unit)} to {shown(max(rounds), unit)})"
+    return best + extremes if len(rounds) > 1 else best
 
 
 def target_table(results: Results) -> list[str]:
@@ -140,16 +153,18 @@ def target_table(results: Results) -> list[str]:
     the start of Python tells.
     """
     lines = ["| measurement | target | result | reached |", "|---|---|---|---|"]
-    started = results[START].numbers("python -c pass", "cpu") if START in results else [SPEED]
-    slower = statistics.median(started) / SPEED
+    started = Figure(SPEED, [])
+    if START in results:
+        started = results[START].number("python -c pass", "cpu")
+    slower = started.best / SPEED
     for target in TARGETS:
         if target.case in results:
-            numbers = target.numbers(results[target.case])
-            result, median = spread(numbers, target.unit), statistics.median(numbers)
+            figure = target.find(results[target.case])
+            result, best = spread(figure, target.unit), figure.best
             if target.unit == "s" and target.is_cpu:
-                median /= slower
-                result = f"{shown(median, 's')}; here {result}"
-            reached = "yes" if median <= target.most else "no"
+                best /= slower
+                result = f"{shown(best, 's')}; here {result}"
+            reached = "yes" if best <= target.most else "no"
             most = shown(target.most, target.unit)
             lines.append(f"| {target.what} | ≤ {most} | {result} | {reached} |")
     if START in results:
@@ -166,7 +181,7 @@ def instruction_table(results: Results) -> list[str]:
     lines = ["| measurement | target | result | reached |", "|---|---|---|---|"]
     for target in TARGETS:
         if target.case in results and target.unit == "x":
-            (found,) = target.numbers(results[target.case])
+            found = target.find(results[target.case]).best
             reached = "yes" if found <= target.most else "no"
             lines.append(f"| {target.what} | ≤ {target.most:.2f} x | {found:.2f} x | {reached} |")
     lines += ["", "| case | implementation | thousand instructions |", "|---|---|---|"]
@@ -189,11 +204,11 @@ def table(results: Results) -> list[str]:
                 continue  # left out by `quick`
             units = {"cpu", "wall", "MB"} & rounds[0].keys()
             unit = "cpu" if "cpu" in units else units.pop()
-            medians = spread(result.numbers(name, unit), "MB" if unit == "MB" else "s")
+            took = spread(result.number(name, unit), "MB" if unit == "MB" else "s")
             others = result.is_compared and name != first
-            compared = spread(result.ratios(first, name, unit), "x") if others else ""
-            seconds = spread(result.numbers(name, "wall"), "s") if result.is_far else ""
-            cpu, seconds = ("", medians) if unit == "wall" else (medians, seconds)
+            compared = spread(result.ratio(first, name, unit), "x") if others else ""
+            seconds = spread(result.number(name, "wall"), "s") if result.is_far else ""
+            cpu, seconds = ("", took) if unit == "wall" else (took, seconds)
             counts = result.requests.get(name, {})
             requests = ", ".join(f"{count} {what}" for what, count in counts.items())
             lines.append(f"| {case} | {name} | {cpu} | {compared} | {seconds} | {requests} |")
@@ -242,12 +257,12 @@ def plot_hits(results: Results) -> None:
     figure, grid = plt.subplots(2, 2, figsize=(9, 4.2))
     for axes, case in zip(grid.flat, cases, strict=True):
         result = results[case]
-        medians = [statistics.median(result.numbers(n, "cpu")) * 1e6 for n in result.took]
+        took = [result.number(name, "cpu").best * 1e6 for name in result.took]
         colours = [OURS if n.split(",")[0] == "s1crets" else "#b8b8b8" for n in result.took]
-        bars = axes.barh(list(result.took), medians, color=colours, height=0.65)
-        axes.bar_label(bars, [f"{one:.2g}" for one in medians], padding=3)
+        bars = axes.barh(list(result.took), took, color=colours, height=0.65)
+        axes.bar_label(bars, [f"{one:.2g}" for one in took], padding=3)
         axes.set_title(f"{case}, µs", loc="left", fontsize=10, fontweight="bold")
-        axes.set_xlim(0, max(medians) * 1.15)
+        axes.set_xlim(0, max(took) * 1.15)
         axes.set_xticks([])
         axes.invert_yaxis()
         axes.tick_params(left=False)

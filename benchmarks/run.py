@@ -1,9 +1,9 @@
 """Runs every case of every implementation side by side, and writes `results.md` and the plots.
 
 Each measurement is a process of its own; the implementations of a case take turns, several times.
-Machines are noisy: what counts are the ratios of one round. `quick` runs what is short once, and
-writes nothing; `--only TEXT` runs some cases alone. `instructions` counts the
-instructions of some cases with valgrind, and writes `instructions.md`: noise does not change them.
+Machines are noisy: what counts are the ratios of one case. `quick` runs what is short once, and
+writes nothing; `--only TEXT` runs some cases alone. `instructions` counts the instructions of some
+cases with valgrind, and writes `instructions.md`: noise does not change them.
 """
 
 from __future__ import annotations
@@ -290,9 +290,10 @@ def main() -> None:
 {time.strftime("%Y-%m-%d")}, Python {platform.python_version()}, {platform.machine()},
 {os.cpu_count()} cores; {", ".join(f"{name} {version(name)}" for name in packages)}. {took}
 AWS is `benchmarks/server.py` on loopback: 20 ms away where seconds are shown, with a quota of 40
-requests a second in the last of those. Implementations of a case took turns; ratios are those of
-one turn, medians and extremes. Compare only numbers of one case. The same ratios by instructions,
-which do not depend on the machine: [instructions.md](instructions.md).
+requests a second in the last of those. Implementations of a case took turns; each figure is that
+of the fastest turn, as what else runs on a machine only adds, then come the extremes of the turns.
+Compare only numbers of one case. The same ratios by instructions, which do not depend on the
+machine: [instructions.md](instructions.md).
 
 """
     (HERE / "results.md").write_text(head + "\n".join(tables) + "\n")
