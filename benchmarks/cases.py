@@ -660,7 +660,7 @@ def redis_hits(count: int, *, bare: bool = False, many: bool = False) -> Took:
             keys: Any = rows[:count] if bare else [wanted] if many else wanted
             found = []
             repeats = min(1000, _CALLS) // count
-            for _ in range(min(10, _CALLS // 100)):
+            for _ in range(min(6, _CALLS // 100)):
                 watch = Stopwatch()
                 for _ in range(repeats):
                     await asyncio.gather(*map(get, keys)) if keys[1:] else await get(keys[0])
