@@ -74,12 +74,12 @@ class FilelessDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no ty
         """Delete no file, whatever a row says: there are none."""
 
 
-@functools.cache
 def _address(path: Path, mode: str) -> str:
     """Return a file's URI, with every byte escaped; `Path.as_uri` would import all of urllib."""
     return f"file:%{os.fsencode(path).hex('%')}?{mode}"
 
 
+@functools.cache
 def _select(count: int) -> str:
     # Faster than `key IN (?, …)`, which fills and sorts a table for each execution.
     return "SELECT " + ", ".join([_VALUE] * count)
