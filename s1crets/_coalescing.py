@@ -179,8 +179,11 @@ class Batcher(Generic[T, R]):
         try:
             await self._run(call, group)
         finally:
-            # After the other answers of this tick: they may say that AWS throttles.
-            asyncio.get_running_loop().call_soon(self._next, queue, group, call)
+            if queue.waiting:
+                # After the other answers of this tick: they may say that AWS throttles.
+                asyncio.get_running_loop().call_soon(self._next, queue, group, call)
+            else:
+                self._next(queue, group, call)
 
     def _abandon(self, waiter: _Waiter[T, R]) -> None:
         """Cancel the calls of a cancelled waiter in which nobody awaits any item any more."""
