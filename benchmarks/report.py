@@ -150,24 +150,25 @@ def target_table(results: Results) -> list[str]:
     """Return all measurements that have a target, as lines of Markdown.
 
     Seconds of CPU are compared at the speed of the machine where their targets were set, which
-    the start of Python tells.
+    the start of Python tells, if that was measured.
     """
     lines = ["| measurement | target | result | reached |", "|---|---|---|---|"]
-    started = Figure(SPEED, [])
-    if START in results:
-        started = results[START].number("python -c pass", "cpu")
-    slower = started.best / SPEED
+    started = results[START].number("python -c pass", "cpu") if START in results else None
+    slower = started.best / SPEED if started else 0.0
     for target in TARGETS:
         if target.case in results:
             figure = target.find(results[target.case])
             result, best = spread(figure, target.unit), figure.best
-            if target.unit == "s" and target.is_cpu:
+            is_scaled = target.unit == "s" and target.is_cpu
+            if is_scaled and slower:
                 best /= slower
                 result = f"{shown(best, 's')}; here {result}"
             reached = "yes" if best <= target.most else "no"
+            if is_scaled and not slower:
+                reached = "unknown"
             most = shown(target.most, target.unit)
             lines.append(f"| {target.what} | ≤ {most} | {result} | {reached} |")
-    if START in results:
+    if started:
         lines.append("")
         lines.append(
             f"Targets in CPU time were set where `python -c pass` takes {shown(SPEED, 's')}. Here "

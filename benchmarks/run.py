@@ -297,7 +297,8 @@ def main() -> None:
 {os.cpu_count()} cores; {", ".join(f"{name} {version(name)}" for name in packages)}. {took}
 AWS is `benchmarks/server.py` on loopback: 20 ms away where seconds are shown, with a quota of 40
 requests a second in the last of those. Implementations of a case took turns; each figure is that
-of the fastest turn, as what else runs on a machine only adds, then come the extremes of the turns.
+of the fastest turn, or the ratio of the fastest turns, as what else runs on a machine only adds;
+then come the extremes of the turns.
 Compare only numbers of one case. The same ratios by instructions, which do not depend on the
 machine: [instructions.md](instructions.md).
 

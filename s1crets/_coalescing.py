@@ -86,8 +86,8 @@ class Batcher(Generic[T, R]):
     Everything submitted in a tick is sent at its end, `size` distinct items per call. While
     `calls` are under way, items accumulate for the next call. Results are delivered together, so
     that follow-up requests meet in a tick again. A call that nobody awaits any more is cancelled
-    unless `finishes`; otherwise what fills a call, or is alone and fits in one, is handled in its
-    caller's task.
+    unless `finishes`; otherwise what fits in one call, and is alone, is handled in its caller's
+    task.
 
     Args:
         work: handles the distinct items of a group; returns a result or an exception for each.
@@ -156,17 +156,13 @@ class Batcher(Generic[T, R]):
         return waiter.results  # type: ignore[return-value]  # all are there
 
     async def _tick(self, queue: _Queue[T, R], group: Hashable, waiter: _Waiter[T, R]) -> None:
-        """Wait for the end of the tick; then handle a waiter that is alone, or send all.
-
-        What fills a call does not wait.
-        """
-        if waiter.left < self.size:
-            try:
-                await asyncio.sleep(0)
-            except asyncio.CancelledError:
-                waiter.done.cancel()
-                self._send(queue, group)
-                raise
+        """Wait for the end of the tick; then handle a waiter that is alone, or send all."""
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            waiter.done.cancel()
+            self._send(queue, group)
+            raise
         # The first of the waiting items is this waiter's, unless it was sent with earlier ones.
         is_alone = waiter.left == len(queue.waiting) <= self.size and queue.waiting[0][1] is waiter
         if not is_alone or len(queue.calls) >= self._calls:
@@ -179,11 +175,7 @@ class Batcher(Generic[T, R]):
         try:
             await self._run(call, group)
         finally:
-            if queue.waiting:
-                # After the other answers of this tick: they may say that AWS throttles.
-                asyncio.get_running_loop().call_soon(self._next, queue, group, call)
-            else:
-                self._next(queue, group, call)
+            self._next(queue, group, call)
 
     def _abandon(self, waiter: _Waiter[T, R]) -> None:
         """Cancel the calls of a cancelled waiter in which nobody awaits any item any more."""

@@ -75,7 +75,7 @@ class FilelessDisk(diskcache.Disk):  # type: ignore[misc]  # diskcache has no ty
 
 
 def _address(path: Path, mode: str) -> str:
-    """Return a file's URI, with every byte escaped; `Path.as_uri` would import all of urllib."""
+    """Return a file's URI, with every byte escaped; `Path.as_uri` would import `urllib.parse`."""
     return f"file:%{os.fsencode(path).hex('%')}?{mode}"
 
 
