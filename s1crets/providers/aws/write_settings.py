@@ -18,7 +18,7 @@ LARGEST_PARAMETER, LARGEST_SECRET = 8192, 65536  # bytes
 _LARGEST_STANDARD = 4096  # bytes of a parameter in the standard tier
 _LEVELS = 15  # of a parameter's name
 _RESERVED = r"(?i)/?(aws|ssm)(/|$)|(aws|ssm)[^/]*$"
-_REFERENCE = r"\{\{\s*ssm:"
+_REFERENCE = re.compile(r"\{\{\s*ssm:")  # compiled: a frame of `re` would have the value
 _STAGES = 20  # of a version
 _CURRENT = "AWSCURRENT"
 _TAGS, _TAG_KEY, _TAG_VALUE = 50, 128, 256  # their number, and their characters
@@ -155,7 +155,7 @@ def check_parameter(name: str, raw: Redacted) -> None:
         problem = "names that begin with aws or ssm are reserved; use another name"
     if problem:
         raise InvalidNameError(f"{name!r} is not a valid name of a parameter: {problem}")
-    if re.search(_REFERENCE, raw.reveal()):
+    if _REFERENCE.search(raw.reveal()):
         raise InvalidValueError(
             "the value can't be stored: it contains {{ssm:…}}, a reference to another parameter,"
             " which AWS does not allow; leave it out"
