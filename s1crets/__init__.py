@@ -7,10 +7,13 @@ or one that another package adds.
 
 from __future__ import annotations
 
+import importlib
+import sys
 from collections.abc import Iterable
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from s1crets import _aliases, aio, errors
+from s1crets import aio, errors
 from s1crets._keypath import UNSET
 from s1crets._redaction import redact
 from s1crets._version import __version__
@@ -21,12 +24,12 @@ if TYPE_CHECKING:
     from s1crets._keypath import KeyPath
     from s1crets.providers.store import SecretVersion
 
+
 __all__: list[str] = []
 __all__ += errors.__all__
 __all__ += ["__version__", "aio"]
 __all__ += aio.__all__
 
-_aliases.register()
 _REQUIRED: Any = UNSET  # so that a call without a provider gets an error that says so
 
 
@@ -132,3 +135,28 @@ def invalidate(provider: str, path: str | None = None) -> None:
     >>> s1crets.invalidate("aws.ps", "/prod/db")
     """
     _provider(provider).invalidate(path)
+
+
+_MOVED = {  # former places of public names
+    "s1crets.cache.disk": {"DiskCache": "s1crets.cache:DiskCache"},
+    "s1crets.cache.memory": {"MemoryCache": "s1crets.cache:MemoryCache"},
+    "s1crets.providers.aws.entries": {"Entry": "s1crets.providers.store:SecretMetadata"},
+    "s1crets.providers.aws.session": {"StsArgs": "s1crets.providers.aws.options:StsArgs"},
+    "s1crets.providers.metadata": {"SecretMetadata": "s1crets.providers.store:SecretMetadata"},
+    "s1crets.providers.stats": {"Stats": "s1crets.providers.instrumentation:Stats"},
+}
+
+
+class _Moved(ModuleType):
+    """A module that is gone; its names are imported from their new places on access."""
+
+    def __getattr__(self, name: str) -> Any:
+        place = _MOVED[self.__name__].get(name)
+        if place is None:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        module, _, attribute = place.partition(":")
+        return getattr(importlib.import_module(module), attribute)
+
+
+for _name in _MOVED:
+    sys.modules.setdefault(_name, _Moved(_name, "The former place of public names."))

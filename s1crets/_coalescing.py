@@ -15,7 +15,7 @@ from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping, Se
 from functools import partial
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from s1crets._per_loop import LoopLocal
+from s1crets._runtime import LoopLocal
 from s1crets.errors import S1cretsError, UnavailableError
 
 T = TypeVar("T", bound=Hashable)

@@ -26,16 +26,15 @@ from s1crets._circuit_breaker import Backoff
 from s1crets._coalescing import Flight, SingleFlight, work_for
 from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched
-from s1crets.cache.freshness import OnError
+from s1crets.cache.freshness import OnError, Refresher
 from s1crets.cache.options import build_tiers
-from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
     from s1crets.cache.entry import FetchToken, Single
+    from s1crets.cache.freshness import Spawn
     from s1crets.cache.options import CacheArgs
-    from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")

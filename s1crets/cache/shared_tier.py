@@ -13,8 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from s1crets._coalescing import Batcher
-from s1crets._per_loop import LoopLocal
-from s1crets._runtime import spawn_task
+from s1crets._runtime import LoopLocal, spawn_task
 from s1crets.cache.encryption import PLAIN, Cipher, framed
 from s1crets.cache.entry import (
     CachedValue,

@@ -141,7 +141,7 @@ def open_provider(
 ) -> Iterator[Any]:
     """Yield the selected provider, watched by what reports its work; close it at the end."""
     from s1crets._sync import has_awaited
-    from s1crets.cli._activity import observed  # they take 100 ms, which --help does not need
+    from s1crets.cli._output import observed  # they take 100 ms, which --help does not need
 
     opened = made(verbs, provider, **options)
     try:

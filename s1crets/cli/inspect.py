@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from s1crets._json import content, source
 from s1crets._keypath import MISSING
 from s1crets.cli._errors import NO, exit_code
-from s1crets.cli._json import content, source
 from s1crets.cli._options import (
     call,
     provider_command,
@@ -23,7 +23,7 @@ from s1crets.cli._options import (
     target_provider,
 )
 from s1crets.cli._output import is_for_people, one_line, report, show
-from s1crets.cli._reader import (
+from s1crets.cli.read import (
     NotAPathError,
     nothing_at,
     nothing_under,

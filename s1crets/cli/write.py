@@ -11,8 +11,7 @@ import click
 from s1crets._redaction import Redacted, redact
 from s1crets.cli._errors import reported
 from s1crets.cli._options import call, flag, provider_command, read_stdin
-from s1crets.cli._output import write_value
-from s1crets.cli._terminal import readable
+from s1crets.cli._output import readable, write_value
 
 
 class _RedactingCommand(click.Command):

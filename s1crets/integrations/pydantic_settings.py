@@ -37,15 +37,18 @@ except ImportError as error:
     message = "settings need the extra `settings`: pip install 's1crets[settings]'"
     raise ConfigurationError(message) from error
 
-from s1crets.integrations._settings_redaction import (
+from s1crets.integrations._settings_values import (
     HiddenDict,
+    Item,
+    Shape,
+    checked,
     hide,
     origin_at,
     plain,
     redacted,
     reveals,
+    shape_of,
 )
-from s1crets.integrations._settings_values import Item, Shape, checked, shape_of
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 

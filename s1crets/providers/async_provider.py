@@ -26,8 +26,8 @@ from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
+from s1crets.cache.freshness import Spawn
 from s1crets.cache.options import CacheArgs
-from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import LOOK_UP_LIMIT, SecretCache
 from s1crets.errors import (
     BatchError,

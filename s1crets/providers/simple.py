@@ -50,9 +50,8 @@ from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any, TypedDict, TypeVar, Unpack
 
-from s1crets._per_loop import LoopLocal, PerLoop
 from s1crets._redaction import Redacted, redact, strip_traceback
-from s1crets._runtime import run_in_thread
+from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
 from s1crets._sync import Facade, blocking, direct, in_background
 from s1crets._validation import suggestion
 from s1crets.cache.entry import PATH, VALUE, CacheKey, Fetched

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from _support.command import FakeProvider, contained
 
-from s1crets.cli import _terminal, main
+from s1crets.cli import _output, main
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
     """Show no progress bars, which depend on the time that a test takes."""
-    monkeypatch.setattr(_terminal, "DELAY", float("inf"))
+    monkeypatch.setattr(_output, "DELAY", float("inf"))
 
 
 @pytest.fixture
 def bars(_no_bars: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Show progress bars at once."""
-    monkeypatch.setattr(_terminal, "DELAY", 0)
+    monkeypatch.setattr(_output, "DELAY", 0)
 
 
 @pytest.fixture

@@ -203,7 +203,7 @@ main()
 """
 
 
-@pytest.mark.parametrize("module", ["click", "s1crets.cli.variables", "aiobotocore.session"])
+@pytest.mark.parametrize("module", ["click", "s1crets.cli.env", "aiobotocore.session"])
 def test_an_interrupted_import_shows_no_traceback(scripted: Wire, module: str) -> None:
     """Ctrl-C has the same exit code at any time, and no message."""
     script = INTERRUPTED.format(module=module)

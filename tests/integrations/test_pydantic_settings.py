@@ -41,7 +41,7 @@ from typing_extensions import TypeAliasType
 
 import s1crets
 from s1crets.errors import ConfigurationError, S1cretsError
-from s1crets.integrations._settings_redaction import hide, plain
+from s1crets.integrations._settings_values import hide, plain
 from s1crets.integrations.pydantic_settings import (
     FromSecret,
     SecretSettings,

@@ -29,7 +29,6 @@ from s1crets.providers.aws import (
     AsyncParameterStore,
     AsyncSecretsManager,
     ParameterStore,
-    _credential_chain,
     _credentials,
 )
 from s1crets.providers.aws._credentials import Credentials
@@ -220,7 +219,7 @@ FAILURES: dict[str, tuple[Callable[[Machine], Any], type[Exception], str]] = {
     ),
     "a program that hangs": (
         lambda m: (
-            m.patch.setattr(_credential_chain, "_PROCESS_TIMEOUT", 0.2),
+            m.patch.setattr(_credentials, "_PROCESS_TIMEOUT", 0.2),
             m.process("exec sleep 600"),
         ),
         CRED,
@@ -572,7 +571,7 @@ async def test_a_slow_session_goes_on_without_its_caller(machine: Machine) -> No
 async def test_a_source_that_is_slower_than_the_deadline(machine: Machine, how: str) -> None:
     """It is no outage either; whoever has set a deadline may catch a `TimeoutError`."""
     machine.process("exec sleep 600")
-    machine.patch.setattr(_credential_chain, "_PROCESS_TIMEOUT", 60.0)
+    machine.patch.setattr(_credentials, "_PROCESS_TIMEOUT", 60.0)
     for deadline in (1.0, 20.0):  # on a busy machine, it takes seconds to begin
         async with AsyncParameterStore(deadline=deadline) as ps:
             calls: dict[str, Any] = {

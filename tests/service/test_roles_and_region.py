@@ -19,8 +19,7 @@ from botocore.loaders import Loader
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 from s1crets.providers.aws._errors import Unresolved
-from s1crets.providers.aws._models import shared_loader
-from s1crets.providers.aws._session import Settings
+from s1crets.providers.aws._session import Settings, shared_loader
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from s1crets.cache.backends._aiocache import import_base
+from s1crets.cache.backends import import_base
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,7 +15,6 @@ from _support.wire import Wire, parameter
 from blockbuster import BlockingError
 
 import s1crets
-from s1crets import _aliases
 from s1crets.providers.aws import AsyncParameterStore
 
 if TYPE_CHECKING:
@@ -26,18 +25,17 @@ MODULES = [
     *sorted(found.name for found in pkgutil.walk_packages(s1crets.__path__, "s1crets.")),
 ]
 LAYERS = [
-    ["s1crets.errors", "s1crets._version", "s1crets._aliases"],
+    ["s1crets.errors", "s1crets._version"],
     ["s1crets._redaction", "s1crets._keypath", "s1crets._circuit_breaker", "s1crets._validation"],
     ["s1crets._fork"],
-    ["s1crets._json_source"],
+    ["s1crets._json"],
     ["s1crets._runtime"],
-    ["s1crets._per_loop", "s1crets._coalescing"],
+    ["s1crets._coalescing"],
     ["s1crets.cache.entry", "s1crets.cache.freshness"],
-    ["s1crets.cache.encryption", "s1crets.cache.refresh"],
+    ["s1crets.cache.encryption"],
     ["s1crets.cache.backends"],
     ["s1crets.cache.tombstones"],
     ["s1crets.cache.tiers", "s1crets.cache.shared_tier", "s1crets.cache.scope"],
-    ["s1crets.cache.negative"],
     ["s1crets.cache.options", "s1crets.cache.secret_cache", "s1crets.cache"],
     [
         "s1crets.providers.instrumentation",
@@ -105,7 +103,7 @@ def test_imports_go_one_way(name: str) -> None:
     ("module", "name", "place"),
     [
         (module, name, place)
-        for module, names in _aliases.MOVED.items()
+        for module, names in s1crets._MOVED.items()
         for name, place in names.items()
     ]
     + [

@@ -22,8 +22,7 @@ from aiocache.backends.memory import SimpleMemoryBackend
 from aiocache.base import BaseCache
 
 from s1crets._circuit_breaker import CircuitBreaker
-from s1crets._per_loop import LoopLocal, PerLoop
-from s1crets._runtime import run_in_thread
+from s1crets._runtime import LoopLocal, PerLoop, run_in_thread
 from s1crets.cache.backends.base import (
     CacheFactory,
     KernelLocks,

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio.to_thread
 from aiocache.serializers import StringSerializer
 
-from s1crets._per_loop import LoopLocal
-from s1crets._runtime import run_in_thread
+from s1crets._runtime import LoopLocal, run_in_thread
 from s1crets.cache.backends._sqlite import IS_READ, Database, select
 from s1crets.cache.backends.base import (
     INFINITY,

@@ -23,9 +23,8 @@ from contextvars import ContextVar
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from s1crets._per_loop import PerLoop
 from s1crets._redaction import Redacted, strip_traceback
-from s1crets._runtime import start_daemon
+from s1crets._runtime import PerLoop, start_daemon
 from s1crets._version import __version__
 from s1crets.errors import S1cretsError
 from s1crets.providers.aws import _express

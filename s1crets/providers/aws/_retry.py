@@ -26,8 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 
 from s1crets._fork import new_lock, on_fork
-from s1crets._per_loop import LoopLocal
-from s1crets._runtime import cancel_and_wait, outcome_of
+from s1crets._runtime import LoopLocal, cancel_and_wait, outcome_of
 from s1crets.providers.aws._errors import EXPIRED, QUOTAS, THROTTLES
 
 if TYPE_CHECKING:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from s1crets._json_source import items
 from s1crets.errors import InvalidValueError
 
 _decoder = json.JSONDecoder(parse_float=str, parse_int=str)
@@ -76,3 +75,27 @@ def members(text: str) -> list[tuple[str, str]]:
     if not isinstance(_decoder.decode(text), dict):
         raise ValueError("not an object")  # noqa: TRY004
     return [(str(key), item) for key, item in items(text)]
+
+
+def items(text: str) -> Iterator[tuple[str | int, str]]:
+    """Yield the keys or indices of a valid JSON object or array, each with the text of its item."""
+    start = _skip(text, 0)
+    end = "}" if text[start] == "{" else "]"
+    at, index = _skip(text, start + 1), 0
+    while text[at] != end:
+        key: str | int = index
+        if end == "}":
+            key, at = _decoder.raw_decode(text, at)
+            at = _skip(text, _skip(text, at) + 1)
+        _, stop = _decoder.raw_decode(text, at)
+        yield key, text[at:stop]
+        at, index = _skip(text, stop), index + 1
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+
+
+def _skip(text: str, position: int) -> int:
+    """Return the position of the next character that is not white space."""
+    while text[position] in " \t\r\n":
+        position += 1
+    return position
