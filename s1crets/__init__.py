@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from s1crets._keypath import KeyPath
     from s1crets.providers.store import SecretVersion
 
-
 __all__: list[str] = []
 __all__ += errors.__all__
 __all__ += ["__version__", "aio"]

@@ -33,7 +33,6 @@ R = TypeVar("R")
 
 _EXIT = 0.5  # seconds that the portal may take to close connections when the process exits
 
-
 _Started: TypeAlias = tuple[asyncio.AbstractEventLoop, asyncio.Event]  # and what ends it
 
 

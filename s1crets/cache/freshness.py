@@ -30,7 +30,6 @@ from s1crets.errors import (
 if TYPE_CHECKING:
     from s1crets.cache.entry import CacheKey
 
-
 _OUTAGES = (DeadlineExceededError, ThrottledError, UnavailableError)
 _REFUSALS = (AccessDeniedError, DecryptionError, SecretNotFoundError)
 

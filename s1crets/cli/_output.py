@@ -31,7 +31,6 @@ Row: TypeAlias = Sequence[str]
 FORMS = ["table", "text", "json"]
 OTHER = 7  # the exit code of errors without one of their own
 
-
 _SHOWN = 5  # names of a batch
 _log = logging.getLogger("s1crets")
 DELAY = 1.0  # seconds until a progress bar is shown

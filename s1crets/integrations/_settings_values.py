@@ -27,7 +27,6 @@ _MAX_LEVELS = 100  # of nested objects and arrays; each takes frames of the stac
 _MIN_MATCH = 4  # characters; pydantic's own messages contain shorter secrets by chance
 _PLACEHOLDER = "**********"  # the same as SecretStr's
 
-
 _TEXTS = (str, bytes, pydantic.SecretStr, pydantic.SecretBytes)
 _JSON: Any = pydantic.Json  # for checkers it is `Annotated`
 _LISTS = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set)

@@ -52,7 +52,6 @@ R = TypeVar("R")
 _GRACE = 0.1  # seconds that the invalidation after a failed or cancelled write may take
 _METHODS = {VALUE: "get", PATH: "get_by_path", EXISTS: "path_exists"}
 
-
 _live: weakref.WeakSet[AsyncProvider] = weakref.WeakSet()
 
 

@@ -52,7 +52,6 @@ from s1crets.testing.faults import Faults, Scripted, resolve
 if TYPE_CHECKING:
     import ssl
 
-
 SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
 _OK, _INTERNAL = 200, 500
@@ -60,10 +59,8 @@ _NO_DECRYPTION = "WithDecryption flag must be True for retrieving a Secret Manag
 _accounts: set[str] = set()
 _lock = threading.Lock()
 
-
 Seed: TypeAlias = Mapping[str, Mapping[str, Any]] | str | PathLike[str]
 _BINARY = "$base64"
-
 
 _UNSIGNED = {"AssumeRoleWithSAML", "AssumeRoleWithWebIdentity"}
 _ACCOUNT_WIDE = {"BatchGetSecretValue", "DescribeParameters", "ListSecrets"}

@@ -38,7 +38,6 @@ from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-
 FILES = {"AWS_CONFIG_FILE": "~/.aws/config", "AWS_SHARED_CREDENTIALS_FILE": "~/.aws/credentials"}
 _AHEAD = 900.0  # seconds before expiry, at most, from which credentials are renewed
 _PAUSE, _LONGEST_PAUSE = 5.0, 30.0  # seconds without an attempt after a failure
