@@ -17,7 +17,7 @@ import click
 
 from s1crets._redaction import Redacted, redact
 from s1crets.cli._errors import reported
-from s1crets.cli._output import FORMS
+from s1crets.cli._output import FORMS, observed
 from s1crets.errors import ConfigurationError, InsecureCacheWarning
 from s1crets.providers import is_provider, provider_class, provider_names
 
@@ -140,8 +140,7 @@ def open_provider(
     verbs: tuple[str, ...], provider: str, *, debug: bool, **options: Any
 ) -> Iterator[Any]:
     """Yield the selected provider, watched by what reports its work; close it at the end."""
-    from s1crets._sync import has_awaited
-    from s1crets.cli._output import observed  # they take 100 ms, which --help does not need
+    from s1crets._sync import has_awaited  # takes 100 ms, which --help does not need
 
     opened = made(verbs, provider, **options)
     try:
