@@ -1,4 +1,7 @@
-"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`; `MISSING` and `UNSET`."""
+"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`; what is said if it fails.
+
+`MISSING` and `UNSET` differ from every value.
+"""
 
 from __future__ import annotations
 
@@ -60,3 +63,19 @@ def _step(value: Any, key: str | int) -> Any:
         if type(index) is int and -len(value) <= index < len(value):
             return value[index]
     return MISSING
+
+
+def describe_missing(value: Any, keypath: KeyPath) -> str:
+    """Return the keys of a keypath that leads to nothing in a decoded value, and the reason."""
+    keys = keys_of(keypath)
+    parts = [part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])]
+    reason = "the secret exists, but not this key in it"
+    if not isinstance(value, (dict, list)):
+        reason = "its value is not a JSON object or array"
+    elif pick(value, parts) is not MISSING:
+        reason = f"dots do not separate keys; did you mean the keys {_joined(parts)}?"
+    return f"{_joined(keys)}: {reason}"
+
+
+def _joined(keys: Iterable[str | int]) -> str:
+    return " / ".join(map(repr, keys))

@@ -20,9 +20,10 @@ from s1crets.cache.backends.memory import MemoryCache
 from s1crets.cache.encryption import key_ring, read_keys
 from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness
+from s1crets.cache.negative import NegativeCache
 from s1crets.cache.scope import REMEMBERED
 from s1crets.cache.shared_tier import SharedTier
-from s1crets.cache.tiers import MemoryTier, NegativeCache, TieredCache
+from s1crets.cache.tiers import MemoryTier, TieredCache
 from s1crets.cache.tombstones import CREATED, TOMBSTONES
 from s1crets.errors import InsecureCacheWarning
 

@@ -26,15 +26,16 @@ from s1crets._circuit_breaker import Backoff
 from s1crets._coalescing import Flight, SingleFlight, work_for
 from s1crets._runtime import cancel_and_wait, spawn_task
 from s1crets.cache.entry import PATH, CachedValue, CacheKey, Fetched
-from s1crets.cache.freshness import OnError, Refresher
+from s1crets.cache.freshness import LONGEST_OUTAGE_PAUSE, OUTAGE_PAUSE, OnError
 from s1crets.cache.options import build_tiers
+from s1crets.cache.refresh import Refresher
 from s1crets.cache.scope import ScopeResolver, ScopeSource
 from s1crets.errors import S1cretsError, SecretNotFoundError
 
 if TYPE_CHECKING:
     from s1crets.cache.entry import FetchToken, Single
-    from s1crets.cache.freshness import Spawn
     from s1crets.cache.options import CacheArgs
+    from s1crets.cache.refresh import Spawn
     from s1crets.cache.tiers import Tier
 
 _log = logging.getLogger("s1crets.cache")
@@ -43,7 +44,6 @@ _STOPPED = 10.0  # seconds after which whoever does not renew a fetch lock is no
 _SLOW_LOCK = 60.0  # seconds during which such a lock is not waited for again
 _POLL, _POLL_LONGEST = 0.005, 0.1  # seconds between two looks at a fetch lock
 _CLOSE_WAIT = 1.0  # seconds that closing waits for invalidations
-_OUTAGE, _OUTAGE_LONGEST = 1.0, 30.0  # seconds without a request for a name during an outage
 
 
 class Source(ScopeSource, Protocol):
@@ -131,7 +131,7 @@ class SecretCache:
             # What must not come from a cache must not come from an earlier fetch either.
             is_joinable=lambda group: group.cached,
         )
-        self._backoff = Backoff(_OUTAGE, _OUTAGE_LONGEST, jitter=0.5, timer=timer)
+        self._backoff = Backoff(OUTAGE_PAUSE, LONGEST_OUTAGE_PAUSE, jitter=0.5, timer=timer)
         self._slow_locks = Backoff(_SLOW_LOCK, _SLOW_LOCK, timer=timer)
         self._epoch = 0
         self._invalidations: set[asyncio.Task[None]] = set()

@@ -29,7 +29,7 @@ from s1crets.cache.entry import CacheKey, depends
 
 if TYPE_CHECKING:
     from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
-    from s1crets.cache.freshness import Spawn
+    from s1crets.cache.refresh import Spawn
 
 TOMBSTONES = "s1crets:tombstone:"
 """The prefix of tombstones: backends of limited size neither count nor evict them."""

@@ -1,4 +1,4 @@
-"""Formats of exported variables. Pure functions, each the inverse of a parser."""
+"""Formats: of exported variables, and of the files that import reads. Pure functions."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ import re
 import shlex
 from collections.abc import Callable, Mapping
 
-from s1crets.errors import InvalidValueError
+from s1crets._json import members, parse
+from s1crets._redaction import Redacted, redact
+from s1crets.errors import ConfigurationError, InvalidValueError
 
 _BARE = r"[A-Za-z0-9_@%+:,./-]*"
 # A dotenv file is read by python-dotenv and by shells. Between double quotes both unescape `\\` and
 # `\"`, and both resolve `${NAME:-default}`, which is how a dollar sign is written. `${NAME-text}`
 # is text only for a shell, `${NAME+:-text}` only for python-dotenv, which knows `\r` but reads a
 # carriage return as a line feed. A backtick can only be written between single quotes, so a first
-# line sets the variable to `HELPER`, and the second refers to it.
+# line sets the variable to `_HELPER`, and the second refers to it.
 _UNSET = "S1CRETS_NO_SUCH_VARIABLE"
 _ESCAPES = {
     "\\": "\\\\",
@@ -24,7 +26,7 @@ _ESCAPES = {
     "$": f"${{{_UNSET}:-$}}",
     "\r": f"${{{_UNSET}-\r}}${{{_UNSET}+:-\\r}}",
 }
-HELPER = "`"
+_HELPER = "`"
 
 
 def _lines(line: str, quoted: Callable[[str], str]) -> Callable[[Mapping[str, str]], str]:
@@ -39,8 +41,8 @@ def _dotenv_line(name: str, value: str) -> str:
         return f"{name}={value}\n"
     if not re.search(r"['\\\r]|\$\{", value):
         return f"{name}='{value}'\n"
-    escapes = str.maketrans({**_ESCAPES, HELPER: f"${{{name}}}"})
-    helper = f"{name}='{HELPER}'\n" if HELPER in value else ""
+    escapes = str.maketrans({**_ESCAPES, _HELPER: f"${{{name}}}"})
+    helper = f"{name}='{_HELPER}'\n" if _HELPER in value else ""
     return f'{helper}{name}="{value.translate(escapes)}"\n'
 
 
@@ -48,7 +50,7 @@ def _dotenv(variables: Mapping[str, str]) -> str:
     return "".join(itertools.starmap(_dotenv_line, variables.items()))
 
 
-def from_dotenv(value: str, helper: str | None) -> str:
+def _from_dotenv(value: str, helper: str | None) -> str:
     """Return the value of an exported line that python-dotenv has parsed, but not expanded.
 
     Args:
@@ -56,7 +58,7 @@ def from_dotenv(value: str, helper: str | None) -> str:
         helper: the name of the variable, if it is that of the line before too.
     """
     if helper:
-        value = value.replace(f"${{{helper}}}", HELPER)
+        value = value.replace(f"${{{helper}}}", _HELPER)
     value = re.sub(rf"\$\{{{_UNSET}-[\r\n]\}}", "", value)
     return re.sub(rf"\$\{{{_UNSET}\+?:-([$\r])\}}", r"\1", value)
 
@@ -157,4 +159,54 @@ FORMATS: Mapping[str, Callable[[Mapping[str, str]], str]] = {
     "properties": _lines("{}={}", _property),
     "csv": _separated("excel"),
     "tsv": _separated("excel-tab"),
+}
+
+
+def _parse_json(text: Redacted) -> dict[str, Redacted]:
+    try:
+        found = redact(members(text.reveal()))
+    except (ValueError, RecursionError):
+        found = redact(None)
+    if found.reveal() is None:
+        raise ConfigurationError("the input is not a JSON object")
+    settings: dict[str, Redacted] = {}
+    wrong = []
+    for name, stored in found.reveal():
+        problem = "it occurs twice" if name in settings else ""
+        try:
+            value = parse(stored)
+        except ValueError as error:
+            value, problem = None, str(error)
+        if problem:
+            wrong.append(f"{name} ({problem})")
+        settings[name] = redact(
+            "" if value is None else value if isinstance(value, str) else stored
+        )
+    if wrong:
+        raise ConfigurationError(f"not JSON that can be imported: {', '.join(wrong)}")
+    return settings
+
+
+def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
+    try:
+        from dotenv.parser import parse_stream
+    except ImportError as error:
+        message = "a dotenv file needs python-dotenv; pip install 's1crets[dotenv]'"
+        raise ConfigurationError(message) from error
+    settings: dict[str, Redacted] = {}
+    for binding in parse_stream(io.StringIO(text.reveal())):
+        line, name, value = binding.original.line, binding.key, binding.value
+        if binding.error or (name is not None and value is None):
+            raise ConfigurationError(f"line {line} of the input is not NAME=value")
+        if name is not None and value is not None:
+            helper = name in settings and settings[name].reveal() == _HELPER
+            if name in settings and not helper:
+                raise ConfigurationError(f"line {line} of the input sets {name} again")
+            settings[name] = redact(_from_dotenv(value, name if helper else None))
+    return settings
+
+
+PARSERS: Mapping[str, Callable[[Redacted], dict[str, Redacted]]] = {
+    "dotenv": _parse_dotenv,
+    "json": _parse_json,
 }

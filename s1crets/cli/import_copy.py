@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import io
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 import click
 
-from s1crets._json import content, members, parse
+from s1crets._json import content
 from s1crets._redaction import Redacted, redact
 from s1crets.cli._errors import exit_code
 from s1crets.cli._options import (
@@ -21,7 +20,7 @@ from s1crets.cli._options import (
     target_provider,
 )
 from s1crets.cli._output import progress, report, show
-from s1crets.cli.formats import HELPER, from_dotenv
+from s1crets.cli.formats import PARSERS
 from s1crets.cli.read import relative_name, secrets_at
 from s1crets.errors import AccessDeniedError, ConfigurationError, S1cretsError, SecretNotFoundError
 
@@ -32,7 +31,7 @@ from s1crets.errors import AccessDeniedError, ConfigurationError, S1cretsError, 
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["dotenv", "json"]),
+    type=click.Choice(PARSERS),
     help="The format of FILE; default: json if its name ends with .json, otherwise dotenv.",
 )
 @click.option("--skip-empty", is_flag=True, help="Leave out settings that are empty, or null.")
@@ -64,55 +63,11 @@ def import_(
     """
     form = form or ("json" if file.endswith(".json") else "dotenv")
     text = read_file(file, "pass the name of a file, or - for stdin")
-    settings = (_parse_json if form == "json" else _parse_dotenv)(text)
+    settings = PARSERS[form](text)
     if skip_empty:
         settings = {name: value for name, value in settings.items() if value.reveal()}
     wanted = _named(path, settings)
     store_all(provider, wanted, label="import", output=output, dry_run=dry_run)
-
-
-def _parse_json(text: Redacted) -> dict[str, Redacted]:
-    try:
-        found = redact(members(text.reveal()))
-    except (ValueError, RecursionError):
-        found = redact(None)
-    if found.reveal() is None:
-        raise ConfigurationError("the input is not a JSON object")
-    settings: dict[str, Redacted] = {}
-    wrong = []
-    for name, stored in found.reveal():
-        problem = "it occurs twice" if name in settings else ""
-        try:
-            value = parse(stored)
-        except ValueError as error:
-            value, problem = None, str(error)
-        if problem:
-            wrong.append(f"{name} ({problem})")
-        settings[name] = redact(
-            "" if value is None else value if isinstance(value, str) else stored
-        )
-    if wrong:
-        raise ConfigurationError(f"not JSON that can be imported: {', '.join(wrong)}")
-    return settings
-
-
-def _parse_dotenv(text: Redacted) -> dict[str, Redacted]:
-    try:
-        from dotenv.parser import parse_stream
-    except ImportError as error:
-        message = "a dotenv file needs python-dotenv; pip install 's1crets[dotenv]'"
-        raise ConfigurationError(message) from error
-    settings: dict[str, Redacted] = {}
-    for binding in parse_stream(io.StringIO(text.reveal())):
-        line, name, value = binding.original.line, binding.key, binding.value
-        if binding.error or (name is not None and value is None):
-            raise ConfigurationError(f"line {line} of the input is not NAME=value")
-        if name is not None and value is not None:
-            helper = name in settings and settings[name].reveal() == HELPER
-            if name in settings and not helper:
-                raise ConfigurationError(f"line {line} of the input sets {name} again")
-            settings[name] = redact(from_dotenv(value, name if helper else None))
-    return settings
 
 
 def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:

@@ -18,37 +18,45 @@ reported without its secret; and fields of the types `Any`, `bytes` and `dict` h
 
 from __future__ import annotations
 
+import collections.abc
+import json
+import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from enum import Enum, auto
 from itertools import product
 from types import UnionType
-from typing import Annotated, Any, ClassVar, Self, TypeAlias, Union, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    ClassVar,
+    Literal,
+    Self,
+    TypeAlias,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    is_typeddict,
+)
 
+from s1crets._json import items
 from s1crets._keypath import MISSING, KeyPath, keys_of, pick
-from s1crets.errors import ConfigurationError, S1cretsError, SecretNotFoundError
+from s1crets.cache.entry import begins_like_json, decode, without_byte_order_mark
+from s1crets.errors import ConfigurationError, InvalidValueError, S1cretsError, SecretNotFoundError
 
 try:
     import pydantic
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
     from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
     from pydantic_settings import PydanticBaseSettingsSource as SettingsSource
 except ImportError as error:
     message = "settings need the extra `settings`: pip install 's1crets[settings]'"
     raise ConfigurationError(message) from error
 
-from s1crets.integrations._settings_values import (
-    HiddenDict,
-    Item,
-    Shape,
-    checked,
-    hide,
-    origin_at,
-    plain,
-    redacted,
-    reveals,
-    shape_of,
-)
 from s1crets.providers import provider as process_wide
 from s1crets.providers.async_provider import AsyncProvider
 
@@ -106,6 +114,252 @@ class SecretSettingsError(S1cretsError, SettingsError):
         return S1cretsError, (str(self),)
 
 
+_MAX_LEVELS = 100  # of nested objects and arrays; each takes frames of the stack
+_MIN_MATCH = 4  # characters; pydantic's own messages contain shorter secrets by chance
+_PLACEHOLDER = "**********"  # the same as SecretStr's
+
+_TEXTS = (str, bytes, pydantic.SecretStr, pydantic.SecretBytes)
+_JSON: Any = pydantic.Json  # for checkers it is `Annotated`
+_LISTS = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set)
+
+
+class _Hidden:
+    """Base of the classes of hidden values."""
+
+    origin: str  # the secret that the value comes from
+
+    def __repr__(self) -> str:
+        return f"<{self.origin}>"
+
+    def of(self, origin: str) -> Self:
+        """Set the origin."""
+        self.origin = origin
+        return self
+
+
+class _Str(_Hidden, str): ...  # noqa: SLOT000  # it has an attribute
+
+
+class _Bytes(_Hidden, bytes): ...
+
+
+class _Int(_Hidden, int):
+    __str__ = int.__repr__
+
+
+class _Float(_Hidden, float):
+    __str__ = float.__repr__
+
+
+class _List(_Hidden, list[Any]): ...
+
+
+class _HiddenDict(_Hidden, dict[str, Any]):
+    """A hidden object of JSON, or the result of a source."""
+
+    def copy(self) -> _HiddenDict:
+        """Return a hidden copy: pydantic-settings updates a copy of a source's result."""
+        return _HiddenDict(self).of(self.origin)
+
+
+_CLASSES: dict[type, Any] = {
+    str: _Str, bytes: _Bytes, int: _Int, float: _Float, list: _List, dict: _HiddenDict
+}  # fmt: skip
+
+
+def _hide(value: Any, origin: str) -> Any:
+    """Return an equal value whose repr shows its origin; an error if it is nested too deeply."""
+    if _is_deep(value):
+        return InvalidValueError(f"{origin}: it is JSON of more than {_MAX_LEVELS} levels")
+    return _hidden(value, origin)
+
+
+def _is_deep(value: Any, levels: int = _MAX_LEVELS) -> bool:
+    if isinstance(value, dict):
+        value = list(value.values())
+    items = value if isinstance(value, list) else []
+    return levels < 0 or any(_is_deep(item, levels - 1) for item in items)
+
+
+def _hidden(value: Any, origin: str) -> Any:
+    if isinstance(value, dict):
+        value = {key: _hidden(item, origin) for key, item in value.items()}
+    elif isinstance(value, list):
+        value = [_hidden(item, origin) for item in value]
+    hidden = _CLASSES.get(type(value))
+    return hidden(value).of(origin) if hidden else value
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` with everything in it as it was before it was hidden."""
+    if type(value) in (dict, _HiddenDict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, _List):
+        return [_plain(item) for item in value]
+    kind = next((kind for kind, hidden in _CLASSES.items() if isinstance(value, hidden)), None)
+    return kind(value) if kind else value
+
+
+def _reveals(message: str, given: Any, shortest: int = _MIN_MATCH) -> bool:
+    """Return whether a message contains a value hidden in `given`, or a word of such a value."""
+    secrets = set(_texts(given))
+    words = {word for text in secrets for word in re.findall(rf"\w{{{_MIN_MATCH},}}", text)}
+    return any(len(text) >= shortest and text in message for text in words | secrets)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every form in which a message could contain a hidden value."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _texts(item)
+    elif isinstance(value, _Hidden):
+        bare = _plain(value)
+        yield from {str(bare), repr(bare), repr(bare).strip("b'\"")} - {""}
+
+
+def _redacted(
+    error: ValidationError, given: Any, note: Callable[[ErrorDetails], str]
+) -> ValidationError:
+    """Return an error without its input `given`, and without messages that reveal a hidden value.
+
+    `note` returns an addition to the message of a line.
+    """
+    lines: list[InitErrorDetails] = []
+    for line in error.errors(include_url=False):
+        type_: Any = line["type"]
+        message: Any = line["msg"]
+        shortest = 1 if type_ in ("value_error", "assertion_error") else _MIN_MATCH
+        # Without a context a message is pydantic's own and has no variable parts.
+        if "ctx" in line and _reveals(message, given, shortest):
+            message = "The value is not valid, and the original message contains a secret"
+        kind = PydanticCustomError(type_, message + note(line))
+        lines.append(InitErrorDetails(type=kind, loc=line["loc"], input=_PLACEHOLDER))
+    return ValidationError.from_exception_data(error.title, lines, hide_input=True)
+
+
+def _origin_at(given: Any, loc: Sequence[str | int]) -> str:
+    """Return the origin of the innermost hidden value that contains a location, or empty text."""
+    origin = ""
+    for key in loc:
+        index = isinstance(given, list) and isinstance(key, int)
+        if index or (isinstance(given, dict) and key in given):
+            given = cast("Any", given)[key]  # other keys are names of union members
+        origin = given.origin if isinstance(given, _Hidden) else origin
+    return origin
+
+
+class _Shape(Enum):
+    """The form in which a field takes a secret."""
+
+    TEXT = auto()  # as it is stored, also if it is JSON
+    LIST = auto()  # JSON, or items separated by commas, as a StringList is stored; not broken JSON
+    JSON = auto()  # parsed if it is an object or array
+
+
+def _shape_of(annotation: Any, metadata: list[Any]) -> _Shape:
+    """Return the form that a field with this type and metadata takes."""
+    if any(isinstance(one, _JSON) or one is _JSON for one in metadata):
+        return _Shape.TEXT
+    types = list(_leaves(annotation))
+    if any(map(_is_structure, types)):
+        return _Shape.JSON
+    if any(issubclass(one, (*_TEXTS, _JSON)) for one in types):
+        return _Shape.TEXT
+    return _Shape.LIST if any(issubclass(one, _LISTS) for one in types) else _Shape.JSON
+
+
+def _leaves(annotation: Any) -> Iterator[Any]:
+    """Yield the types that a value may have; of a generic type its origin."""
+    origin = get_origin(annotation)
+    if hasattr(annotation, "__value__"):  # type X = ...
+        yield from _leaves(annotation.__value__)
+    elif origin is Annotated:
+        is_json = any(isinstance(one, _JSON) for one in annotation.__metadata__)
+        yield from [_JSON] if is_json else _leaves(annotation.__origin__)
+    elif origin in (Union, UnionType) or origin is pydantic.Secret:
+        for one in get_args(annotation):
+            yield from _leaves(one)
+    elif origin is Literal:
+        yield from map(type, get_args(annotation))
+    else:
+        yield origin or annotation
+
+
+def _is_structure(leaf: Any) -> bool:
+    """Return whether a type takes parsed JSON, or anything."""
+    if not isinstance(leaf, type) or leaf is object or is_typeddict(leaf):
+        return True
+    if hasattr(leaf, "__pydantic_fields__") or hasattr(leaf, "__dataclass_fields__"):
+        return True
+    return issubclass(leaf, Mapping)
+
+
+class _Item:
+    """A secret, or an item of its JSON, until a field says what it is read as.
+
+    Args:
+        source: the secret as it is stored, or the JSON text of an item in it.
+        origin: the secret, for messages.
+        inside: whether it is an item.
+    """
+
+    def __init__(self, source: str | bytes, origin: str, *, inside: bool = False) -> None:
+        self._source = source
+        self.origin = origin
+        self._inside = inside
+
+    def __repr__(self) -> str:
+        return f"<{self.origin}>"
+
+    def parsed(self) -> Any:
+        """Return the value as JSON, hidden; an error if it is nested too deeply."""
+        return _hide(self._decoded(), self.origin)
+
+    def read_as(self, shape: _Shape) -> Any:
+        """Return the value in the form that a field takes, hidden."""
+        value = self._decoded()
+        if shape is _Shape.LIST and isinstance(value, str) and not begins_like_json(value):
+            return _hide(value.split(","), self.origin)
+        if shape is _Shape.TEXT and not isinstance(value, (str, bytes, type(None))):
+            return _hide(without_byte_order_mark(str(self._source)), self.origin)
+        return _hide(value, self.origin)
+
+    def members(self) -> dict[str, _Item]:
+        """Return the items of a JSON object by key; nothing for anything else."""
+        return {str(key): item for key, item in self._items(dict)}
+
+    def at(self, keypath: KeyPath) -> _Item | None:
+        """Return the item at a keypath, if there is one."""
+        item = self
+        for key in keys_of(keypath):
+            value = item._decoded()
+            place = pick(list(range(len(value))) if isinstance(value, list) else value, [key])
+            if place is MISSING:
+                return None
+            wanted = place if isinstance(value, list) else key
+            item = dict(item._items(dict, list))[wanted]
+        return item
+
+    def _items(self, *kinds: type) -> Iterator[tuple[str | int, _Item]]:
+        if isinstance(self._decoded(), kinds):
+            for key, source in items(without_byte_order_mark(str(self._source))):
+                yield key, _Item(source, self.origin, inside=True)
+
+    def _decoded(self) -> Any:
+        return json.loads(self._source) if self._inside else decode(self._source)
+
+
+def _checked(secret: Any, origin: str) -> _Item | S1cretsError:
+    """Return the `_Item` of a secret; an error as it is, or if JSON is nested too deeply."""
+    if isinstance(secret, S1cretsError):
+        return secret
+    item = _Item(secret, origin)
+    problem = item.parsed()
+    return problem if isinstance(problem, S1cretsError) else item
+
+
 class _Source(SettingsSource):
     def __init__(
         self, settings_cls: type[BaseSettings], *, providers: Mapping[str, Any] | None = None
@@ -159,7 +413,7 @@ class SecretsSource(_Source):
         for field, marker in wanted:
             paths[marker.provider].setdefault(marker.path, field)
         values = {name: self._read(name, fields) for name, fields in paths.items()}
-        found: dict[str, Any] = hide({}, "values from SecretsSource")
+        found: dict[str, Any] = _hide({}, "values from SecretsSource")
         errors: dict[str, S1cretsError] = {}
         reasons = defaultdict[str, list[str]](list)  # fields by message
         for field, marker in wanted:
@@ -182,7 +436,7 @@ class SecretsSource(_Source):
         return _items(name, provider.get_many(fields, raw=True, errors="return"))
 
 
-class _Secrets(HiddenDict):
+class _Secrets(_HiddenDict):
     """The secrets under a path by field, and where a whole secret begins."""
 
     def __init__(self) -> None:
@@ -234,7 +488,7 @@ class SecretsPathSource(_Source):
             if isinstance(source, _Secrets)
             for place in source.places
         }
-        settings = _Field(frozenset(), ((),), None, tuple(fields), Shape.JSON)
+        settings = _Field(frozenset(), ((),), None, tuple(fields), _Shape.JSON)
         values = self._read()
         # Longer names override shorter ones. Of `/A-B` and `/a_b`, which are the same field, the
         # field's own spelling comes last.
@@ -308,7 +562,7 @@ class SecretSettings(BaseSettings):
             super().__init__(**values)
         except pydantic.ValidationError as error:
             inputs = [line["input"] for line in error.errors()]
-            failed = redacted(error, inputs, lambda _: "")
+            failed = _redacted(error, inputs, lambda _: "")
             del inputs
         else:
             return
@@ -338,11 +592,11 @@ class SecretSettings(BaseSettings):
     def _validate(cls, data: Any, handler: pydantic.ModelWrapValidatorHandler[Self]) -> Self:
         """Pass plain values to validators, and redact their errors."""
         try:
-            return handler(plain(data))
+            return handler(_plain(data))
         except pydantic.ValidationError as error:
-            failed: Exception = redacted(error, data, lambda line: cls._note(line, data))
+            failed: Exception = _redacted(error, data, lambda line: cls._note(line, data))
         except Exception as error:
-            if not reveals(f"{error} {error!r}", data):
+            if not _reveals(f"{error} {error!r}", data):
                 raise
             kind = type(error).__name__
             message = f"{cls.__name__}: a validator raised {kind} with a secret in its message"
@@ -353,7 +607,7 @@ class SecretSettings(BaseSettings):
     def _note(cls, line: Mapping[str, Any], data: Any) -> str:
         """Return the secret that a line of an error is about, as the end of its message."""
         loc = line["loc"]
-        origin = origin_at(data, loc)
+        origin = _origin_at(data, loc)
         if origin:
             return f" (in the {origin})"
         if line["type"] != "missing":
@@ -370,8 +624,8 @@ class SecretSettings(BaseSettings):
 
 
 def _items(provider: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an `Item` for each secret, and errors as they are."""
-    return {name: checked(one, str(FromSecret(provider, name))) for name, one in values.items()}
+    """Return an `_Item` for each secret, and errors as they are."""
+    return {name: _checked(one, str(FromSecret(provider, name))) for name, one in values.items()}
 
 
 def _each(paths: Mapping[str, str | Sequence[str]]) -> Iterator[tuple[str, str]]:
@@ -399,7 +653,7 @@ def _drop(found: Any, place: _Place) -> None:
 
 
 def _settle(
-    found: _Secrets, place: _Place, parts: list[str], item: Item, field: _Field | None
+    found: _Secrets, place: _Place, parts: list[str], item: _Item, field: _Field | None
 ) -> None:
     """Put an item at the place that the parts of its name, and the keys of its JSON, lead to."""
     fields = field.inner if field else ()
@@ -425,13 +679,13 @@ class _Field:
     places: tuple[_Place, ...]  # where pydantic looks for its value, in order
     marker: FromSecret | None  # the secret that it comes from
     inner: tuple[_Field, ...]  # the fields of the models that its value may be
-    shape: Shape
+    shape: _Shape
 
-    def read(self, item: Item) -> Any:
+    def read(self, item: _Item) -> Any:
         """Return an item's value in the form that the field, and the fields in it, take."""
         if not self.inner or not (members := item.members()):
             return item.read_as(self.shape)
-        values = hide({}, item.origin)
+        values = _hide({}, item.origin)
         for key, member in members.items():
             inner = (one for one in self.inner if any(place[-1] == key for place in one.places))
             field = next(inner, None)
@@ -493,7 +747,7 @@ def _fields_of(
             for field in _fields_of(type_, places, (*within, model))
         )
         names = frozenset(map(_normalized, [name, *(key[0] for key in keys if len(key) == 1)]))
-        shape = shape_of(info.annotation, info.metadata)
+        shape = _shape_of(info.annotation, info.metadata)
         field = _Field(names, places, markers[0] if markers else None, inner, shape)
         if len(set(markers)) > 1:
             both = " and ".join(map(str, markers))

@@ -21,13 +21,13 @@ from typing import Any, Concatenate, Literal, ParamSpec, Self, TypeVar, overload
 
 import anyio
 
-from s1crets._keypath import MISSING, UNSET, KeyPath, keys_of
+from s1crets._keypath import MISSING, UNSET, KeyPath, describe_missing, keys_of
 from s1crets._redaction import Redacted, redact, strip_traceback, stripped
 from s1crets._runtime import check_asyncio, not_asyncio
 from s1crets._validation import NUMBER, Rule, check_value
 from s1crets.cache.entry import EXISTS, PATH, VALUE, CachedValue, CacheKey, decode
-from s1crets.cache.freshness import Spawn
 from s1crets.cache.options import CacheArgs
+from s1crets.cache.refresh import Spawn
 from s1crets.cache.secret_cache import LOOK_UP_LIMIT, SecretCache
 from s1crets.errors import (
     BatchError,
@@ -660,16 +660,8 @@ class AsyncProvider:
             return found
         if default is not UNSET:
             return default
-        keys = keys_of(keypath)
-        parts = [
-            part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])
-        ]
-        reason = "the secret exists, but not this key in it"
-        if not isinstance(held.value(), (dict, list)):
-            reason = "its value is not a JSON object or array"
-        elif held.pick(parts) is not MISSING:
-            reason = f"dots do not separate keys; did you mean the keys {_joined(parts)}?"
-        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {_joined(keys)}: {reason}")
+        missing = describe_missing(held.value(), keypath)
+        raise SecretNotFoundError(f"{self.service}: {path!r} has no key {missing}")
 
     # Writing and time limits
 
@@ -728,10 +720,6 @@ class AsyncProvider:
             f" {self.deadline} s; check that the service is reachable, or raise the deadline"
         )
         return DeadlineExceededError(message)
-
-
-def _joined(keys: Iterable[str | int]) -> str:
-    return " / ".join(map(repr, keys))
 
 
 def distinct(paths: Iterable[str], on_error: str) -> list[str]:

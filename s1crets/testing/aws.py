@@ -34,18 +34,21 @@ from urllib.parse import urlencode
 from s1crets.errors import ConfigurationError, InvalidValueError
 from s1crets.providers.async_provider import live_providers
 from s1crets.testing import _aws_rules
-from s1crets.testing._aws_rules import Credentials, issued, refusal, verify
 from s1crets.testing._server import (
     ACCESS_KEY,
     SECRET_KEY,
     Answer,
     AwsError,
     Call,
+    Credentials,
     HttpRequest,
     Request,
     Response,
     Server,
+    issued,
+    refusal,
     signed,
+    verify,
 )
 from s1crets.testing.faults import Faults, Scripted, resolve
 

@@ -12,7 +12,8 @@ from aiocache import SimpleMemoryCache
 
 from s1crets.cache import MemoryCache
 from s1crets.cache.entry import CachedValue, CacheKey
-from s1crets.cache.freshness import Freshness, OnError, Refresher, State, is_outage, is_refusal
+from s1crets.cache.freshness import Freshness, OnError, State, is_outage, is_refusal
+from s1crets.cache.refresh import Refresher
 from s1crets.errors import (
     AccessDeniedError,
     BadResponseError,

@@ -13,8 +13,7 @@ from botocore.exceptions import ClientError
 import s1crets
 from s1crets.providers.aws import ParameterStore
 from s1crets.testing import AwsError, LocalAws, local_aws
-from s1crets.testing._aws_rules import Credentials, verify
-from s1crets.testing._server import Headers, HttpRequest
+from s1crets.testing._server import Credentials, Headers, HttpRequest, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -41,13 +41,14 @@ from typing_extensions import TypeAliasType
 
 import s1crets
 from s1crets.errors import ConfigurationError, S1cretsError
-from s1crets.integrations._settings_values import hide, plain
 from s1crets.integrations.pydantic_settings import (
     FromSecret,
     SecretSettings,
     SecretSettingsError,
     SecretsPathSource,
     SecretsSource,
+    _hide,
+    _plain,
 )
 from s1crets.providers.aws import AsyncParameterStore
 from s1crets.providers.simple import AsyncSimpleProvider, SimpleProvider
@@ -1022,14 +1023,14 @@ def test_json_that_is_nested_too_deeply(stores: Stores) -> None:
 def test_a_hidden_value_equals_the_original() -> None:
     """Only the repr differs. It can be pickled, and converted to JSON."""
     value = {"a": [1, 2.5, "x", b"y", None, True], "b": {}}
-    hidden = hide(value, "here")
+    hidden = _hide(value, "here")
 
     assert hidden == value
     assert repr(hidden) == repr(hidden.copy()) == repr(hidden["a"][0]) == "<here>"
     assert [str(one) for one in hidden["a"][:3]] == ["1", "2.5", "x"]
-    assert json.loads(json.dumps(hide([1, 2.5], "here"))) == [1, 2.5]
-    assert repr(plain(hidden)) == repr(value)
-    assert repr(plain({"a": hide(5, "here")})) == "{'a': 5}"
+    assert json.loads(json.dumps(_hide([1, 2.5], "here"))) == [1, 2.5]
+    assert repr(_plain(hidden)) == repr(value)
+    assert repr(_plain({"a": _hide(5, "here")})) == "{'a': 5}"
     assert repr(pickle.loads(pickle.dumps(hidden))["b"]) == "<here>"  # noqa: S301  # our own
 
 

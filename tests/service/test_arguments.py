@@ -101,7 +101,7 @@ async def test_a_version_that_can_not_be_is_refused_unsent(
 
 BAD_VALUES: dict[str, Any] = {
     "None": None,
-    "a number": 7351,
+    "a number": 73517351735173517351,
     "a set": {CANARY},
     "a tuple": (CANARY,),
     "an object in JSON": {"password": CANARY, "x": object()},
@@ -133,7 +133,7 @@ async def test_a_value_that_can_not_be_is_refused_unsent(scripted: Wire, value: 
                 await store.update("/a", BAD_VALUES[value])
             assert caught.value.__context__ is None
             assert CANARY not in shown(caught.value)
-            assert "7351" not in shown(caught.value)
+            assert "73517351735173517351" not in shown(caught.value)
     assert scripted.asked == []
 
 

@@ -14,7 +14,7 @@ from aiobotocore.session import get_session
 
 from s1crets._runtime import LoopLocal, spawn_task
 from s1crets.cache import secret_cache
-from s1crets.cache.freshness import Refresher
+from s1crets.cache.refresh import Refresher
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager
 from s1crets.providers.files import AsyncFiles
 
