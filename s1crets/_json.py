@@ -60,10 +60,15 @@ def source(raw: str | bytes, binary: Callable[[bytes], str] | None = None) -> st
     return dump(raw)
 
 
+def serialize(value: Any, indent: int | None = None) -> str:
+    """Return a value as the JSON that s1crets stores and prints; a TypeError or ValueError."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+
+
 def dump(value: Any, indent: int | None = None) -> str:
     """Return a parsed value as valid JSON, or reject it."""
     try:
-        return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+        return serialize(value, indent)
     except ValueError:
         pass  # outside of this block the error has no context, which would show the value
     message = "the value has a number that JSON does not allow, or that is too large to be read"

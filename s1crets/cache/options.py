@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 from s1crets._redaction import Redacted, redact
 from s1crets._runtime import callers_level
 from s1crets._validation import NUMBER, Rule, check_items
-from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
 from s1crets.cache.backends.base import CacheFactory
 from s1crets.cache.backends.memory import MemoryCache
+from s1crets.cache.backends.resilient_adapter import AiocacheBackend
 from s1crets.cache.encryption import key_ring, read_keys
 from s1crets.cache.entry import FetchTokens, key_of_id
 from s1crets.cache.freshness import Freshness

@@ -39,7 +39,7 @@ from s1crets.cache.tombstones import (
 )
 
 if TYPE_CHECKING:
-    from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+    from s1crets.cache.backends.resilient_adapter import AiocacheBackend
     from s1crets.cache.scope import Scope
 
 _KEY_MARK = "s1crets:key-mark"  # the row that says which key encrypted the others

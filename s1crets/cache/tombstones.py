@@ -28,7 +28,7 @@ from s1crets._runtime import spawn_task
 from s1crets.cache.entry import CacheKey, depends
 
 if TYPE_CHECKING:
-    from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+    from s1crets.cache.backends.resilient_adapter import AiocacheBackend
     from s1crets.cache.refresh import Spawn
 
 TOMBSTONES = "s1crets:tombstone:"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, Protocol, TypeAlias, TypeVar
 
+from s1crets._json import serialize
 from s1crets._redaction import Redacted
 from s1crets.cache.entry import CacheKey, Fetched
 from s1crets.cache.secret_cache import Source
@@ -199,7 +199,7 @@ def _serialized(value: Redacted, *, binary: bool) -> tuple[str | bytes, str]:
         return bytes(value.reveal()), ""
     if isinstance(value.reveal(), (dict, list)):
         try:
-            text = json.dumps(value.reveal(), allow_nan=False, ensure_ascii=False)
+            text = serialize(value.reveal())
         except (TypeError, ValueError, RecursionError):
             return "", f"the {kind} contains something that JSON can't express"
     elif isinstance(value.reveal(), str):

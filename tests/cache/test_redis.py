@@ -22,8 +22,8 @@ from _support.world import PATH, WORLDS, A, B, Clock, World, lock, text_of
 from aiocache import RedisCache, SimpleMemoryCache
 
 import s1crets.cache.secret_cache
-from s1crets.cache.backends import aiocache_adapter
-from s1crets.cache.backends.aiocache_adapter import AiocacheBackend
+from s1crets.cache.backends import resilient_adapter
+from s1crets.cache.backends.resilient_adapter import AiocacheBackend
 from s1crets.cache.entry import CacheKey
 from s1crets.errors import AccessDeniedError
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
@@ -152,7 +152,7 @@ def use(
 ) -> Callable[[Any], Coroutine[Any, Any, None]]:
     """Return what makes single and concurrent calls with a cache that is of no use."""
     # Or a busy machine comes back to the cache in the middle of a batch.
-    monkeypatch.setattr(aiocache_adapter, "_REST", 100 * LIMIT)
+    monkeypatch.setattr(resilient_adapter, "_REST", 100 * LIMIT)
 
     async def use(backend: Any) -> None:
         async with AsyncParameterStore(cache_args={"backend": backend}) as ps:

@@ -317,7 +317,7 @@ def test_a_cheap_exit(answering: Wire, tmp_path: Path) -> None:
 
         @atexit.register  # the first one, so it is called last
         def report():
-            from s1crets.providers.aws._session import _loaders
+            from s1crets.providers.aws._services import _loaders
             print(gc.get_freeze_count() > 0, _loaders)
 
         from s1crets.__main__ import main

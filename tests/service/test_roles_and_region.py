@@ -19,7 +19,8 @@ from botocore.loaders import Loader
 import s1crets
 from s1crets.providers.aws import AsyncParameterStore, AsyncSecretsManager, ParameterStore
 from s1crets.providers.aws._errors import Unresolved
-from s1crets.providers.aws._session import Settings, shared_loader
+from s1crets.providers.aws._services import shared_loader
+from s1crets.providers.aws._session import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -32,7 +32,8 @@ from s1crets._fork import import_lock, on_fork
 from s1crets._runtime import run_in_thread, start_daemon
 from s1crets.errors import AccessDeniedError, ConfigurationError, CredentialsError, S1cretsError
 from s1crets.providers.aws._errors import CODES, Unresolved
-from s1crets.providers.aws._session import ClientSpec, shared_loader
+from s1crets.providers.aws._services import shared_loader
+from s1crets.providers.aws._session import ClientSpec
 from s1crets.providers.aws.options import STS_DEFAULTS, StsArgs
 
 if TYPE_CHECKING:

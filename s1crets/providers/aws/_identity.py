@@ -18,8 +18,8 @@ from s1crets.cache.scope import Scope
 from s1crets.providers.aws._client import Clients, http_session, quiet
 from s1crets.providers.aws._credentials import FILES, CredentialSource, file_digest
 from s1crets.providers.aws._errors import Request, translated
-from s1crets.providers.aws._services import STS
-from s1crets.providers.aws._session import configured_endpoint, load_models, prepare
+from s1crets.providers.aws._services import STS, load_models
+from s1crets.providers.aws._session import configured_endpoint, prepare
 
 _log = logging.getLogger("s1crets")
 

@@ -1,16 +1,15 @@
-"""Sessions: region, settings of the environment; botocore's models, loaded once per process."""
+"""Sessions: region, settings of the environment."""
 
 from __future__ import annotations
 
-import atexit
 import copy
 import os
 import ssl
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import anyio
@@ -20,7 +19,7 @@ from s1crets._runtime import run_in_thread
 from s1crets.errors import ConfigurationError
 from s1crets.providers.aws._errors import Unresolved
 from s1crets.providers.aws._retry import RateLimiter
-from s1crets.providers.aws._services import Service
+from s1crets.providers.aws._services import Service, has_own_loader, load_models, shared_loader
 from s1crets.providers.aws.options import StsArgs
 from s1crets.providers.instrumentation import Counters
 
@@ -202,73 +201,3 @@ def _with_shared_models(session: Any) -> Any:
 
 def _component_of(ours: Callable[[str], Any], theirs: Callable[[str], Any]) -> Any:
     return lambda name: ours(name) if name in _MODELS else theirs(name)
-
-
-# botocore's data loaders by their search paths: parsing the models takes 150 ms of CPU time.
-_loaders: dict[tuple[str, ...], Any] = {}
-# Python searches all objects for garbage several times when it exits; these are half of them.
-atexit.register(_loaders.clear)
-
-
-def shared_loader(session: Any) -> Any:
-    """Return the data loader that all sessions with the same search paths share."""
-    from botocore.loaders import create_loader
-
-    paths = create_loader(session.get_config_variable("data_path")).search_paths
-    loader = _loader_class()(paths, include_default_search_paths=False)
-    return _loaders.setdefault(tuple(paths), loader)
-
-
-def has_own_loader(session: Any) -> bool:
-    """Return whether a session's data loader is not botocore's, or finds other data."""
-    from botocore.loaders import Loader
-
-    own = session.get_component("data_loader")
-    return type(own) is not Loader or own.search_paths != shared_loader(session).search_paths
-
-
-@cache
-def _loader_class() -> Any:
-    from botocore.loaders import Loader
-
-    class _Loader(Loader):  # type: ignore[misc]  # botocore has no type hints
-        """botocore's loader, without the search for all services before it loads one."""
-
-        def list_available_services(self, type_name: str) -> Collection[str]:
-            return _Services(super().list_available_services, self.list_api_versions, type_name)
-
-    return _Loader
-
-
-class _Services(Collection[str]):
-    """The services that have a type of data. Looking into the folders of all takes 8 ms of CPU."""
-
-    def __init__(self, list_all: Any, list_versions: Any, type_name: str) -> None:
-        self._list_all, self._list_versions = list_all, list_versions
-        self._type_name = type_name
-
-    def __contains__(self, service: object) -> bool:
-        from botocore.exceptions import DataNotFoundError
-
-        try:
-            return bool(self._list_versions(service, self._type_name))
-        except DataNotFoundError:
-            return False
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._list_all(self._type_name))
-
-    def __len__(self) -> int:
-        return len(self._list_all(self._type_name))
-
-
-def load_models(session: Any, service: Service) -> None:
-    """Load the data that clients of a service read, with the arguments that the loader caches."""
-    loader = session.get_component("data_loader")
-    for name in ("endpoints", "partitions", "_retry", "sdk-default-configuration"):
-        loader.load_data_with_path(name)
-    for kind in ("service-2", "endpoint-rule-set-1"):
-        loader.load_service_model(service.name, kind, api_version=None)
-    version = loader.determine_latest_version(service.name, "service-2")
-    for kind in service.models:
-        loader.load_service_model(service.name, kind, version)

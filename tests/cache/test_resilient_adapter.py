@@ -14,7 +14,7 @@ from aiocache import SimpleMemoryCache
 from aiocache.base import BaseCache
 
 from s1crets.cache import DiskCache, MemoryCache
-from s1crets.cache.backends.aiocache_adapter import AiocacheBackend, TimeBudget
+from s1crets.cache.backends.resilient_adapter import AiocacheBackend, TimeBudget
 from s1crets.errors import NotPrivateError
 from s1crets.providers.aws import AsyncParameterStore
 
