@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -265,11 +264,11 @@ def _title(cache: Any) -> str:
 
 def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
     """Return the backends of a cache on disk."""
-    from s1crets.cache.backends.disk import DiskCache  # diskcache takes 25 ms to import
+    from s1crets.cache.backends.disk import DiskCache, default_folder  # diskcache takes 25 ms
 
     folders = [
-        Path(args.get("key_cache_dir") or _cache_folder() / "keys"),
-        Path(args.get("path_cache_dir") or _cache_folder() / "paths"),
+        Path(args.get("key_cache_dir") or default_folder() / "keys"),
+        Path(args.get("path_cache_dir") or default_folder() / "paths"),
     ]
     if not is_encrypted:
         message = (
@@ -281,9 +280,3 @@ def _folders(args: CacheArgs, *, is_encrypted: bool) -> list[Any]:
     size = args.get("cache_size", 1000)
     make = partial(DiskCache, size=size, unbounded_prefix=TOMBSTONES, evictable=CREATED)
     return [make(folder) for folder in folders]
-
-
-def _cache_folder() -> Path:
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "s1crets"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1crets"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from aiocache.serializers import StringSerializer
@@ -23,15 +25,19 @@ from s1crets.cache.backends.base import (
     StorageCache,
 )
 
-if TYPE_CHECKING:
-    import os
-
-__all__ = ["DiskCache"]
+__all__ = ["DiskCache", "default_folder"]
 
 _R = TypeVar("_R")
 
 _HEADER = struct.Struct("!dd")  # when an entry was stored, and when it expires: wall clock
 _EVICTION = 10  # times `size`: the entries under the unbounded prefix, before any is evicted
+
+
+def default_folder() -> Path:
+    """Return the folder of a cache whose own was not given: in the user's cache folder."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "s1crets"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "s1crets"
 
 
 class DiskCache(StorageCache, KernelLocks):
