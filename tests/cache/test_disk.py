@@ -197,6 +197,32 @@ async def test_a_file_that_another_process_has_locked(
     assert caplog.text.count("continuing without it") == 1
 
 
+OPENING = """
+import os, pathlib, sys, time
+from s1crets.cache.backends._sqlite import Database
+
+for i in range(50):
+    database = Database(pathlib.Path(sys.argv[1], str(i)), time.monotonic)
+    read, write = os.pipe()
+    children = []
+    for _ in range(4):
+        children.append(os.fork())
+        if not children[-1]:
+            os.close(write)
+            os.read(read, 1)
+            database.open()
+            os._exit(0)
+    os.close(read)
+    os.close(write)
+    assert {os.waitpid(child, 0)[1] for child in children} == {0}
+"""
+
+
+def test_a_new_folder_that_processes_open_at_once(tmp_path: Path) -> None:
+    """SQLite fails all of them but one without waiting; they try again."""
+    check(OPENING, str(tmp_path))
+
+
 async def test_an_open_file_that_another_process_locks(folder: Path, tmp_path: Path) -> None:
     """Against writers: hits go on, and what can't be stored is answered nevertheless."""
     async with asyncio.timeout(LIMIT), AsyncParameterStore(cache_args=on_disk(tmp_path)) as ps:

@@ -14,6 +14,7 @@ import os
 import sqlite3
 import stat
 import threading
+import time
 import weakref
 import zlib
 from asyncio import _get_running_loop
@@ -39,6 +40,7 @@ _log = logging.getLogger("s1crets.cache")
 _RAW = diskcache.core.MODE_RAW
 _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader waits for foreign locks
 _TRIES = 3  # times that, for a writer
+_PRIMARY = 0xFF  # the bits of an error code of SQLite that its variants share
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
 _REMEMBERED = 1000  # results per thread
 _PULSE, _PULSES = 8, 1024  # bytes of the pulse of a fetch lock; their number: several share one
@@ -262,17 +264,27 @@ class Database:
     def _probe(self) -> None:
         """Fail soon when the file is locked: diskcache's constructor would wait for 60 s.
 
-        Also sets the journal's mode, which is impossible while another connection is open.
+        Also sets the journal's mode, which is impossible while another connection is open. Of
+        processes that do so at once in a new file, SQLite lets one succeed and fails the others
+        without waiting: for them it is set when they try again.
         """
-        with contextlib.closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode = WAL").fetchall()
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
+        tries = 0
+        while True:
+            try:
+                with contextlib.closing(self._connect(_BUSY)) as connection:
+                    connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                    connection.execute("BEGIN IMMEDIATE")
+                    connection.execute("ROLLBACK")
+                    return
+            except sqlite3.OperationalError as error:
+                tries += 1
+                if tries == _TRIES or error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY:
+                    raise
+                time.sleep(_BUSY)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, wait: float = _TRIES * _BUSY) -> sqlite3.Connection:
         # mode=rw, or SQLite would create a file that is missing, with the umask's mode.
         address = _address(self._folder.absolute() / "cache.db", "mode=rw")
-        wait = _TRIES * _BUSY
         return sqlite3.connect(
             address, uri=True, timeout=wait, isolation_level=None, check_same_thread=False
         )
