@@ -65,9 +65,8 @@ def _step(value: Any, key: str | int) -> Any:
     return MISSING
 
 
-def describe_missing(value: Any, keypath: KeyPath) -> str:
-    """Return the keys of a keypath that leads to nothing in a decoded value, and the reason."""
-    keys = keys_of(keypath)
+def describe_missing(value: Any, keys: Sequence[str | int]) -> str:
+    """Return keys that lead to nothing in a decoded value, and the reason."""
     parts = [part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])]
     reason = "the secret exists, but not this key in it"
     if not isinstance(value, (dict, list)):

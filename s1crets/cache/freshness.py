@@ -16,7 +16,8 @@ from s1crets.errors import (
     UnavailableError,
 )
 
-OUTAGE_PAUSE, LONGEST_OUTAGE_PAUSE = 1.0, 30.0  # seconds between two requests for a name then
+# Seconds in an outage between two requests for a name: at first, and at most.
+OUTAGE_PAUSE, LONGEST_OUTAGE_PAUSE = 1.0, 30.0
 _OUTAGES = (DeadlineExceededError, ThrottledError, UnavailableError)
 _REFUSALS = (AccessDeniedError, DecryptionError, SecretNotFoundError)
 

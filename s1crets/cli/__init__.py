@@ -12,8 +12,10 @@ from s1crets.cli._errors import reported, usage_reported
 from s1crets.cli._options import global_options
 from s1crets.cli._output import write_value
 
-EXIT_CODES = "exit-codes"
-EPILOG = """\b
+# The commands for names that are not similar to them: those of Python, and of other tools.
+_MEANT = {"describe": "list", "get_many": "export", "get-many": "export", "set": "put"}
+_EXIT_CODES = "exit-codes"
+_EPILOG = """\b
 Exit codes:
   0    success; `exists`, `check`: yes; `diff`: equal
   1    `exists`: no; `diff`: different; `delete`: not confirmed
@@ -42,7 +44,7 @@ Environment:
 def _complete(context: click.Context, _argument: click.Parameter, start: str) -> list[str]:
     group = context.find_root().command
     commands = group.list_commands(context) if isinstance(group, click.Group) else []
-    return [topic for topic in (*commands, EXIT_CODES) if topic.startswith(start)]
+    return [topic for topic in (*commands, _EXIT_CODES) if topic.startswith(start)]
 
 
 @click.command("help", short_help="Show the help of a command, or all exit codes.")
@@ -63,17 +65,13 @@ def _text(context: click.Context, topic: str | None) -> str:
     root = context.find_root()
     if topic is None:
         return root.get_help()
-    if topic == EXIT_CODES:
-        return EPILOG.replace("\b\n", "").rstrip()
+    if topic == _EXIT_CODES:
+        return _EPILOG.replace("\b\n", "").rstrip()
     assert isinstance(root.command, click.Group)
     command = root.command.get_command(root, topic)
     if command is None:
         raise click.UsageError(f"there is no help on {topic!r}", root)
     return click.Context(command, root, topic, **root.command.context_settings).get_help()
-
-
-# The commands for names that are not similar to them: those of Python, and of other tools.
-_MEANT = {"describe": "list", "get_many": "export", "get-many": "export", "set": "put"}
 
 
 class _Group(click.Group):
@@ -98,7 +96,7 @@ class _Group(click.Group):
 
 @click.group(
     cls=_Group,
-    epilog=EPILOG,
+    epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.version_option(__version__, prog_name="s1crets")

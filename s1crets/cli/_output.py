@@ -115,7 +115,7 @@ def show(columns: Row, rows: Sequence[Row], output: str | None) -> None:
         text = readable(_as_json(columns, rows), sys.stdout)
     else:
         rows = [[readable(cell, sys.stdout, keep="") for cell in row] for row in rows]
-        colour = has_colour(sys.stdout)
+        colour = _has_colour(sys.stdout)
         text = as_table(columns, rows, colour=colour) if form == "table" else _as_text(rows)
     _write(text.encode("utf-8", "surrogateescape"))
 
@@ -125,7 +125,7 @@ def as_table(columns: Row, rows: Sequence[Row], *, colour: bool = False) -> str:
     widths = [max(map(_width, column)) for column in zip(columns, *rows, strict=True)]
     styles: list[Callable[[str], str]] = [str] * len(columns)
     if colour:
-        styles = [in_colour if column == "state" else str for column in columns]
+        styles = [_in_colour if column == "state" else str for column in columns]
     header, *lines = [
         "  ".join(
             style(text) + " " * (width - _width(text))
@@ -154,12 +154,12 @@ def is_terminal(stream: TextIO | None) -> bool:
     return stream is not None and stream.isatty()
 
 
-def has_colour(stream: TextIO | None) -> bool:
+def _has_colour(stream: TextIO | None) -> bool:
     """Return whether a stream is a terminal, and NO_COLOR is not set."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def in_colour(state: str) -> str:
+def _in_colour(state: str) -> str:
     """Return a state in its colour."""
     return click.style(state, fg=_COLOUR_OF[state]) if state in _COLOUR_OF else state
 
@@ -181,7 +181,7 @@ def _escape(character: str) -> str:
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
 
 
-class Bar:
+class _Bar:
     """A progress bar on stderr. It appears after a second, and disappears at its end.
 
     Only the innermost of several is shown.
@@ -225,7 +225,7 @@ class Bar:
         _bars.remove(self)
 
 
-_bars: list[Bar] = []
+_bars: list[_Bar] = []
 
 
 def clear_bars() -> None:
@@ -236,7 +236,7 @@ def clear_bars() -> None:
 
 def progress(items: Collection[str], label: str) -> Iterator[str]:
     """Yield items, with a progress bar."""
-    with Bar(label, len(items)) as bar:
+    with _Bar(label, len(items)) as bar:
         for item in items:
             yield item
             bar.step()
@@ -250,7 +250,7 @@ def observed(provider: Any, *, debug: bool) -> Iterator[None]:
         with _debugged(provider) as counters.observer:
             yield
     else:
-        with Bar("requests") as bar:
+        with _Bar("requests") as bar:
             counters.observer = _Requests(bar)
             yield
 
@@ -290,7 +290,7 @@ class _Silent(Observer):
 class _Requests(_Silent):
     """A bar that counts requests: how many there will be is not known."""
 
-    def __init__(self, bar: Bar) -> None:
+    def __init__(self, bar: _Bar) -> None:
         self._bar = bar
 
     def sent(self, *, again: bool) -> None:  # noqa: ARG002  # retries count too

@@ -47,7 +47,7 @@ _ARN = r"arn:[^:]+:(ssm|secretsmanager):[^:]*:[^:]*:(parameter/?|secret:)"
 _REFERENCE = "/aws/reference/secretsmanager/"
 
 
-class LayeredCommand(click.Command):
+class _LayeredCommand(click.Command):
     """A command that knows the order of its --path and --secret options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -57,8 +57,8 @@ class LayeredCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-def variable_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select secrets and name variables: the fields of a `Selection`."""
+def _variable_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that select secrets and name variables: the fields of a `_Selection`."""
     for add in reversed(_OPTIONS):
         command = add(command)
     return source_options(command)
@@ -102,7 +102,7 @@ _OPTIONS = (
 )
 
 
-class Selection(NamedTuple):
+class _Selection(NamedTuple):
     """The options that select secrets and name variables; see `_OPTIONS`."""
 
     paths: Sequence[str]
@@ -241,10 +241,10 @@ def _text(name: str, value: Any) -> str:
 @provider_command(
     "get_many",
     name="exec",
-    cls=LayeredCommand,
+    cls=_LayeredCommand,
     context_settings={"allow_interspersed_args": False},
 )
-@variable_options
+@_variable_options
 @click.option("--pristine", is_flag=True, help="Run CMD with these variables and no others.")
 @click.option(
     "--strict",
@@ -275,7 +275,7 @@ def exec_(
       s1crets exec --secret prod/api-key --prefix A_ -- sh -c 'echo ${#A_API_KEY}'
       API_KEY=s1crets s1crets exec --strict --path prod -- env
     """
-    selected = Selection(**selection)
+    selected = _Selection(**selection)
     variables = selected.variables(provider)
     if strict:
         requested = [name for name, value in os.environ.items() if value == _PLACEHOLDER]
@@ -290,8 +290,8 @@ def exec_(
     return functools.partial(_replace_process, command, {**inherited, **variables})
 
 
-@provider_command("get_many", cls=LayeredCommand)
-@variable_options
+@provider_command("get_many", cls=_LayeredCommand)
+@_variable_options
 @click.option(
     "--format",
     "form",
@@ -317,7 +317,7 @@ def export(provider: Any, form: str, **selection: Any) -> None:
       s1crets export --secret prod/payments --keys --format github-mask
       s1crets export --secret prod/payments --keys --format github >> github.env
     """
-    selected = Selection(**selection)
+    selected = _Selection(**selection)
     variables = selected.variables(provider)
     selected.check_special(variables)
     write(FORMATS[form](variables).encode())

@@ -24,6 +24,9 @@ from s1crets.cli.formats import PARSERS
 from s1crets.cli.read import relative_name, secrets_at
 from s1crets.errors import AccessDeniedError, ConfigurationError, S1cretsError, SecretNotFoundError
 
+_TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
+_DONE = {"create": "created", "update": "updated"}
+
 
 @provider_command("get_many", "create", name="import", has_output=True)
 @click.argument("file")
@@ -67,7 +70,7 @@ def import_(
     if skip_empty:
         settings = {name: value for name, value in settings.items() if value.reveal()}
     wanted = _named(path, settings)
-    store_all(provider, wanted, label="import", output=output, dry_run=dry_run)
+    _store_all(provider, wanted, label="import", output=output, dry_run=dry_run)
 
 
 def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
@@ -90,9 +93,6 @@ def _named(path: str, settings: Mapping[str, Redacted]) -> dict[str, Redacted]:
             message = f"{name!r} has no value, and a store does not accept empty values"
             raise ConfigurationError(f"{message}; leave such settings out with --skip-empty")
     return named
-
-
-_TYPES = ("String", "StringList")  # of parameters that are not created as SecureString anyway
 
 
 @provider_command("get_many", has_output=True)
@@ -131,7 +131,7 @@ def copy(
     wanted = {new: redact(values[name]) for name, new in names.items()}
     with target_provider("create", "update") as other:
         own = _settings(provider, other, source)
-        store_all(
+        _store_all(
             other,
             wanted,
             label="copy",
@@ -168,10 +168,7 @@ def _settings(provider: Any, other: Any, source: str) -> dict[str, dict[str, str
     }
 
 
-_DONE = {"create": "created", "update": "updated"}
-
-
-def store_all(
+def _store_all(
     provider: Any,
     wanted: Mapping[str, Redacted],
     *,

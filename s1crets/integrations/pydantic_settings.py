@@ -62,6 +62,13 @@ from s1crets.providers.async_provider import AsyncProvider
 
 _Place: TypeAlias = tuple[str | int, ...]  # in a model's input: `("db", "password")`
 
+_MAX_LEVELS = 100  # of nested objects and arrays; each takes frames of the stack
+_MIN_MATCH = 4  # characters; pydantic's own messages contain shorter secrets by chance
+_PLACEHOLDER = "**********"  # the same as SecretStr's
+_TEXTS = (str, bytes, pydantic.SecretStr, pydantic.SecretBytes)
+_JSON: Any = pydantic.Json  # for checkers it is `Annotated`
+_LISTS = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set)
+
 __all__ = [
     "FromSecret",
     "SecretSettings",
@@ -114,17 +121,12 @@ class SecretSettingsError(S1cretsError, SettingsError):
         return S1cretsError, (str(self),)
 
 
-_MAX_LEVELS = 100  # of nested objects and arrays; each takes frames of the stack
-_MIN_MATCH = 4  # characters; pydantic's own messages contain shorter secrets by chance
-_PLACEHOLDER = "**********"  # the same as SecretStr's
-
-_TEXTS = (str, bytes, pydantic.SecretStr, pydantic.SecretBytes)
-_JSON: Any = pydantic.Json  # for checkers it is `Annotated`
-_LISTS = (list, set, frozenset, tuple, collections.abc.Sequence, collections.abc.Set)
-
-
 class _Hidden:
-    """Base of the classes of hidden values."""
+    """Base of the classes of hidden values, whose repr shows their origin.
+
+    Until pydantic has validated it, a secret is part of pydantic's input, which appears in errors,
+    logs and tracebacks with locals.
+    """
 
     origin: str  # the secret that the value comes from
 
@@ -177,8 +179,8 @@ def _hide(value: Any, origin: str) -> Any:
 def _is_deep(value: Any, levels: int = _MAX_LEVELS) -> bool:
     if isinstance(value, dict):
         value = list(value.values())
-    items = value if isinstance(value, list) else []
-    return levels < 0 or any(_is_deep(item, levels - 1) for item in items)
+    inner = value if isinstance(value, list) else []
+    return levels < 0 or any(_is_deep(item, levels - 1) for item in inner)
 
 
 def _hidden(value: Any, origin: str) -> Any:
@@ -560,7 +562,7 @@ class SecretSettings(BaseSettings):
     def __init__(self, /, **values: Any) -> None:
         try:
             super().__init__(**values)
-        except pydantic.ValidationError as error:
+        except ValidationError as error:
             inputs = [line["input"] for line in error.errors()]
             failed = _redacted(error, inputs, lambda _: "")
             del inputs
@@ -593,7 +595,7 @@ class SecretSettings(BaseSettings):
         """Pass plain values to validators, and redact their errors."""
         try:
             return handler(_plain(data))
-        except pydantic.ValidationError as error:
+        except ValidationError as error:
             failed: Exception = _redacted(error, data, lambda line: cls._note(line, data))
         except Exception as error:
             if not _reveals(f"{error} {error!r}", data):

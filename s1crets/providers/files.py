@@ -2,8 +2,9 @@
 
 Each part of a name is opened relative to the folder before it, and symlinks are followed here
 instead of by the kernel. So the object that was checked is the object that is used, even if
-somebody swaps files in between. Whatever can't be done raises an `OSError`, for example a
-`PermissionError` for a name that leads out of the folder. These functions block.
+somebody swaps files in between. The functions that do so are the second half of this module; they
+block, and raise an `OSError` for whatever can't be done, for example a `PermissionError` for a name
+that leads out of the folder. The provider translates it.
 """
 
 from __future__ import annotations
@@ -43,9 +44,7 @@ from s1crets.providers.store import SecretMetadata, check_name
 _DEFAULT_FOLDER = "/run/secrets"  # Docker's
 _MAX_PART = 255  # bytes
 _MAX_FILES = 10_000
-
-
-Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
+_Listing: TypeAlias = "list[tuple[str, os.stat_result | None]]"
 _Place: TypeAlias = "tuple[int, bytes, os.stat_result]"
 """Descriptor of the containing folder, name in it, status; a folder is `.` in itself."""
 _ATTEMPTS = 3
@@ -126,11 +125,11 @@ class AsyncFiles(AsyncSimpleProvider):
 
     async def store(self, name: str, value: Redacted, *, exists: bool | None) -> None:
         """Write a file."""
-        await in_thread(self._change_file, name, write, _encode(value), exists)
+        await in_thread(self._change_file, name, _write_file, _encode(value), exists)
 
     async def remove(self, name: str) -> None:
         """Delete a file."""
-        await in_thread(self._change_file, name, remove)
+        await in_thread(self._change_file, name, _remove_file)
 
     def identity(self) -> str:
         """Return the machine or container, the user, and the folder."""
@@ -139,7 +138,7 @@ class AsyncFiles(AsyncSimpleProvider):
     def _read_file(self, name: str) -> Fetched:
         limit = self.largest + 1  # for a newline that is dropped
         with self._translate_errors(name, "read"):
-            data, info = read(self.folder, _parts(name), limit)
+            data, info = _read_file(self.folder, _parts(name), limit)
         if len(data) > limit:
             del data
             message = f"{self.service}: {name!r} has more than {self.largest:,} bytes"
@@ -148,7 +147,7 @@ class AsyncFiles(AsyncSimpleProvider):
 
     def _list_files(self, path: str) -> list[SecretMetadata]:
         with self._translate_errors(path or "/", "listed"):
-            listed = list_files(self.folder, _parts(path), _MAX_FILES)
+            listed = _listed_files(self.folder, _parts(path), _MAX_FILES)
         found = []
         for name, info in listed:
             with suppress(InvalidNameError):  # somebody else's file
@@ -239,7 +238,7 @@ def _encode(value: Redacted) -> Redacted:
     return redact(data)
 
 
-def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
+def _read_file(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_result]:
     """Return the content of a file, at most one byte more than `limit`, and its status."""
     # Kubernetes replaces the folder that symlinks lead to, and then removes the old folder.
     for _ in range(_ATTEMPTS - 1):
@@ -248,7 +247,7 @@ def read(root: str, parts: Sequence[bytes], limit: int) -> tuple[bytes, os.stat_
     return _read(root, parts, limit)
 
 
-def list_files(root: str, parts: Sequence[bytes], limit: int) -> Listing:
+def _listed_files(root: str, parts: Sequence[bytes], limit: int) -> _Listing:
     """Return the name and status of every file at a place and under it, `limit` at most.
 
     Names that begin with two dots are left out, like those of Kubernetes' own folders, and so are
@@ -263,7 +262,7 @@ def list_files(root: str, parts: Sequence[bytes], limit: int) -> Listing:
             return listed
 
 
-def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None) -> None:  # noqa: FBT001
+def _write_file(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None) -> None:  # noqa: FBT001
     """Replace or create a file, atomically; only its owner may read it.
 
     The data is written to a draft next to the file, which then takes the file's place. So readers
@@ -289,7 +288,7 @@ def write(root: str, parts: Sequence[bytes], data: Redacted, exists: bool | None
                 os.unlink(draft, dir_fd=folder)
 
 
-def remove(root: str, parts: Sequence[bytes]) -> None:
+def _remove_file(root: str, parts: Sequence[bytes]) -> None:
     """Delete a file."""
     with _open_folder(root, parts[:-1]) as folder:
         _is_file(folder, parts[-1])
@@ -371,8 +370,8 @@ def _generation(root: str) -> str:
     return ""
 
 
-def _list(root: str, start: tuple[bytes, ...], limit: int) -> Listing:
-    listed: Listing = []
+def _list(root: str, start: tuple[bytes, ...], limit: int) -> _Listing:
+    listed: _Listing = []
     ahead: list[tuple[tuple[bytes, ...], frozenset[tuple[int, int]]]] = [(start, frozenset())]
     for _ in range(limit):
         if not ahead:

@@ -16,7 +16,6 @@ import socket
 import ssl
 import struct
 import threading
-import urllib.parse
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -340,7 +339,7 @@ def _parse(request: HttpRequest, region: str) -> Call:
             raise ValueError("the body is not a JSON object")
         return Call(service, operation, region, arguments, headers)
     if headers.get("Content-Type").startswith("application/x-www-form-urlencoded"):
-        body: dict[str, Any] = dict(urllib.parse.parse_qsl(request.body.decode()))
+        body: dict[str, Any] = dict(parse_qsl(request.body.decode()))
         service = service or "sts"  # AssumeRoleWithWebIdentity is not signed
         return Call(service, body.get("Action", ""), region, body, headers)
     return Call("", f"{request.method} {request.path}", region, {}, headers)

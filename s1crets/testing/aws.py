@@ -55,7 +55,7 @@ from s1crets.testing.faults import Faults, Scripted, resolve
 if TYPE_CHECKING:
     import ssl
 
-SERVICES = ("ssm", "secretsmanager", "sts")
+_SERVICES = ("ssm", "secretsmanager", "sts")
 _FIRST_ACCOUNT = 123456789012
 _OK, _INTERNAL = 200, 500
 _NO_DECRYPTION = "WithDecryption flag must be True for retrieving a Secret Manager secret."
@@ -82,7 +82,7 @@ class LocalAws(Faults, Server):
     """
 
     def __init__(self, region: str, port: int, clock: Callable[[], float]) -> None:
-        self._moto = Moto()
+        self._moto = _Moto()
         self._storage = threading.Lock()  # moto takes none
         self.account = self._moto.account
         self.credentials = {ACCESS_KEY: SECRET_KEY}
@@ -137,7 +137,7 @@ class LocalAws(Faults, Server):
         self._moto.close()
 
     def _respond(self, call: Call, request: HttpRequest) -> Answer:
-        if call.service not in SERVICES:
+        if call.service not in _SERVICES:
             with self._storage:
                 return self._moto.forward(request)
         self._requests.append(call.summary)
@@ -229,7 +229,7 @@ def scripted_aws(
         yield aws
 
 
-class Moto:
+class _Moto:
     """One of moto's accounts; two share nothing. Not for two threads: moto takes no locks."""
 
     def __init__(self) -> None:
@@ -241,7 +241,7 @@ class Moto:
             raise ConfigurationError(message) from error
         # The dispatcher lists a folder for each request, so frequent requests bypass it.
         create: Any = werkzeug_app.create_backend_app
-        self._apps = {service: create(service) for service in SERVICES}
+        self._apps = {service: create(service) for service in _SERVICES}
         self._others = werkzeug_app.DomainDispatcherApplication(create)
         self._get_backend: Any = get_backend
         with _lock:
@@ -260,7 +260,7 @@ class Moto:
 
     def reset(self) -> None:
         """Delete everything that is stored."""
-        for service in SERVICES:
+        for service in _SERVICES:
             for backend in list(self._get_backend(service)[self.account].values()):
                 backend.reset()
 
@@ -349,15 +349,15 @@ class Moto:
         return self.forward(HttpRequest("POST", "/", headers, text.encode()), call.service)
 
 
-def _store(moto: Moto, region: str, seed: Seed) -> None:
+def _store(moto: _Moto, region: str, seed: Seed) -> None:
     """Store a seed's values: see `LocalAws.seed`."""
     for provider, values in _read(seed).items():
         if provider not in ("aws.ps", "aws.sm"):
             message = f"a seed can't contain {provider!r}: known are 'aws.ps', 'aws.sm'"
             raise ConfigurationError(message)
         for name, value in values.items():
-            if refusal := _refusal(moto, region, provider, name, value):
-                raise InvalidValueError(f"{provider} {name!r} can't be stored: {refusal}")
+            if problem := _refusal(moto, region, provider, name, value):
+                raise InvalidValueError(f"{provider} {name!r} can't be stored: {problem}")
 
 
 def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
@@ -375,7 +375,7 @@ def _read(seed: Seed) -> Mapping[str, Mapping[str, Any]]:
     raise TypeError(message)
 
 
-def _refusal(moto: Moto, region: str, provider: str, name: str, value: Any) -> str:
+def _refusal(moto: _Moto, region: str, provider: str, name: str, value: Any) -> str:
     """Store a value; return the reason why AWS refuses it, or empty text."""
     try:
         moto.execute(_call(moto, region, provider, name, value), lambda _: None)
@@ -384,7 +384,7 @@ def _refusal(moto: Moto, region: str, provider: str, name: str, value: Any) -> s
     return ""
 
 
-def _call(moto: Moto, region: str, provider: str, name: str, value: Any) -> Call:
+def _call(moto: _Moto, region: str, provider: str, name: str, value: Any) -> Call:
     """Return the call that stores a value."""
     text = _text(provider, name, value)
     if provider == "aws.sm":

@@ -46,7 +46,7 @@ LAYERS = [
     ["s1crets.providers.async_provider"],
     ["s1crets._sync"],
     ["s1crets.providers.simple"],
-    ["s1crets.providers.aws", "s1crets.providers.files", "s1crets.providers.files"],
+    ["s1crets.providers.aws", "s1crets.providers.files"],
     ["s1crets.providers", "s1crets.testing"],
     ["s1crets", "s1crets.aio", "s1crets.integrations"],
     ["s1crets.cli", "s1crets.__main__"],

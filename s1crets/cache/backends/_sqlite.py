@@ -39,7 +39,7 @@ FAILURES = (sqlite3.Error, diskcache.Timeout, OSError)
 _log = logging.getLogger("s1crets.cache")
 _RAW = diskcache.core.MODE_RAW
 _BUSY: Any = 0.045  # Any, as diskcache wants an int; seconds that a reader waits for foreign locks
-_TRIES = 3  # times that, for a writer
+_TRIES = 3  # times that, for a writer; also attempts to open the file
 _PRIMARY = 0xFF  # the bits of an error code of SQLite that its variants share
 _CHECK = 0.1  # seconds between checks that the file is still there: one takes 1 µs
 _REMEMBERED = 1000  # results per thread
@@ -262,7 +262,7 @@ class Database:
                     (self._folder / journal).unlink(missing_ok=True)
 
     def _probe(self) -> None:
-        """Fail soon when the file is locked: diskcache's constructor would wait for 60 s.
+        """Fail within 0.3 s when the file is locked: diskcache's constructor would wait for 60 s.
 
         Also sets the journal's mode, which is impossible while another connection is open. Of
         processes that do so at once in a new file, SQLite lets one succeed and fails the others

@@ -44,6 +44,57 @@ _AHEAD = 900.0  # seconds before expiry, at most, from which credentials are ren
 _PAUSE, _LONGEST_PAUSE = 5.0, 30.0  # seconds without an attempt after a failure
 _PROFILE = ("config_file", "credentials_file", "profile")
 _MOST = 100  # sources whose credentials are kept
+_TIMEOUT = 5.0  # seconds to connect to a source, and for its response
+_PROCESS_TIMEOUT = 45.0  # seconds for a credential_process, which may open a browser
+
+# By botocore's name of the method. `{}` is the profile.
+_SOURCES = {
+    "assume-role": "the role of profile {!r}",
+    "assume-role-with-web-identity": "the web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN"
+    " or profile {!r})",
+    "config-file": "profile {!r} of the config file",
+    "container-role": "the container's endpoint (AWS_CONTAINER_CREDENTIALS_FULL_URI or …_RELATIVE_"
+    "URI, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE)",
+    "custom-process": "the credential_process of profile {!r}",
+    "env": "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
+    "iam-role": "the instance's metadata service",
+    "login": "the login_session of profile {!r}",
+    "shared-credentials-file": "profile {!r} of the credentials file",
+    "sso": "the SSO login of profile {!r}",
+    "sts-assume-role": "the role of sts_args",
+}
+_REMEDIES = {
+    "assume-role": "check the profile's role, and the credentials it is assumed with",
+    "assume-role-with-web-identity": "check the token file, and the role's trust policy",
+    "container-role": "check whether that source of credentials answers, and the token file",
+    "custom-process": "run the command: it must print the credentials as a JSON object (its output"
+    " is not shown here)",
+    "login": "log in again with `aws login`",
+    "sso": "log in again with `aws sso login`",
+}
+_SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
+_NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
+_MFA = "an MFA code is required, and there is no terminal to ask for it"
+_MFA_REMEDY = "run it in a terminal, or use credentials that need no MFA"
+_EXPIRED = "they have expired already"
+_CLOCK = "correct the clock of this machine, or renew them at their source"
+_TRUST = (
+    "allow sts:AssumeRole (with a token: sts:AssumeRoleWithWebIdentity) to the caller, and the"
+    " caller in the role's trust policy"
+)
+_ASSIGNMENT = "check that the role is assigned to the caller, and the role's trust policy"
+_CONFIGURATION = {
+    *("ConfigNotFound", "ConfigParseError", "InvalidConfigError", "MissingDependencyException"),
+    *("ProfileNotFound", "UnknownCredentialError"),
+}
+# Errors of botocore's whose messages contain nothing but names, paths and addresses.
+_SAFE = {
+    *_CONFIGURATION,
+    *("ConnectionClosedError", "ConnectionError", "ConnectTimeoutError", "EndpointConnectionError"),
+    *("CredentialRetrievalError", "LoginError", "MetadataRetrievalError", "NoCredentialsError"),
+    *("PartialCredentialsError", "ReadTimeoutError", "SSOError", "TokenRetrievalError"),
+}
+_CHAIN = r"(aio)?botocore\.(credentials|tokens)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +179,7 @@ class Credentials:
             return
         source = None
         if self._session is not None:
-            source = await of_session(self._session)
+            source = await _of_session(self._session)
         if self._find is None or isinstance(source, Unresolved):
             self._take(source)
             return
@@ -158,7 +209,7 @@ class Credentials:
             expires = expiry.timestamp()
             due = expires - min(_AHEAD, (expires - self.clock()) / 3)
         self._backoff.succeeded("")
-        self._failure = Unresolved(f"the credentials from {method} {EXPIRED}", CLOCK)
+        self._failure = Unresolved(f"the credentials from {method} {_EXPIRED}", _CLOCK)
         self.found = Found(
             AioCredentials(*keys[:3], account_id=keys.account_id), method, due, expires
         )
@@ -235,60 +286,7 @@ def file_digest(path: str) -> str:
     return ""
 
 
-_TIMEOUT = 5.0  # seconds to connect to a source, and for its response
-_PROCESS_TIMEOUT = 45.0  # seconds for a credential_process, which may open a browser
-
-# By botocore's name of the method. `{}` is the profile.
-_SOURCES = {
-    "assume-role": "the role of profile {!r}",
-    "assume-role-with-web-identity": "the web identity (AWS_WEB_IDENTITY_TOKEN_FILE, AWS_ROLE_ARN"
-    " or profile {!r})",
-    "config-file": "profile {!r} of the config file",
-    "container-role": "the container's endpoint (AWS_CONTAINER_CREDENTIALS_FULL_URI or …_RELATIVE_"
-    "URI, AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE)",
-    "custom-process": "the credential_process of profile {!r}",
-    "env": "the environment (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN)",
-    "iam-role": "the instance's metadata service",
-    "login": "the login_session of profile {!r}",
-    "shared-credentials-file": "profile {!r} of the credentials file",
-    "sso": "the SSO login of profile {!r}",
-    "sts-assume-role": "the role of sts_args",
-}
-_REMEDIES = {
-    "assume-role": "check the profile's role, and the credentials it is assumed with",
-    "assume-role-with-web-identity": "check the token file, and the role's trust policy",
-    "container-role": "check whether that source of credentials answers, and the token file",
-    "custom-process": "run the command: it must print the credentials as a JSON object (its output"
-    " is not shown here)",
-    "login": "log in again with `aws login`",
-    "sso": "log in again with `aws sso login`",
-}
-_SETTINGS = "check the profile, and the files of AWS_CONFIG_FILE and AWS_SHARED_CREDENTIALS_FILE"
-_NONE = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or check that the metadata service can be reached"
-_MFA = "an MFA code is required, and there is no terminal to ask for it"
-_MFA_REMEDY = "run it in a terminal, or use credentials that need no MFA"
-EXPIRED = "they have expired already"
-CLOCK = "correct the clock of this machine, or renew them at their source"
-_TRUST = (
-    "allow sts:AssumeRole (with a token: sts:AssumeRoleWithWebIdentity) to the caller, and the"
-    " caller in the role's trust policy"
-)
-_ASSIGNMENT = "check that the role is assigned to the caller, and the role's trust policy"
-_CONFIGURATION = {
-    *("ConfigNotFound", "ConfigParseError", "InvalidConfigError", "MissingDependencyException"),
-    *("ProfileNotFound", "UnknownCredentialError"),
-}
-# Errors of botocore's whose messages contain nothing but names, paths and addresses.
-_SAFE = {
-    *_CONFIGURATION,
-    *("ConnectionClosedError", "ConnectionError", "ConnectTimeoutError", "EndpointConnectionError"),
-    *("CredentialRetrievalError", "LoginError", "MetadataRetrievalError", "NoCredentialsError"),
-    *("PartialCredentialsError", "ReadTimeoutError", "SSOError", "TokenRetrievalError"),
-}
-_CHAIN = r"(aio)?botocore\.(credentials|tokens)"
-
-
-async def of_session(session: Any) -> Any:
+async def _of_session(session: Any) -> Any:
     """Return keys, method and expiry of a caller's session, or an `Unresolved`."""
     try:
         credentials = await session.get_credentials()
@@ -311,8 +309,10 @@ def resolve(variables: Any, files: Any, sts_args: StsArgs, region: str, source: 
         from botocore.config import Config
         from botocore.credentials import (
             AssumeRoleCredentialFetcher,
-            Credentials,
             DeferredRefreshableCredentials,
+        )
+        from botocore.credentials import (
+            Credentials as StaticCredentials,
         )
         from botocore.session import Session
     session = Session(include_builtin_handlers=False)
@@ -332,7 +332,7 @@ def resolve(variables: Any, files: Any, sts_args: StsArgs, region: str, source: 
                 )
             )
             _limit_processes(session)
-            credentials = Credentials(*source[:3]) if source else session.get_credentials()
+            credentials = StaticCredentials(*source[:3]) if source else session.get_credentials()
             if credentials and (role := sts_args.get("RoleArn")):
                 given = {k: v for k, v in sts_args.items() if k not in ("RoleArn", "aws_region")}
                 fetcher = AssumeRoleCredentialFetcher(
@@ -444,7 +444,7 @@ def _meaning(error: BaseException, method: str) -> tuple[str, str, type[S1cretsE
     elif isinstance(error, EOFError):
         words, remedy = f"{_MFA} [{name}]", _MFA_REMEDY
     elif isinstance(error, RuntimeError):  # the chain's own: they have expired when they arrive
-        words, remedy = EXPIRED, CLOCK
+        words, remedy = _EXPIRED, _CLOCK
     elif "MissingDependencyException" in kinds:
         words, remedy = f"botocore[crt] is not installed [{name}]", "pip install 's1crets[login]'"
     elif re.search(r"non 200 response (401|403)", words):

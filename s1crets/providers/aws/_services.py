@@ -1,6 +1,6 @@
 """The AWS services: one row for each, with everything that the shared code needs to know of it.
 
-botocore's models of them are loaded once per process.
+botocore's models of them are loaded once per process; `load_models` blocks.
 """
 
 from __future__ import annotations
