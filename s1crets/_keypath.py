@@ -1,4 +1,4 @@
-"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`; what is said if it fails.
+"""Lookup in a decoded value: `pick({"a": ["x"]}, ("a", 0))` is `"x"`; the reason if it fails.
 
 `MISSING` and `UNSET` differ from every value.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, TypeAlias
 
 KeyPath: TypeAlias = str | int | Sequence[str | int]
@@ -65,13 +65,17 @@ def _step(value: Any, key: str | int) -> Any:
     return MISSING
 
 
-def describe_missing(value: Any, keys: Sequence[str | int]) -> str:
-    """Return keys that lead to nothing in a decoded value, and the reason."""
+def describe_missing(value: Callable[[], Any], keys: Sequence[str | int]) -> str:
+    """Return keys that lead to nothing, and the reason.
+
+    `value` returns the decoded value. As an argument it would be in this frame, and so in a report
+    of an error that a key of an unusual class raises here.
+    """
     parts = [part for key in keys for part in (key.split(".") if isinstance(key, str) else [key])]
     reason = "the secret exists, but not this key in it"
-    if not isinstance(value, (dict, list)):
+    if not isinstance(value(), (dict, list)):
         reason = "its value is not a JSON object or array"
-    elif pick(value, parts) is not MISSING:
+    elif pick(value(), parts) is not MISSING:
         reason = f"dots do not separate keys; did you mean the keys {_joined(parts)}?"
     return f"{_joined(keys)}: {reason}"
 

@@ -1,4 +1,4 @@
-"""exec and export: secrets as environment variables; which ones, their names, and their limits."""
+"""exec and export: secrets as environment variables; which ones, and under which names."""
 
 from __future__ import annotations
 

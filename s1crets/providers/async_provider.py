@@ -660,7 +660,7 @@ class AsyncProvider:
             return found
         if default is not UNSET:
             return default
-        missing = describe_missing(held.value(), keys_of(keypath))
+        missing = describe_missing(held.value, keys_of(keypath))
         raise SecretNotFoundError(f"{self.service}: {path!r} has no key {missing}")
 
     # Writing and time limits

@@ -230,7 +230,10 @@ def scripted_aws(
 
 
 class _Moto:
-    """One of moto's accounts; two share nothing. Not for two threads: moto takes no locks."""
+    """One of moto's accounts, called through WSGI in this process; two share nothing.
+
+    Not for two threads: moto takes no locks.
+    """
 
     def __init__(self) -> None:
         try:

@@ -548,6 +548,24 @@ def test_a_keypath_that_leads_nowhere(whole: Wire, keypath: Any) -> None:
             assert_nothing_of(caught.value)
 
 
+class Unprintable(str):
+    """A key that can't be shown in a message."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def test_a_key_that_can_not_be_shown(whole: Wire) -> None:
+    """Its error comes from a frame of ours, which has no value."""
+    with SecretsManager() as sm:
+        assert sm.get("/a")
+        with pytest.raises(RuntimeError, match="no repr") as caught:
+            sm.get("/a", keypath=Unprintable("x"))
+    assert_nothing_of(caught.value)
+
+
 @pytest.mark.usefixtures("read_path")
 async def test_no_object_of_ours_shows_a_value(whole: Wire) -> None:
     """The repr of each one that is alive, during a fetch and after it."""
